@@ -1,0 +1,6 @@
+"""An executable reproducibility study of selective fine-tuning for fairness.
+
+The rooms, in the order in which they may import each other: ``names`` and ``settings`` (shared
+words), ``data`` (what is studied), ``metrics``, ``models`` and ``training`` (what both papers
+share), ``win`` and later ``aimfair`` (one paper each), ``study`` (runs, records, verdicts, book).
+"""

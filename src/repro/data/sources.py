@@ -1,0 +1,199 @@
+"""Find the files of a public data set, fetch those that may be fetched, refuse wrong ones.
+
+A file is used only when its sha256 is the declared one, because the identity of a run names its
+data by that digest before anything is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import BinaryIO
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+TIMEOUT_SECONDS = 30.0
+_CHUNK_BYTES = 1 << 20
+
+
+class DataError(RuntimeError):
+    """Data is absent or not what it should be; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a data set.
+
+    Attributes
+    ----------
+    name
+        File name inside the folder of the data set.
+    sha256
+        Expected digest, 64 lower-case hexadecimal digits.
+    url
+        Address of the file itself.
+    page
+        Page for a person who fetches it by hand; empty when ``url`` serves for that too.
+    """
+
+    name: str
+    sha256: str
+    url: str
+    page: str = ""
+
+
+def data_root() -> Path:
+    """Name the folder in which data sets are kept, one folder each.
+
+    Returns
+    -------
+    Path
+        ``$REPRO_DATA``, else ``repro-data`` in the user's cache folder (``$XDG_CACHE_HOME``, else
+        ``~/.cache``). The folder need not exist.
+    """
+    if named := os.environ.get("REPRO_DATA"):
+        return Path(named).expanduser()
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The XDG specification says that a relative path is invalid and to be ignored.
+    return (cache if cache.is_absolute() else Path.home() / ".cache") / "repro-data"
+
+
+def sha256_of(path: Path | str) -> str:
+    """Compute the hexadecimal sha256 of a file's bytes.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def find_file(
+    dataset: str, file: SourceFile, *, root: Path | None = None, download: bool = True
+) -> Path:
+    """Return the path of a verified file of a data set, downloaded first if need be.
+
+    Parameters
+    ----------
+    dataset
+        Folder of the data set below ``root``.
+    file
+        What to find.
+    root
+        Folder of all data sets; `data_root` by default.
+    download
+        Whether an absent file may be fetched from ``file.url``.
+
+    Returns
+    -------
+    Path
+        ``root / dataset / file.name``, whose sha256 is ``file.sha256``.
+
+    Raises
+    ------
+    DataError
+        If the file is absent and cannot be fetched, or is present with another sha256 (it is
+        then left as it is: it may be somebody's only copy).
+    """
+    path = (data_root() if root is None else Path(root)) / dataset / file.name
+    try:
+        present = path.exists()
+    except OSError as error:  # A folder above that may not be entered.
+        raise DataError(f"{path} cannot be read: {error}.") from error
+    if present:
+        _verify(path, file)
+        return path
+    by_hand = (
+        f"Fetch {file.name} from {file.page or file.url} and put it at {path}, or set REPRO_DATA "
+        f"to the folder that has {dataset}/{file.name}."
+    )
+    if not download:
+        raise DataError(f"{dataset}: {path} is absent and downloading is off. {by_hand}")
+    try:
+        _download(path, file)
+    except DataError as error:
+        raise DataError(f"{dataset}: {error} {by_hand}") from error.__cause__
+    return path
+
+
+def _verify(path: Path, file: SourceFile) -> None:
+    try:
+        actual, size = sha256_of(path), path.stat().st_size
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}.") from error
+    if actual != file.sha256:
+        raise DataError(
+            f"{path} is not the file that the study expects: sha256 {actual} ({size} bytes), "
+            f"expected {file.sha256}. It may be truncated or edited; delete it and fetch it "
+            f"again from {file.page or file.url}."
+        )
+
+
+def _download(path: Path, file: SourceFile) -> None:
+    """Write ``path`` whole and verified, or leave the disk as it was."""
+    # A name of its own for each attempt: two processes may fetch the same file at once.
+    part = path.with_name(f".{file.name}.{uuid.uuid4().hex}.part")
+    try:
+        with _folder_or_nothing(path.parent):
+            try:
+                # Opened before the request: a read-only folder then costs no network traffic.
+                with part.open("xb") as out:
+                    _fetch(file, out)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{path.parent} is not writable ({error}), so {file.name} cannot be kept there."
+        ) from error
+
+
+def _fetch(file: SourceFile, out: BinaryIO) -> None:
+    """Copy ``file.url`` to ``out`` and raise `DataError` if it is not the declared file."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        response = urlopen(file.url, timeout=TIMEOUT_SECONDS)
+    except (OSError, HTTPException, ValueError) as error:
+        if isinstance(error, HTTPError):
+            error.close()
+        raise DataError(f"{file.url} could not be downloaded: {error}.") from error
+    with response:
+        while chunk := _read(response, file.url):
+            digest.update(chunk)
+            size += out.write(chunk)
+    if digest.hexdigest() != file.sha256:
+        raise DataError(
+            f"what {file.url} sent is not {file.name}: sha256 {digest.hexdigest()} ({size} "
+            f"bytes), expected {file.sha256}. Nothing was kept. The transfer may have been cut "
+            "short, or a proxy may have answered in place of the server."
+        )
+
+
+def _read(response: BinaryIO, url: str) -> bytes:
+    # Apart from the writing, so that a dropped connection and a full disk are told apart.
+    try:
+        return response.read(_CHUNK_BYTES)
+    except (OSError, HTTPException) as error:
+        raise DataError(f"{url}: the download broke off: {error}.") from error
+
+
+@contextmanager
+def _folder_or_nothing(folder: Path) -> Iterator[None]:
+    """Make ``folder`` for the block, and remove what was made for it if the block fails."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for place in made:
+            with suppress(OSError):  # Somebody else may have put a file there meanwhile.
+                place.rmdir()
+        raise

@@ -1,0 +1,108 @@
+"""Settings that more than one room needs: small, frozen, and strict about names.
+
+They are part of a run's identity, so a field may only be added together with a new version number
+of the stages that read it. Importing this module is cheap: the sweep reads profiles without torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from repro.names import UnknownNameError, nearest
+
+T = TypeVar("T", bound=BaseModel)
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Strict(BaseModel):
+    """A frozen settings object that refuses unknown keys and names the nearest valid one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SettingsError(ValueError):
+    """A setting has a value that cannot be used; the message names the setting and the remedy."""
+
+
+def validate(model: type[T], values: dict[str, Any], where: str) -> T:
+    """Build ``model`` from plain values.
+
+    Parameters
+    ----------
+    model
+        The settings class.
+    values
+        Plain values, as read from YAML or a notebook parameter.
+    where
+        What the values are, for the message ("profile 'quick'").
+
+    Raises
+    ------
+    UnknownNameError
+        For a key that does not exist; the nearest valid key is given.
+    SettingsError
+        For a value of the wrong type or out of range; every such setting is listed.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = []
+        for detail in error.errors():
+            path = ".".join(str(part) for part in detail["loc"])
+            if detail["type"] == "extra_forbidden":
+                key = str(detail["loc"][-1])
+                valid = _fields_at(model, detail["loc"][:-1])
+                guess = nearest(key, valid)
+                hint = f"; did you mean '{guess}'?" if guess else ""
+                raise UnknownNameError(
+                    f"{where}: unknown setting '{path}'{hint} (valid: {', '.join(valid)})"
+                ) from None
+            given = detail.get("input")
+            problems.append(f"{path or 'value'} = {given!r}: {detail['msg']}")
+        raise SettingsError(f"{where}: " + "; ".join(problems)) from None
+
+
+def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Return the field names of the nested settings class that ``path`` leads to."""
+    current: Any = model
+    for part in path:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = current.model_fields.get(str(part))
+            current = field.annotation if field else None
+    if isinstance(current, type) and issubclass(current, BaseModel):
+        return sorted(current.model_fields)
+    return []
+
+
+class Optimisation(Strict):
+    """How one model is trained; the papers leave much of it open, so a budget is stated instead.
+
+    Every method gets the same budget: each learning rate of ``learning_rates`` is trained for
+    ``epochs`` epochs, and the rate and epoch with the lowest value of the method's own objective
+    on the validation part are kept.
+    """
+
+    learning_rates: tuple[Rate, ...] = Field(min_length=1)
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    optimiser: Literal["adam", "sgd"] = "adam"
+    momentum: float = Field(default=0.9, ge=0, lt=1)  # read by sgd only
+    weight_decay: float = Field(default=0.0, ge=0)
+
+
+class DataSettings(Strict):
+    """Which tabular data set, and every choice that changes what a model sees of it."""
+
+    name: Literal["adult", "toycensus"]
+    records: int | None = Field(default=None, ge=1_000)  # toycensus only; None: as many as Adult
+    bias: float | None = Field(default=None, ge=0)  # toycensus only; None: the default strength
+    missing: Literal["category", "drop"] = "category"  # Adult's '?'
+    include_protected: bool = False  # the protected attribute among the features
+
+    @model_validator(mode="after")
+    def _only_where_it_means_something(self) -> Self:
+        if self.name == "adult" and (self.records is not None or self.bias is not None):
+            raise ValueError("'records' and 'bias' set the simulation; Adult has none to set")
+        return self

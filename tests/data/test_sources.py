@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+
+from repro.data import sources
+from repro.data.sources import DataError, SourceFile, data_root, find_file, sha256_of
+
+CONTENT = b"39, State-gov\n" * 1000
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+PAGE = "https://example.org/page"
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if self.path != "/cut":
+            super().do_GET()
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT[:5000])
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "good").write_bytes(CONTENT)
+    (folder / "wrong").write_bytes(b"<html>log in first</html>")
+    http = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    thread = threading.Thread(target=partial(http.serve_forever, poll_interval=0.01))
+    thread.start()
+    yield f"http://127.0.0.1:{http.server_port}"
+    http.shutdown()
+    http.server_close()
+    thread.join()
+
+
+def _file(url: str) -> SourceFile:
+    return SourceFile("some.csv", DIGEST, url, PAGE)
+
+
+def test_data_root_is_the_named_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path / "sets"))
+    assert data_root() == tmp_path / "sets"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("REPRO_DATA", "~/sets")
+    assert data_root() == tmp_path / "sets"
+
+
+def test_data_root_is_in_the_cache_folder_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("REPRO_DATA", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert data_root() == tmp_path / "cache" / "repro-data"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert data_root() == tmp_path / ".cache" / "repro-data"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert data_root() == tmp_path / ".cache" / "repro-data"
+
+
+def test_the_digest_is_sha256(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"abc")
+    # The example of FIPS 180-2, appendix B.1.
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256_of(tmp_path / "f") == expected
+
+
+def test_a_present_file_is_used_and_nothing_fetched(tmp_path: Path) -> None:
+    path = tmp_path / "set" / "some.csv"
+    path.parent.mkdir()
+    path.write_bytes(CONTENT)
+    assert find_file("set", _file("http://127.0.0.1:9/"), root=tmp_path) == path
+
+
+def test_the_default_root_is_data_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "some.csv").write_bytes(CONTENT)
+    assert find_file("set", _file("http://127.0.0.1:9/")) == tmp_path / "set" / "some.csv"
+
+
+@pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT + b"\n", b""])
+def test_a_present_wrong_file_is_refused_and_kept(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "set" / "some.csv"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        find_file("set", _file("http://127.0.0.1:9/"), root=tmp_path)
+    message = str(caught.value)
+    wrong = hashlib.sha256(content).hexdigest()
+    for part in (str(path), wrong, DIGEST, f"{len(content)} bytes", "truncated", "delete it", PAGE):
+        assert part in message
+    assert path.read_bytes() == content
+
+
+def test_a_folder_in_place_of_the_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "set" / "some.csv").mkdir(parents=True)
+    with pytest.raises(DataError, match="cannot be read"):
+        find_file("set", _file("http://127.0.0.1:9/"), root=tmp_path)
+
+
+def test_an_absent_file_is_downloaded_whole(tmp_path: Path, server: str) -> None:
+    root = tmp_path / "not" / "there" / "yet"
+    path = find_file("set", _file(f"{server}/good"), root=root)
+    assert path == root / "set" / "some.csv"
+    assert path.read_bytes() == CONTENT
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_address_works_too(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(CONTENT)
+    path = find_file("set", _file(source.as_uri()), root=tmp_path)
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("where", "reason"),
+    [
+        ("wrong", hashlib.sha256(b"<html>log in first</html>").hexdigest()),
+        ("cut", "5000 bytes"),
+        ("absent", "404"),
+    ],
+)
+def test_a_bad_download_leaves_nothing(
+    tmp_path: Path, server: str, where: str, reason: str
+) -> None:
+    root = tmp_path / "root"
+    with pytest.raises(DataError) as caught:
+        find_file("set", _file(f"{server}/{where}"), root=root)
+    message = str(caught.value)
+    for part in (reason, f"{server}/{where}", PAGE, str(root / "set" / "some.csv"), "REPRO_DATA"):
+        assert part in message
+    assert not root.exists()
+
+
+def test_a_bad_download_leaves_other_files_alone(tmp_path: Path, server: str) -> None:
+    (tmp_path / "root" / "set").mkdir(parents=True)
+    other = tmp_path / "root" / "set" / "other.csv"
+    other.write_bytes(b"precious")
+    with pytest.raises(DataError):
+        find_file("set", _file(f"{server}/wrong"), root=tmp_path / "root")
+    assert list(other.parent.iterdir()) == [other]
+
+
+@pytest.mark.parametrize(
+    ("stop", "seen_as"),
+    [
+        (ConnectionResetError("reset by peer"), DataError),
+        (TimeoutError("timed out"), DataError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_an_interrupted_download_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    stop: BaseException,
+    seen_as: type[BaseException],
+) -> None:
+    class Breaking:
+        parts = iter([CONTENT[:100]])
+
+        def read(self, _: int) -> bytes:
+            for part in self.parts:
+                return part
+            raise stop
+
+        def __enter__(self) -> Breaking:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(sources, "urlopen", lambda *_, **__: Breaking())
+    with pytest.raises(seen_as):
+        find_file("set", _file("http://127.0.0.1:9/"), root=tmp_path / "root")
+    assert not (tmp_path / "root").exists()
+
+
+def test_every_request_has_a_timeout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: dict[str, float] = {}
+
+    def refuse(url: str, *, timeout: float) -> None:
+        seen[url] = timeout
+        raise HTTPError(url, 503, "busy", None, None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sources, "urlopen", refuse)
+    with pytest.raises(DataError, match="503"):
+        find_file("set", _file("http://127.0.0.1:9/"), root=tmp_path)
+    assert 0 < seen["http://127.0.0.1:9/"] <= 60
+
+
+def test_no_download_when_it_is_off(tmp_path: Path, server: str) -> None:
+    path = tmp_path / "root" / "set" / "some.csv"
+    with pytest.raises(DataError) as caught:
+        find_file("set", _file(f"{server}/good"), root=tmp_path / "root", download=False)
+    for part in ("some.csv", PAGE, f"put it at {path}", "REPRO_DATA"):
+        assert part in str(caught.value)
+    assert not (tmp_path / "root").exists()
+
+
+def test_the_address_stands_in_for_an_absent_page(tmp_path: Path) -> None:
+    file = SourceFile("some.csv", DIGEST, "https://example.org/some.csv")
+    with pytest.raises(DataError, match=r"from https://example\.org/some\.csv and put it at"):
+        find_file("set", file, root=tmp_path, download=False)
+
+
+def test_a_root_that_cannot_be_written_is_named(tmp_path: Path, server: str) -> None:
+    root = tmp_path / "root"
+    root.write_bytes(b"a file where a folder should be")
+    with pytest.raises(DataError, match="is not writable") as caught:
+        find_file("set", _file(f"{server}/good"), root=root)
+    assert str(root / "set") in str(caught.value)
+    assert root.read_bytes() == b"a file where a folder should be"
+
+
+def test_a_read_only_root_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Simulated, because the administrator, whom tests in containers run as, may write anywhere.
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system", str(self))
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise AssertionError("the network is asked although nothing can be kept")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(sources, "urlopen", unreachable)
+    with pytest.raises(DataError, match=r"is not writable .*Read-only file system"):
+        find_file("set", _file("http://127.0.0.1:9/"), root=tmp_path / "root")
+
+
+def test_an_address_that_is_none_is_a_data_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="could not be downloaded"):
+        find_file("set", _file("no address"), root=tmp_path / "root")
+    assert not (tmp_path / "root").exists()
+
+
+def test_reading_data_does_not_import_torch() -> None:
+    code = (
+        "import sys, repro.data.adult, repro.data.toycensus, repro.data.splits; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from repro.data.splits import PARTS, TASK_SHARES, task_split
+from repro.data.tabular import Table
+
+GROUPS = [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def _labels(sizes: list[int], seed: int = 0) -> tuple[Any, Any]:
+    target = np.repeat([t for t, _ in GROUPS], sizes).astype(np.int8)
+    protected = np.repeat([p for _, p in GROUPS], sizes).astype(np.int8)
+    order = np.random.default_rng(seed).permutation(len(target))
+    return target[order], protected[order]
+
+
+shares = st.floats(0.1, 0.9)
+
+
+@given(
+    st.lists(st.integers(250, 400), min_size=4, max_size=4),
+    st.integers(0, 2**32),
+    shares,
+    shares,
+    st.lists(st.floats(0.2, 1), min_size=3, max_size=3),
+)
+@settings(max_examples=80, deadline=None)
+def test_a_split_is_a_stratified_partition(
+    sizes: list[int], seed: int, pretrain: float, validation: float, raw: list[float]
+) -> None:
+    target, protected = _labels(sizes)
+    task = tuple(share / sum(raw) for share in raw)
+    parts = task_split(
+        target,
+        protected,
+        seed=seed,
+        pretrain_share=pretrain,
+        validation_share_of_pretrain=validation,
+        task_shares=task,  # type: ignore[arg-type]
+    )
+    assert tuple(parts) == PARTS
+    together = np.sort(np.concatenate(list(parts.values())))
+    np.testing.assert_array_equal(together, np.arange(len(target)))
+    expected = [
+        pretrain * (1 - validation),
+        pretrain * validation,
+        *((1 - pretrain) * share for share in task),
+    ]
+    for (part, rows), share in zip(parts.items(), expected, strict=True):
+        assert rows.dtype == np.int64, part
+        assert (np.diff(rows) > 0).all()
+        for (t, p), size in zip(GROUPS, sizes, strict=True):
+            count = ((target[rows] == t) & (protected[rows] == p)).sum()
+            assert abs(count - size * share) < 1
+
+
+def test_the_rounding_is_the_nearest() -> None:
+    # Quotas of 13: 6.5, 1.3, 2.6, 1.3, 1.3: floors sum to 11, the remainders .6 and .5 win.
+    target, protected = _labels([13, 13, 13, 13])
+    parts = task_split(
+        target,
+        protected,
+        seed=0,
+        pretrain_share=0.6,
+        validation_share_of_pretrain=1 / 6,
+        task_shares=(0.5, 0.25, 0.25),
+    )
+    assert [len(rows) for rows in parts.values()] == [28, 4, 12, 4, 4]
+
+
+def test_quotas_that_are_whole_but_for_rounding_errors_are_kept() -> None:
+    for size in range(10, 500, 10):
+        target, protected = _labels([size] * 4)
+        parts = task_split(
+            target,
+            protected,
+            seed=0,
+            pretrain_share=0.6,
+            validation_share_of_pretrain=1 / 6,
+            task_shares=(0.5, 0.25, 0.25),
+        )
+        tenths = [len(rows) * 10 / (4 * size) for rows in parts.values()]
+        assert tenths == [5, 1, 2, 1, 1]
+
+
+def test_a_seed_is_a_split(census: Table) -> None:
+    first = task_split(census.target, census.protected, seed=7)
+    again = task_split(census.target.tolist(), census.protected.tolist(), seed=7)
+    other = task_split(census.target, census.protected, seed=8)
+    for part in PARTS:
+        np.testing.assert_array_equal(first[part], again[part])
+        assert len(first[part]) == len(other[part])
+        assert not np.array_equal(first[part], other[part])
+
+
+def test_records_are_mixed_not_cut_off() -> None:
+    target, protected = np.repeat([0, 0, 1, 1], 1000), np.tile(np.repeat([0, 1], 1000), 2)
+    for rows in task_split(target, protected, seed=0).values():
+        # Each part is spread over the group: its mean position is that of the whole.
+        assert abs((rows % 1000).mean() - 499.5) < 5 * 289 / len(rows) ** 0.5
+
+
+def test_a_group_is_split_whatever_the_others_are() -> None:
+    target, protected = _labels([50, 50, 50, 50])
+    more = [np.concatenate([values, np.zeros(500, dtype=int)]) for values in (target, protected)]
+    few, many = task_split(target, protected, seed=1), task_split(*more, seed=1)
+    for part in PARTS:
+        for t, p in GROUPS[1:]:
+            kept = [rows[part][(a[rows[part]] == t) & (b[rows[part]] == p)]
+                    for rows, a, b in ((few, target, protected), (many, *more))]  # fmt: skip
+            np.testing.assert_array_equal(*kept)
+
+
+def test_the_default_sizes_are_the_proportions_of_table_1(adult_table: Table) -> None:
+    assert sum(TASK_SHARES) == pytest.approx(1)
+    parts = task_split(adult_table.target, adult_table.protected, seed=0)
+    sizes = {part: len(rows) for part, rows in parts.items()}
+    n = 48_842
+    for part, share in {
+        "pretrain_train": 0.48,
+        "pretrain_validation": 0.12,
+        "task_train": 0.4 * 12_287 / 27_602,
+        "task_validation": 0.4 * 5_000 / 27_602,
+        "task_test": 0.4 * 10_315 / 27_602,
+    }.items():
+        assert abs(sizes[part] - n * share) < 4
+    for rows in parts.values():
+        assert adult_table.target[rows].mean() == pytest.approx(0.2393, abs=0.001)
+        assert adult_table.protected[rows].mean() == pytest.approx(0.6685, abs=0.001)
+
+
+@pytest.mark.parametrize("small", [0, 1, 3])
+@pytest.mark.parametrize("group", range(4))
+def test_a_group_that_is_too_small_is_named(group: int, small: int) -> None:
+    sizes = [100] * 4
+    sizes[group] = small
+    t, p = GROUPS[group]
+    with pytest.raises(ValueError, match=rf"group \({t},{p}\) has {small} records.*are enough"):
+        task_split(*_labels(sizes), seed=0)
+
+
+def test_the_stated_size_is_enough() -> None:
+    with pytest.raises(ValueError, match="14 are enough"):
+        task_split(*_labels([4] * 4), seed=0)
+    parts = task_split(*_labels([14] * 4), seed=0)
+    assert min(len(rows) for rows in parts.values()) >= 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": [0, 1]}, "2 target values but 400 protected"),
+        ({"target": np.full(400, 2)}, "target must be one-dimensional, each value 0 or 1"),
+        ({"protected": np.zeros((400, 1))}, "protected must be one-dimensional"),
+        ({"seed": -1}, "seed must not be negative"),
+        ({"pretrain_share": 0.0}, "pretrain_share must lie strictly"),
+        ({"pretrain_share": 1.0}, "pretrain_share must lie strictly"),
+        ({"pretrain_share": float("nan")}, "pretrain_share must lie strictly"),
+        ({"validation_share_of_pretrain": 1.5}, "validation_share_of_pretrain must lie"),
+        ({"task_shares": (0.5, 0.5, 0.5)}, "task_shares must be three positive"),
+        ({"task_shares": (1.0, 0.5, -0.5)}, "task_shares must be three positive"),
+        ({"task_shares": (0.5, 0.5)}, "task_shares must be three positive"),
+    ],
+)
+def test_wrong_arguments_are_refused(changes: dict[str, Any], message: str) -> None:
+    target, protected = _labels([100] * 4)
+    arguments: dict[str, Any] = {"target": target, "protected": protected, "seed": 0} | changes
+    with pytest.raises(ValueError, match=message):
+        task_split(**arguments)

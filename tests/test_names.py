@@ -1,0 +1,55 @@
+import pytest
+
+from repro.names import UnknownNameError, check_name, nearest
+
+STRATEGIES = ("tl", "svd", "win", "retrain")
+
+
+def test_a_valid_name_is_returned() -> None:
+    assert check_name("strategy", "win", STRATEGIES) == "win"
+
+
+def test_the_message_is_complete() -> None:
+    with pytest.raises(UnknownNameError) as error:
+        check_name("strategy", "wim", STRATEGIES)
+    assert str(error.value) == (
+        "unknown strategy 'wim'; did you mean 'win'? (valid: tl, svd, win, retrain)"
+    )
+
+
+def test_without_a_near_name_none_is_suggested() -> None:
+    with pytest.raises(UnknownNameError) as error:
+        check_name("profile", "xyzzy", ["smoke", "quick"])
+    assert str(error.value) == "unknown profile 'xyzzy' (valid: smoke, quick)"
+
+
+def test_case_matters_but_does_not_hide_the_suggestion() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'win'"):
+        check_name("strategy", "WIN", STRATEGIES)
+
+
+def test_an_iterator_is_listed_in_full() -> None:
+    with pytest.raises(ValueError, match=r"\(valid: tl, svd, win, retrain\)"):
+        check_name("strategy", "x", iter(STRATEGIES))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("equalised_odds_max", "equalized_odds_max"),
+        ("equalized-odds-mean", "equalized_odds_mean"),
+        ("EQUALIZED_ODDS_MAX", "equalized_odds_max"),
+        ("", None),
+        ("zzz", None),
+    ],
+)
+def test_nearest(name: str, expected: str | None) -> None:
+    assert nearest(name, ["equalized_odds_max", "equalized_odds_mean"]) == expected
+
+
+def test_nearest_keeps_the_spelling_of_the_valid_name() -> None:
+    assert nearest("heavymakeup", ["HeavyMakeup", "Male"]) == "HeavyMakeup"
+
+
+def test_nearest_of_nothing() -> None:
+    assert nearest("win", []) is None
