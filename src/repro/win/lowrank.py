@@ -1,0 +1,299 @@
+"""The low-rank head: a linear layer replaced by two, cut where importance says least is lost.
+
+Weights are input-major here, W (d x k) as in the paper: the transpose of ``nn.Linear.weight``.
+
+Source: Zhang and Zhou (2024), arXiv 2403.00625, section on weight importance neutralisation.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from repro.names import check_name
+
+
+@torch.no_grad()
+def weighted_svd(weight: Tensor, importance: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Factorise W into A B of the given rank, keeping what is important.
+
+    With I = diag(importance) and SVD(I W) = U S V^T,
+
+        A = I^{-1} U_r S_r,   B = V_r^T.
+
+    By the theorem of Eckart and Young no pair of this rank has a smaller ||I (W - A B)||_F, whose
+    square is the sum of the squares of the singular values that were cut off.
+
+    Parameters
+    ----------
+    weight
+        W of shape (d, k), floating point.
+    importance
+        Importance of each row of W, shape (d,), all entries > 0. Only ratios matter.
+    rank
+        r, 1 <= r <= min(d, k).
+
+    Returns
+    -------
+    A : torch.Tensor
+        Shape (d, r), in the dtype and on the device of ``weight``, detached.
+    B : torch.Tensor
+        Shape (r, k), rows orthonormal, by falling singular value. In each row the entry of
+        largest magnitude (the first one, where some are equally large) is positive, so that the
+        sign, which the SVD leaves open, does not depend on the linear algebra library.
+
+    Raises
+    ------
+    ValueError
+        If ``rank`` is not a whole number in that range, a shape does not fit, ``weight`` is not
+        finite, or a row's importance is not positive and finite; the message names the rows.
+
+    Notes
+    -----
+    Zhang and Zhou (2024), arXiv 2403.00625, section on weight importance neutralisation.
+    As I W V = U S, the two factors obey A = W V_r, and A B = W V_r V_r^T: the head is W with its
+    *outputs* projected onto r directions, and importance only chooses these. That form is
+    computed, since it divides by nothing. Where two singular values coincide, the directions are
+    not unique.
+    """
+    _check_factorisation(weight, importance, rank)
+    w = weight.double()
+    scale = importance.to(device=w.device, dtype=torch.float64)
+    _, _, vh = torch.linalg.svd(scale[:, None] * w, full_matrices=False)
+    b = _fix_signs(vh[:rank])
+    a = w @ b.T
+    return a.to(weight.dtype), b.to(weight.dtype)
+
+
+def plain_svd(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Factorise W into A B by its own truncated SVD: the f+SVD baseline, all rows alike.
+
+    Parameters
+    ----------
+    weight
+        W of shape (d, k), floating point.
+    rank
+        r, 1 <= r <= min(d, k).
+
+    Returns
+    -------
+    A, B : torch.Tensor
+        Shapes (d, r) and (r, k), as in :func:`weighted_svd`.
+
+    Raises
+    ------
+    ValueError
+        As in :func:`weighted_svd`.
+    """
+    return weighted_svd(weight, torch.ones(weight.shape[:1], device=weight.device), rank)
+
+
+class LowRankLinear(nn.Module):
+    """A linear layer in two factors, x -> (x A) B + b.
+
+    The head of Zhang and Zhou (2024), arXiv 2403.00625, section on weight importance
+    neutralisation: A, B and b are fine-tuned, everything before them is frozen.
+
+    Parameters
+    ----------
+    a
+        Shape (d, r).
+    b
+        Shape (r, k).
+    bias
+        Shape (k,), or None for a head without bias.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+    """
+
+    A: nn.Parameter
+    B: nn.Parameter
+    bias: nn.Parameter | None
+
+    def __init__(self, a: Tensor, b: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        fits = a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0]
+        if not fits or (bias is not None and bias.shape != b.shape[1:]):
+            shapes = [None if t is None else tuple(t.shape) for t in (a, b, bias)]
+            raise ValueError(f"shapes must be (d, r), (r, k) and (k,) or None, not {shapes}")
+        # Copies: training this head must not move the layer that it was made from.
+        self.A = nn.Parameter(a.detach().clone())
+        self.B = nn.Parameter(b.detach().clone())
+        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+        self.in_features, self.rank = a.shape
+        self.out_features = b.shape[1]
+
+    @classmethod
+    def from_linear(cls, linear: nn.Module, importance: Tensor | None, rank: int) -> Self:
+        """Factorise a linear layer, keeping its device, dtype and mode.
+
+        Parameters
+        ----------
+        linear
+            The head, an ``nn.Linear`` from d to k, with or without bias. It is not changed.
+        importance
+            Importance of each of its d inputs, shape (d,); None for the plain SVD.
+        rank
+            r, 1 <= r <= min(d, k).
+
+        Returns
+        -------
+        LowRankLinear
+            All of its parameters require gradients, whether or not those of ``linear`` did.
+
+        Raises
+        ------
+        TypeError
+            If ``linear`` is not an ``nn.Linear``.
+        ValueError
+            As in :func:`weighted_svd`.
+        """
+        if not isinstance(linear, nn.Linear):
+            raise TypeError(f"only nn.Linear can be factorised, not {type(linear).__name__}")
+        weight = linear.weight.detach().T
+        factors = (
+            plain_svd(weight, rank)
+            if importance is None
+            else weighted_svd(weight, importance, rank)
+        )
+        return cls(*factors, linear.bias).train(linear.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., d) to (..., k)."""
+        z = (x @ self.A) @ self.B
+        return z if self.bias is None else z + self.bias
+
+    @property
+    def weight(self) -> Tensor:
+        """The product (A B)^T in the layout of ``nn.Linear.weight``, shape (k, d)."""
+        return (self.A @ self.B).T
+
+    @property
+    def trainable_parameters(self) -> int:
+        """How many numbers fine-tuning changes: d r + r k + k, without the last for no bias."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    @torch.no_grad()
+    def to_linear(self) -> nn.Linear:
+        """Multiply the factors out into an ``nn.Linear`` from d to k, which shares no storage."""
+        linear = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None)
+        linear = linear.to(self.A)  # device and dtype
+        linear.weight.copy_(self.weight)
+        if self.bias is not None:
+            linear.bias.copy_(self.bias)
+        return linear.train(self.training)
+
+    def extra_repr(self) -> str:
+        """Describe the layer in ``print(model)``."""
+        return (
+            f"in_features={self.in_features}, rank={self.rank}, "
+            f"out_features={self.out_features}, bias={self.bias is not None}"
+        )
+
+
+def last_linear(model: nn.Module) -> tuple[str, nn.Linear]:
+    """Find the head: the last linear layer of a model, in the order of definition.
+
+    Parameters
+    ----------
+    model
+        Any model that defines its head last, such as those of torchvision.
+
+    Returns
+    -------
+    name : str
+        Qualified name, for example ``"fc"``, for :func:`replace_module`; empty if ``model`` is
+        itself the layer.
+    layer : torch.nn.Linear
+        The layer itself, not a copy.
+
+    Raises
+    ------
+    ValueError
+        If the model has no linear layer, or one that is followed by another layer with
+        parameters: importance in closed form holds for a linear head only.
+    """
+    parametrised = [
+        (name, module)
+        for name, module in model.named_modules()
+        if next(module.parameters(recurse=False), None) is not None
+    ]
+    if not any(isinstance(module, nn.Linear) for _, module in parametrised):
+        raise ValueError(f"{type(model).__name__} has no linear layer")
+    name, module = parametrised[-1]
+    if not isinstance(module, nn.Linear):
+        raise ValueError(
+            f"the head of {type(model).__name__} is not linear: its last layer with parameters "
+            f"is {name!r}, a {type(module).__name__}"
+        )
+    return name, module
+
+
+def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Put ``module`` in the place of the part of ``model`` with this name, in place.
+
+    Parameters
+    ----------
+    model
+        The model to change.
+    name
+        Qualified name of a part, such as ``"fc"`` or ``"layers.2"``.
+    module
+        What to put there.
+
+    Raises
+    ------
+    ValueError
+        If ``name`` is empty: a model cannot be replaced within itself.
+    repro.names.UnknownNameError
+        If the model has no part of that name.
+    """
+    if not name:
+        raise ValueError("name is empty: the model itself cannot be replaced in place")
+    check_name("module", name, [part for part, _ in model.named_modules() if part])
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)
+
+
+def _check_factorisation(weight: Tensor, importance: Tensor, rank: int) -> None:
+    """Check that ``weighted_svd`` has a meaning for these."""
+    if weight.ndim != 2 or weight.numel() == 0 or not weight.is_floating_point():
+        raise ValueError(
+            "weight must be a floating-point matrix (d, k), "
+            f"not {weight.dtype} of shape {tuple(weight.shape)}"
+        )
+    limit = min(weight.shape)
+    if not isinstance(rank, int) or isinstance(rank, bool) or not 1 <= rank <= limit:
+        raise ValueError(
+            f"rank must be a whole number in 1..{limit} for a {weight.shape[0]} x "
+            f"{weight.shape[1]} weight, not {rank!r}"
+        )
+    if importance.shape != weight.shape[:1]:
+        raise ValueError(
+            f"importance must have shape ({weight.shape[0]},), one entry a row of weight, "
+            f"not {tuple(importance.shape)}"
+        )
+    if not weight.isfinite().all():
+        raise ValueError("weight holds a non-finite entry")
+    bad = torch.nonzero(~(importance.isfinite() & (importance > 0))).flatten().tolist()
+    if bad:
+        raise ValueError(
+            f"importance must be positive and finite, but is not in rows {bad}: diag(importance) "
+            "has no inverse there. Raise rows without importance with floor_importance (the "
+            "setting importance_floor)."
+        )
+
+
+def _fix_signs(rows: Tensor) -> Tensor:
+    """Flip rows (r, k) so that the first of the entries of largest magnitude is positive."""
+    magnitude = rows.abs()
+    # With a tolerance: a two-class head whose columns are opposite has rows (v, -v), and rounding
+    # would decide which of the two is larger.
+    largest = magnitude >= (1 - 1e-6) * magnitude.amax(dim=1, keepdim=True)
+    leading = rows.gather(1, largest.int().argmax(dim=1, keepdim=True))
+    return torch.where(leading < 0, -rows, rows)
