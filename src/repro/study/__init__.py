@@ -1,0 +1,1 @@
+"""The study: profiles, runs, records, claims, verdicts, figures, the book."""

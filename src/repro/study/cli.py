@@ -1,0 +1,167 @@
+"""The ``repro`` command: preflight, verdicts, compare, export, show."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from repro.data.sources import DataError
+from repro.names import UnknownNameError
+from repro.settings import SettingsError
+from repro.study.profiles import load_profile, project_root
+from repro.study.runs import Record, RecordError, RunError, Runs
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="An executable reproducibility study of selective fine-tuning for fairness.",
+)
+EXPECTED = (UnknownNameError, SettingsError, RecordError, RunError, DataError)
+README_MARKS = ("<!-- verdicts:begin -->", "<!-- verdicts:end -->")
+
+
+@app.command()
+def preflight() -> None:
+    """Say what this machine can run: data, weights, device, keys, and each profile."""
+    from repro.study.preflight import preflight as checks
+
+    for check in checks():
+        typer.echo(f"{'ok ' if check.fine else 'NO '} {check.what}: {check.says}")
+
+
+@app.command()
+def verdicts(
+    profile: Annotated[str, typer.Argument(help="whose records to judge by")] = "desk",
+    markdown: Annotated[bool, typer.Option(help="print a Markdown table")] = False,
+    readme: Annotated[bool, typer.Option(help="rewrite the table in README.md")] = False,
+) -> None:
+    """Print the verdict on every claim."""
+    from repro.study import verdicts as judge
+
+    if readme:
+        write_readme(judge.at_a_glance_markdown(profile))
+    elif markdown:
+        typer.echo(judge.at_a_glance_markdown(profile), nl=False)
+    else:
+        for verdict in judge.verdicts(profile):
+            typer.echo(f"{verdict.claim.where:9} {verdict.word:18} {verdict.claim.statement}")
+            typer.echo(f"{'':28} {verdict.reason}")
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="folder of runs, .parquet file, or profile")],
+    second: Annotated[str, typer.Argument(help="the same")],
+    everything: Annotated[bool, typer.Option("--all", help="list what agrees, too")] = False,
+) -> None:
+    """Compare two sets of records; exit with 1 if something differs beyond the seed spread."""
+    from repro.study.compare import compare as compared
+    from repro.study.compare import read_set
+
+    table = compared(read_set(first), read_set(second))
+    both = table[table["only"] == ""] if len(table) else table
+    for which, name in (("first", first), ("second", second)):
+        alone = int((table["only"] == which).sum()) if len(table) else 0
+        if alone:
+            typer.echo(f"{alone} settings are only in {name}")
+    if not len(both):
+        typer.echo("the two sets have no setting in common", err=True)
+        raise typer.Exit(1)
+    differs = both[both["agrees"].eq(False)]
+    shown = both if everything else differs
+    if len(shown):
+        with pd.option_context("display.max_colwidth", 60, "display.width", 160):
+            typer.echo(shown.drop(columns="only").to_string(index=False, float_format="%.4f"))
+    unknown = int(both["agrees"].isna().sum())
+    typer.echo(
+        f"{len(both)} comparisons: {int(both['identical'].sum())} identical, "
+        f"{int(both['agrees'].eq(True).sum()) - int(both['identical'].sum())} agree within the "
+        f"seed spread, {len(differs)} differ, {unknown} cannot be told (a single seed). "
+        f"By chance alone about {0.05 * (len(both) - int(both['identical'].sum())):.0f} "
+        "would differ."
+    )
+    if len(differs):
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    profile: Annotated[str, typer.Argument(help="whose runs to export")],
+) -> None:
+    """Write the records of a profile into book/recorded/ (no examples, no weights)."""
+    from repro.study.plans import everything
+    from repro.study.records import export as write
+    from repro.study.records import look_up, recorded_folder
+
+    chosen = load_profile(profile)
+    plan = everything(chosen, chosen.seeds)
+    found = look_up(plan)
+    missing = sorted(plan.keys() - found.keys())
+    if missing:
+        raise RecordError(
+            f"{len(missing)} settings of profile '{profile}' have not been run (first: "
+            f"{missing[0]}); 'make study PROFILE={profile}' runs them"
+        )
+    records: dict[str, Record] = {r.run: r for group in found.values() for r in group}
+    path = recorded_folder() / f"{profile}.parquet"
+    write(list(records.values()), path)
+    typer.echo(f"{len(records)} records -> {path.relative_to(project_root())}")
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(help="a run's identity, or how it begins")],
+) -> None:
+    """Print one record: configuration, metrics, timings, versions, where it came from."""
+    record = find_run(run)
+    typer.echo(json.dumps(record.body, indent=2))
+
+
+def find_run(beginning: str) -> Record:
+    """Return the one run, here or exported, whose identity begins so.
+
+    Raises
+    ------
+    RecordError
+        If there is none, or more than one.
+    """
+    from repro.study.records import read_exported, recorded_folder
+
+    known = {r.run: r for r in Runs().records()}
+    for path in sorted(recorded_folder().glob("*.parquet")):
+        known = read_exported(path) | known
+    found = [r for run, r in known.items() if run.startswith(beginning)]
+    if len(found) != 1:
+        raise RecordError(f"{len(found)} of {len(known)} known runs begin with '{beginning}'")
+    return found[0]
+
+
+def write_readme(table: str, path: Path | None = None) -> None:
+    """Put the table of verdicts between the marks in README.md."""
+    target = path or project_root() / "README.md"
+    text = target.read_text(encoding="utf-8")
+    begin, end = README_MARKS
+    before, _, rest = text.partition(begin)
+    _, mark, after = rest.partition(end)
+    if not mark:
+        raise SettingsError(f"{target.name} lacks the marks {begin} and {end}")
+    target.write_text(f"{before}{begin}\n{table}{end}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    """Run the command; an expected error is one line and exit status 2, not a traceback."""
+    try:
+        app()
+    except EXPECTED as error:
+        typer.echo(f"repro: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

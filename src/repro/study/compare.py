@@ -1,0 +1,143 @@
+"""Compare two sets of records: what agrees within the spread over seeds, and what does not."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from repro.names import check_name
+from repro.study.profiles import profile_names
+from repro.study.records import read_exported, recorded, recorded_folder
+from repro.study.runs import Record, RecordError, Runs, by_identity
+
+COMPARED = ("accuracy", "weighted_f1_error", "demographic_parity", "equalized_odds_sum")
+
+
+def read_set(name: str) -> dict[str, Record]:
+    """Read a set of records.
+
+    Parameters
+    ----------
+    name
+        A folder of runs, an exported ``.parquet`` file, or the name of a profile (its exported
+        records).
+
+    Raises
+    ------
+    RecordError
+        If there is nothing of that name, or a record is corrupt.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return by_identity(Runs(path).records())
+    if path.suffix == ".parquet":
+        return read_exported(path)
+    check_name("set of records (a folder, a .parquet file, or a profile)", name, profile_names())
+    found = recorded(name)
+    if not found:
+        raise RecordError(
+            f"profile '{name}' has no exported records in {recorded_folder().name}/; "
+            f"'make study PROFILE={name}' and 'repro export {name}' make them"
+        )
+    return found
+
+
+def settings_key(record: Record, known: Mapping[str, Record]) -> str:
+    """Return what a run is, without seed and profile, so that sets of other seeds compare.
+
+    Upstream runs enter by their own settings, not by their identities, which hold the seed.
+    """
+
+    def plain(one: Record) -> dict[str, Any]:
+        config = {k: v for k, v in one.config.items() if k not in ("seed", "profile")}
+        for name, run in one.body["upstream"].items():
+            config[name] = plain(known[run]) if run in known else run
+        return config
+
+    return json.dumps(plain(record), sort_keys=True)
+
+
+def describe(record: Record, known: Mapping[str, Record]) -> str:
+    """Return a few words for what a run is."""
+    config = record.config
+    base = known[config["pretrained"]].config if config.get("pretrained") in known else config
+    words = [config["stage"].removeprefix("win-")]
+    words += [base.get("data", {}).get("name", "")]
+    words += ["p in" if base.get("data", {}).get("include_protected") else ""]
+    words += [base.get("architecture", ""), config.get("strategy") or ""]
+    words += [f"rank {config['rank']}" if config.get("rank") else ""]
+    words += [f"a={config['weight']:g}" if config.get("weight") is not None else ""]
+    for name, one in (("", config), ("from ", base if base is not config else {})):
+        if one.get("constraint"):
+            words.append(f"{name}{one['constraint']} {one['intensity']:g}")
+    return " ".join(word for word in words if word)
+
+
+def compare(first: Mapping[str, Record], second: Mapping[str, Record]) -> pd.DataFrame:
+    """Compare two sets by what was run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each setting that both have and each metric of :data:`COMPARED`: setting, metric,
+        the two means and seed counts, ``identical`` (the same runs with the same counts),
+        ``agrees`` (identical, or a two-sided Welch test over seeds at 5 % finds no difference;
+        None where a set has a single seed and the runs are not the same), p. Settings that only
+        one set has come last, with ``only`` naming it.
+    """
+    groups = [_grouped(records) for records in (first, second)]
+    rows: list[dict[str, Any]] = []
+    for key, ours in groups[0].items():
+        theirs = groups[1].get(key)
+        if theirs is None:
+            rows.append({"setting": describe(ours[0], first), "only": "first"})
+            continue
+        counts = [{r.run: r.counts().tolist() for r in records} for records in (ours, theirs)]
+        shared = counts[0].keys() & counts[1].keys()
+        same = counts[0] == counts[1]
+        for metric in COMPARED:
+            a = [record.metrics()[metric] for record in ours]
+            b = [record.metrics()[metric] for record in theirs]
+            p = 1.0 if same else _welch(a, b)
+            rows.append(
+                {
+                    "setting": describe(ours[0], first),
+                    "metric": metric,
+                    "first": float(np.mean(a)),
+                    "second": float(np.mean(b)),
+                    "seeds": f"{len(a)}/{len(b)}",
+                    "shared runs": len(shared),
+                    "identical": same,
+                    "agrees": same if same else (None if math.isnan(p) else p >= 0.05),
+                    "p": p,
+                    "only": "",
+                }
+            )
+    rows += [
+        {"setting": describe(theirs[0], second), "only": "second"}
+        for key, theirs in groups[1].items()
+        if key not in groups[0]
+    ]
+    return pd.DataFrame(rows)
+
+
+def _grouped(records: Mapping[str, Record]) -> dict[str, list[Record]]:
+    groups: dict[str, list[Record]] = {}
+    for record in records.values():
+        groups.setdefault(settings_key(record, records), []).append(record)
+    return groups
+
+
+def _welch(a: Sequence[float], b: Sequence[float]) -> float:
+    if min(len(a), len(b)) < 2:
+        return math.nan
+    if np.ptp(a) < 1e-12 and np.ptp(b) < 1e-12:  # no spread on either side: equal or not
+        return 1.0 if math.isclose(a[0], b[0], abs_tol=1e-12) else 0.0
+    return float(stats.ttest_ind(a, b, equal_var=False).pvalue)

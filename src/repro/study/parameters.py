@@ -1,0 +1,85 @@
+"""Notebook parameters: checked, because Papermill lets a misspelt or mistyped one through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import FunctionType, ModuleType
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from repro.names import UnknownNameError, nearest
+from repro.settings import SettingsError
+from repro.study.profiles import load_profile
+from repro.study.session import Study
+
+#: Every parameter that a notebook may have; a notebook names those that it has.
+KINDS: dict[str, Any] = {
+    "profile": str,
+    "seeds": list[int] | None,
+    "dataset": str | None,
+    "ranks": list[int] | None,
+    "weights": list[float] | None,
+    "architectures": list[str] | None,
+    "overrides": dict[str, Any],
+}
+#: Parameters that replace one setting of the profile.
+SETTING = {
+    "seeds": "seeds",
+    "dataset": "data.name",
+    "ranks": "win.ranks",
+    "weights": "win.weights",
+    "architectures": "win.architectures",
+}
+#: Names that IPython itself puts into the namespace.
+IPYTHON = {"In", "Out", "exit", "quit", "open", "get_ipython"}
+
+
+def check(namespace: Mapping[str, Any], *names: str) -> Study:
+    """Check the parameters of a notebook and return the study that they describe.
+
+    Parameters
+    ----------
+    namespace
+        ``globals()`` of the notebook, right after its parameters.
+    names
+        The parameters that this notebook has; ``profile`` is always one of them.
+
+    Raises
+    ------
+    UnknownNameError
+        For a parameter that the notebook does not have; the nearest valid one is given.
+    SettingsError
+        For a value of the wrong type, or out of range.
+    """
+    valid = dict.fromkeys(("profile", *names))
+    given = {name: v for name, v in namespace.items() if _is_parameter(name, v)}
+    for name in given:
+        if name not in valid:
+            guess = nearest(name, valid)
+            hint = f"; did you mean '{guess}'?" if guess else ""
+            raise UnknownNameError(
+                f"this notebook has no parameter '{name}'{hint} (valid: {', '.join(valid)})"
+            )
+    values = {name: _typed(name, given[name]) for name in valid if name in given}
+    overrides = dict(values.get("overrides") or {})
+    if values.get("dataset") == "adult":  # the simulation's own settings mean nothing there
+        overrides |= {"data.records": None, "data.bias": None}
+    for name, setting in SETTING.items():
+        if values.get(name) is not None:
+            overrides[setting] = values[name]
+    return Study(load_profile(values["profile"], overrides))
+
+
+def _is_parameter(name: str, value: Any) -> bool:
+    if name.startswith("_") or name in IPYTHON:
+        return False
+    return not isinstance(value, ModuleType | FunctionType | type)
+
+
+def _typed(name: str, value: Any) -> Any:
+    try:
+        return TypeAdapter(KINDS[name]).validate_python(value, strict=True)
+    except ValidationError as error:
+        reasons = "; ".join(detail["msg"] for detail in error.errors())
+        raise SettingsError(f"parameter {name} = {value!r}: {reasons}") from None

@@ -1,0 +1,92 @@
+"""What this machine can run, and why not: data, weights, device, keys, for every profile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+
+from repro.data import adult
+from repro.data.sources import DataError, data_root, find_file
+from repro.study.profiles import load_profile, profile_names, project_root
+from repro.study.records import recorded
+from repro.study.runs import Runs
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at: is it there, and what is to be said of it."""
+
+    what: str
+    fine: bool
+    says: str
+
+
+def adult_check() -> Check:
+    """Look for the two original files of UCI Adult, without downloading."""
+    try:
+        for file in adult.FILES:
+            find_file("adult", file, download=False)
+    except DataError as error:
+        return Check("data: UCI Adult", False, str(error))
+    return Check("data: UCI Adult", True, "both files found, sha256 as published")
+
+
+def device_check() -> Check:
+    """Say on what models train."""
+    import torch
+
+    name = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU"
+    return Check("device", True, f"{name}, {os.cpu_count()} cores, torch {torch.__version__}")
+
+
+def keys_check() -> Check:
+    """Say whether a language model can be asked; never what the key is."""
+    known = bool(os.environ.get("OPENAI_API_KEY"))
+    return Check(
+        "key: OPENAI_API_KEY", True, "set" if known else "not set (nothing in this study needs it)"
+    )
+
+
+def weights_check() -> Check:
+    """Say which pre-trained weights are needed."""
+    return Check("weights", True, "none needed: WIN on Adult pre-trains its own models")
+
+
+def runs_check() -> Check:
+    """Say where runs go, how many are there, and how much room is left."""
+    runs = Runs()
+    existing = runs.root
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free / 2**30
+    writable = os.access(existing, os.W_OK)
+    says = f"{len(runs.records())} finished runs, {free:.0f} GiB free"
+    if not writable:
+        says = f"{existing} is not writable; set REPRO_RUNS to a folder that is"
+    return Check("runs", writable and free > 0.2, says)
+
+
+def profile_check(name: str, data: Check) -> Check:
+    """Say whether a profile can run here."""
+    profile = load_profile(name)
+    what = f"profile {name}"
+    if profile.data.name == "adult" and not data.fine:
+        known = f"; its {len(recorded(name))} recorded runs can be read" if recorded(name) else ""
+        return Check(what, False, f"needs UCI Adult (it will be downloaded if possible){known}")
+    return Check(what, True, f"can run: {profile.description}, {len(profile.seeds)} seeds")
+
+
+def preflight() -> list[Check]:
+    """Return every check; profiles last."""
+    data = adult_check()
+    where = "REPRO_DATA" if os.environ.get("REPRO_DATA") else "the default of REPRO_DATA"
+    checks = [
+        Check("project", True, f"{project_root().name}/, data folder {data_root()} ({where})"),
+        data,
+        weights_check(),
+        device_check(),
+        keys_check(),
+        runs_check(),
+    ]
+    return checks + [profile_check(name, data) for name in profile_names()]

@@ -1,0 +1,122 @@
+"""Profiles: one name that sets every size of the study (``profiles/*.yaml``).
+
+Cheap to import (no torch): the sweep reads profiles to plan its jobs.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field
+
+from repro.names import check_name
+from repro.settings import DataSettings, Optimisation, SettingsError, Strict, validate
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class WinSettings(Strict):
+    """Sizes and choices of the WIN half (Zhang and Zhou, 2024)."""
+
+    architecture: str = "mlp-2"  # two-layer ReLU MLP, section "Adult" of the paper
+    hidden: int = Field(default=10, ge=1)  # width of every hidden layer; the head is hidden x 2
+    pretrain: Optimisation
+    finetune: Optimisation
+    constraints: tuple[Literal["dp", "eo"], ...] = ("dp", "eo")
+    intensities: tuple[Fraction, ...] = (0.1, 0.5, 0.9)  # Tables 2 and 3
+    architectures: tuple[str, ...] = ("mlp-3", "mlp-4", "mlp-5")  # Table 4
+    ranks: tuple[int, ...] = (1, 2)  # all that a two-class head has
+    weights: tuple[Fraction, ...] = (0.5, 0.6, 0.7, 0.8, 0.9, 0.99)  # Figure 5, a in [0.5, 1)
+    importance_floor: float = Field(default=1e-6, ge=0, lt=1)  # relative to the largest row
+    permutations: int = Field(default=99, ge=19)  # of the protected label, Figure 3's null
+
+
+class Profile(Strict):
+    """Every setting of one profile."""
+
+    name: str
+    description: str
+    seeds: tuple[Seed, ...] = Field(min_length=1)
+    seeds_per_job: int = Field(ge=1)
+    data: DataSettings
+    win: WinSettings
+
+
+def project_root() -> Path:
+    """Return the project's folder, wherever the caller works.
+
+    It is ``REPRO_ROOT``, else the checkout that this package is installed from (editable), else
+    the nearest folder above the working directory that holds ``profiles/``.
+
+    Raises
+    ------
+    SettingsError
+        If no such folder is found.
+    """
+    given = os.environ.get("REPRO_ROOT")
+    candidates = [Path(given)] if given else [Path(__file__).parents[3], Path.cwd()]
+    if not given:
+        candidates += list(Path.cwd().parents)
+    for folder in candidates:
+        if (folder / "profiles").is_dir():
+            return folder.resolve()
+    raise SettingsError(
+        "the project's folder (the one with profiles/) was not found; "
+        "set REPRO_ROOT to it, or install the package with 'pip install -e .' in it"
+    )
+
+
+def profile_names() -> list[str]:
+    """Return the names of the profiles that exist, smallest first."""
+    order = {"smoke": 0, "quick": 1, "desk": 2, "paper": 3}
+    names = [path.stem for path in (project_root() / "profiles").glob("*.yaml")]
+    return sorted(names, key=lambda name: (order.get(name, len(order)), name))
+
+
+def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
+    """Read a profile, with single settings replaced.
+
+    Parameters
+    ----------
+    name
+        ``smoke``, ``quick``, ``desk`` or ``paper``.
+    overrides
+        Dotted names of settings and their values, e.g. ``{"win.finetune.epochs": 5}``.
+
+    Raises
+    ------
+    UnknownNameError
+        If the profile or a setting does not exist; the nearest valid name is given.
+    SettingsError
+        If a value cannot be used.
+    """
+    check_name("profile", name, profile_names())
+    path = project_root() / "profiles" / f"{name}.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise SettingsError(f"profiles/{name}.yaml is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise SettingsError(f"profiles/{name}.yaml holds no settings")
+    values = {"name": name, **values}
+    for dotted, value in (overrides or {}).items():
+        _replace(values, dotted, value, Profile)
+    return validate(Profile, values, f"profile '{name}'")
+
+
+def _replace(values: dict[str, Any], dotted: str, value: Any, model: type[Strict]) -> None:
+    """Set ``values['a']['b']`` for ``'a.b'``, checking each part against the settings classes."""
+    part, _, rest = dotted.partition(".")
+    check_name("setting", part, list(model.model_fields))
+    if not rest:
+        values[part] = value
+        return
+    inner = model.model_fields[part].annotation
+    if not (isinstance(inner, type) and issubclass(inner, Strict)):
+        raise SettingsError(f"setting '{part}' has no parts, so '{dotted}' cannot be set")
+    values[part] = dict(values.get(part) or {})
+    _replace(values[part], rest, value, inner)

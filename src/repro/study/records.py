@@ -1,0 +1,153 @@
+"""Records read back: those of this machine, else those exported to ``book/recorded/``.
+
+An exported profile is one Parquet file: a row a run, its record as JSON with the confusion counts
+of every group, from which each metric can be computed again under any definition. It carries no
+example.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from repro.metrics import METRICS
+from repro.names import check_name
+from repro.study.configs import RunConfig
+from repro.study.profiles import project_root
+from repro.study.runs import Record, RecordError, Runs, check_body
+
+#: key of a plan -> one record for each seed
+Results = dict[str, list[Record]]
+
+
+def recorded_folder() -> Path:
+    """Return the folder of exported records."""
+    return project_root() / "book" / "recorded"
+
+
+def export(records: Sequence[Record], path: Path) -> None:
+    """Write records to one Parquet file, whole or not at all, by identity."""
+    rows = []
+    for record in sorted(records, key=lambda r: r.run):
+        config = record.config
+        rows.append(
+            {
+                "run": record.run,
+                "stage": config["stage"],
+                "profile": config["profile"],
+                "seed": config["seed"],
+                "record": json.dumps(record.body, separators=(",", ":")),
+            }
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".partial")
+    try:
+        pd.DataFrame(rows).to_parquet(temporary, index=False, compression="zstd")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_exported(path: Path) -> dict[str, Record]:
+    """Return the records of an exported file by identity, each one checked.
+
+    Raises
+    ------
+    RecordError
+        If the file is missing, not one of ours, or a record in it was edited.
+    """
+    try:
+        table = pd.read_parquet(path, columns=["run", "record"])
+    except FileNotFoundError:
+        raise RecordError(
+            f"{path} is missing; 'repro export PROFILE' writes it from the runs"
+        ) from None
+    except Exception as error:  # pyarrow has its own many
+        raise RecordError(f"{path} is not an exported set of records ({error})") from None
+    found = {}
+    for run, text in zip(table["run"], table["record"], strict=True):
+        body = json.loads(text)
+        check_body(body, where=f"{path.name}, run {run}", run=run)
+        found[run] = Record(body)
+    return found
+
+
+@lru_cache(maxsize=8)
+def _cached(path: Path, modified: int) -> dict[str, Record]:
+    return read_exported(path)
+
+
+def recorded(profile: str) -> dict[str, Record]:
+    """Return the exported records of a profile by identity; none if it was never exported."""
+    path = recorded_folder() / f"{profile}.parquet"
+    return _cached(path, path.stat().st_mtime_ns) if path.is_file() else {}
+
+
+def look_up(plan: Mapping[str, Sequence[RunConfig]], runs: Runs | None = None) -> Results:
+    """Return what is known of a plan without computing: runs of this machine, else exported ones.
+
+    Keys whose runs are not all known are left out, so that a mean is never over fewer seeds than
+    it says.
+    """
+    store = runs or Runs()
+    results: Results = {}
+    for key, configs in plan.items():
+        found = [_find(config, store) for config in configs]
+        known = [record for record in found if record is not None]
+        if len(known) == len(configs):
+            results[key] = known
+    return results
+
+
+def _find(config: RunConfig, runs: Runs) -> Record | None:
+    return runs.find(config) or recorded(config.profile).get(config.identity)
+
+
+def value(record: Record, quantity: str) -> float | None:
+    """Return one quantity of a record.
+
+    Parameters
+    ----------
+    record
+        The record.
+    quantity
+        A metric of the test part (``equalized_odds_sum``), of another part
+        (``before:equalized_odds_sum``), or a result of the stage (``results:separation_auc``).
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such metric, part or result; the nearest valid name is given.
+    """
+    part, _, name = quantity.rpartition(":")
+    if part == "results":
+        results = record.results
+        check_name("result", name, results)
+        found = results[name]
+        return None if found is None else float(found)
+    check_name("metric", name, METRICS)
+    counts: Mapping[str, Any] = record.body["counts"]
+    check_name("part", part or "test", counts)
+    return record.metrics(part or "test")[name]
+
+
+def frame(results: Results, quantities: Sequence[str]) -> pd.DataFrame:
+    """Return a tidy table: a row for each key and seed, a column for each quantity.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns setting, seed, run, then the quantities (fractions).
+    """
+    rows = [
+        {"setting": key, "seed": record.config["seed"], "run": record.run}
+        | {quantity: value(record, quantity) for quantity in quantities}
+        for key, records in results.items()
+        for record in records
+    ]
+    return pd.DataFrame(rows, columns=["setting", "seed", "run", *quantities])

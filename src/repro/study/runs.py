@@ -1,0 +1,306 @@
+"""Runs on disk: found or computed, whole or not at all, once even when two processes ask.
+
+``runs/<identity>/record.json`` holds everything that the book reads; beside it lie
+``predictions.parquet`` and ``weights.safetensors``. A run is written to a temporary folder and
+renamed, under a lock of its own that the operating system drops when a process dies: after a
+kill the next call takes up exactly what is missing.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import pandas as pd
+from safetensors.numpy import save_file
+
+from repro.data.sources import sha256_of
+from repro.metrics import confusion_counts, flatten_metrics, metrics_from_counts
+from repro.study.configs import RunConfig, digest
+from repro.study.profiles import project_root
+
+FORMAT = 1
+RECORD = "record.json"
+PREDICTIONS = "predictions.parquet"
+WEIGHTS = "weights.safetensors"
+#: Packages whose version can change a number.
+VERSIONS = ("torch", "numpy", "scikit-learn", "pandas", "safetensors", "repro")
+
+
+class RecordError(RuntimeError):
+    """A record cannot be trusted; the message names the file and the remedy."""
+
+
+class RunError(RuntimeError):
+    """A run could not be finished; the message names it. Finished runs are kept."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the function of a stage returns; all else in a record is added here.
+
+    ``counts`` maps the name of a part ("test") to its (2, 2, 2) confusion counts [t, p, yhat];
+    ``predictions`` has the columns example, target, protected, score and describes part "test".
+    """
+
+    counts: Mapping[str, np.ndarray]
+    predictions: pd.DataFrame
+    weights: Mapping[str, np.ndarray]
+    results: Mapping[str, Any] = field(default_factory=dict)  # plain values of the stage
+    history: list[dict[str, Any]] = field(default_factory=list)
+    data_sha256: Mapping[str, str] = field(default_factory=dict)  # what was really read
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run, as read from disk or from an exported table."""
+
+    body: dict[str, Any]
+    folder: Path | None = None  # None: exported, only the body is there
+
+    @property
+    def run(self) -> str:
+        """The run's identity."""
+        return str(self.body["run"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration; upstream runs by their identities."""
+        return dict(self.body["config"])
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What the stage reports beside its predictions."""
+        return dict(self.body["results"])
+
+    def counts(self, part: str = "test") -> np.ndarray:
+        """Return the (2, 2, 2) confusion counts [t, p, yhat] of a part."""
+        return np.asarray(self.body["counts"][part], dtype=np.int64)
+
+    def metrics(self, part: str = "test") -> dict[str, float]:
+        """Return every metric of a part, computed from its confusion counts."""
+        return flatten_metrics(metrics_from_counts(self.counts(part)))
+
+    def predictions(self) -> pd.DataFrame:
+        """Return the predictions of part "test"; only where the run itself is on this machine."""
+        if self.folder is None:
+            raise RecordError(f"run {self.run} is an exported record: it carries no examples")
+        return pd.read_parquet(self.folder / PREDICTIONS)
+
+    def verify(self) -> None:
+        """Check the record and its files thoroughly.
+
+        Raises
+        ------
+        RecordError
+            If the text was edited, a file beside it is missing or changed, or the counts are not
+            those of the predictions.
+        """
+        check_body(self.body, where=str(self.folder or f"exported record {self.run}"))
+        if self.folder is None:
+            return
+        for name, expected in self.body["files"].items():
+            path = self.folder / name
+            if not path.is_file():
+                raise RecordError(f"{path} is missing; {_remedy(self.folder)}")
+            if sha256_of(path) != expected:
+                raise RecordError(f"{path} is not the file that was recorded; {_remedy(path)}")
+        table = self.predictions()
+        again = confusion_counts(table["target"], table["score"] > 0.5, table["protected"])
+        if not np.array_equal(again, self.counts("test")):
+            raise RecordError(f"{self.folder}: counts differ from the predictions; it was edited")
+
+
+def _remedy(path: Path) -> str:
+    return f"delete the folder {path.parent if path.suffix else path} and run again"
+
+
+def check_body(body: Any, *, where: str, run: str | None = None) -> None:
+    """Refuse a record that is not ours, was edited, or stands under another run's name."""
+    if not isinstance(body, dict) or not {"run", "config", "counts", "digest"} <= body.keys():
+        raise RecordError(f"{where} is not a record of this study; move it elsewhere")
+    if body.get("format") != FORMAT:
+        raise RecordError(f"{where} has record format {body.get('format')!r}, not {FORMAT}")
+    rest = {key: value for key, value in body.items() if key != "digest"}
+    if digest(rest) != body["digest"]:
+        raise RecordError(f"{where} was changed after it was written; {_remedy(Path(where))}")
+    if digest(body["config"])[:16] != body["run"] or (run is not None and body["run"] != run):
+        raise RecordError(
+            f"{where} holds run {body['run']}, which its place or configuration contradicts; "
+            f"{_remedy(Path(where))}"
+        )
+
+
+def read_record(folder: Path) -> Record:
+    """Read and check ``folder/record.json``.
+
+    Raises
+    ------
+    RecordError
+        If it is missing, truncated, edited, or of another run or study.
+    """
+    path = folder / RECORD
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecordError(f"{path} is missing; {_remedy(folder)}") from None
+    except (ValueError, OSError) as error:
+        raise RecordError(f"{path} cannot be read ({error}); {_remedy(folder)}") from None
+    check_body(body, where=str(path), run=folder.name)
+    return Record(body, folder)
+
+
+class Runs:
+    """The folder of runs.
+
+    Parameters
+    ----------
+    root
+        ``REPRO_RUNS``, else ``runs/`` in the project's folder.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        given = os.environ.get("REPRO_RUNS")
+        self.root = root or (Path(given) if given else project_root() / "runs")
+
+    def find(self, config: RunConfig) -> Record | None:
+        """Return the finished run of this configuration, or None."""
+        folder = self.root / config.identity
+        return read_record(folder) if folder.is_dir() else None
+
+    def obtain(self, config: RunConfig, compute: Callable[[RunConfig], Outcome]) -> Record:
+        """Return the run, computing it if it is not there; another process's work is awaited.
+
+        Raises
+        ------
+        RunError
+            If the disk is full or not writable. Nothing partial is left behind.
+        RecordError
+            If a record stands in the run's place that cannot be trusted.
+        """
+        found = self.find(config)
+        if found is not None:
+            return found
+        locks = self.root / ".locks"
+        try:
+            locks.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"the folder of runs {self.root} is not writable ({error.strerror}); "
+                "set REPRO_RUNS to one that is"
+            ) from None
+        with filelock.FileLock(locks / f"{config.identity}.lock"):
+            found = self.find(config)  # another process may have finished it meanwhile
+            if found is not None:
+                return found
+            for abandoned in self.root.glob(f".{config.identity}-*"):
+                shutil.rmtree(abandoned, ignore_errors=True)  # of a process that was killed
+            start = time.perf_counter()
+            outcome = compute(config)
+            return self._write(config, outcome, time.perf_counter() - start)
+
+    def records(self) -> list[Record]:
+        """Return every finished run in the folder, by identity."""
+        if not self.root.is_dir():
+            return []
+        folders = (path for path in self.root.iterdir() if path.is_dir())
+        return [read_record(path) for path in sorted(folders) if not path.name.startswith(".")]
+
+    def _write(self, config: RunConfig, outcome: Outcome, seconds: float) -> Record:
+        declared = getattr(config, "data_sha256", None)
+        if declared is not None and dict(outcome.data_sha256) != declared:
+            raise RunError(
+                f"{config.label}: the data that were read ({dict(outcome.data_sha256)}) "
+                f"are not those that the run declares ({declared})"
+            )
+        final = self.root / config.identity
+        # The name starts with a dot, so an abandoned one is never taken for a run.
+        temporary = Path(tempfile.mkdtemp(prefix=f".{config.identity}-", dir=self.root))
+        try:
+            outcome.predictions.to_parquet(temporary / PREDICTIONS, index=False)
+            save_file(dict(outcome.weights), temporary / WEIGHTS)
+            body = _body(config, outcome, seconds, temporary)
+            (temporary / RECORD).write_text(json.dumps(body, indent=1), encoding="utf-8")
+            temporary.replace(final)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                reason += ": free some space and run again"
+            raise RunError(
+                f"{config.label}: run {config.identity} could not be written to {self.root} "
+                f"({reason}). Finished runs are kept."
+            ) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return read_record(final)
+
+
+def _body(config: RunConfig, outcome: Outcome, seconds: float, folder: Path) -> dict[str, Any]:
+    counts = {part: np.asarray(table).tolist() for part, table in outcome.counts.items()}
+    above = {name: upstream.identity for name, upstream in config.upstream().items()}
+    body: dict[str, Any] = {
+        "format": FORMAT,
+        "run": config.identity,
+        "config": config.describe(),
+        "upstream": above,
+        "counts": counts,
+        "metrics": {
+            part: flatten_metrics(metrics_from_counts(table))
+            for part, table in outcome.counts.items()
+        },
+        "results": dict(outcome.results),
+        "history": outcome.history,
+        "data_sha256": dict(outcome.data_sha256),
+        "seconds": round(seconds, 3),
+        "device": outcome.device,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in VERSIONS},
+        "git_commit": git_commit(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "files": {name: sha256_of(folder / name) for name in (PREDICTIONS, WEIGHTS)},
+    }
+    # Through JSON and back, so that the digest is that of what will be read.
+    body = json.loads(json.dumps(body, allow_nan=False))
+    return {**body, "digest": digest(body)}
+
+
+@lru_cache(maxsize=1)
+def git_commit() -> str:
+    """Return the checkout's commit, ``+changes`` if the sources differ from it, or "unknown"."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(project_root()), *words],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", "src", "profiles")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def by_identity(records: Iterable[Record]) -> dict[str, Record]:
+    """Return the records in a mapping by run."""
+    return {record.run: record for record in records}

@@ -1,0 +1,108 @@
+"""What a notebook holds: a profile, its runs, and the calls that compute or look up a plan."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from repro.study.configs import RunConfig
+from repro.study.plans import Plan
+from repro.study.profiles import Profile, load_profile
+from repro.study.records import Results, look_up, recorded
+from repro.study.runs import Runs
+from repro.study.stages import obtain
+
+#: The profile whose records the verdicts rest on.
+RECORDED = "desk"
+
+
+@dataclass(frozen=True)
+class View:
+    """One experiment on one data set: what it is, its records, how to get them again."""
+
+    label: str
+    results: Results
+    again: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """One profile (with a notebook's own settings) and the folder of runs."""
+
+    profile: Profile
+    runs: Runs = field(default_factory=Runs)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of this call."""
+        return self.profile.seeds
+
+    @property
+    def data_label(self) -> str:
+        """What the numbers are about, with the word "simulated" where they are."""
+        if self.profile.data.name == "toycensus":
+            return "toycensus (simulated)"
+        return "UCI Adult"
+
+    def compute(self, plan: Mapping[str, Sequence[RunConfig]]) -> Results:
+        """Find or compute every run of ``plan``, saying on standard error how far it is."""
+        configs = {c.identity: c for group in plan.values() for c in group}
+        missing = [c for c in configs.values() if self.runs.find(c) is None]
+        start = time.perf_counter()
+        for done, config in enumerate(missing, 1):
+            obtain(config, self.runs)
+            elapsed = time.perf_counter() - start
+            left = elapsed / done * (len(missing) - done)
+            print(
+                f"[{done}/{len(missing)}] {config.label} "
+                f"({elapsed:.0f} s, about {left:.0f} s left)",
+                file=sys.stderr,
+                flush=True,
+            )
+        return {key: [obtain(c, self.runs) for c in group] for key, group in plan.items()}
+
+    def views(self, plan_of: Callable[[Profile, Sequence[int]], Plan]) -> list[View]:
+        """Return an experiment as recorded under ``desk``, and as this call computes it.
+
+        The recorded one comes first, because it is what the verdicts rest on; it is left out where
+        this call computes exactly the same runs.
+        """
+        here = View(self._label(), self.compute(plan_of(self.profile, self.seeds)), self.again)
+        desk = load_profile(RECORDED)
+        plan = plan_of(desk, desk.seeds)
+        if _identities(plan) == {r.run for group in here.results.values() for r in group}:
+            return [here]
+        known = View(
+            f"UCI Adult, recorded under profile {RECORDED}",
+            look_up(plan, self.runs),
+            f"make study PROFILE={RECORDED}",
+        )
+        return [known, here] if known.results else [here]
+
+    @property
+    def again(self) -> str:
+        """The command that computes this call's runs again."""
+        seeds = list(self.seeds)
+        return f"papermill NOTEBOOK out.ipynb -p profile {self.profile.name} -y 'seeds: {seeds}'"
+
+    def _label(self) -> str:
+        return f"{self.data_label}, this call: profile {self.profile.name}"
+
+    def agreement(self, results: Results) -> str:
+        """Say how many of these runs were recorded, and how many have the recorded counts."""
+        here = {record.run: record for group in results.values() for record in group}
+        known = recorded(self.profile.name)
+        shared = here.keys() & known.keys()
+        if not shared:
+            return f"None of these {len(here)} runs is among the recorded ones."
+        same = sum(here[run].body["counts"] == known[run].body["counts"] for run in shared)
+        return (
+            f"{len(shared)} of these {len(here)} runs are among the recorded ones; {same} of them "
+            "have exactly the recorded confusion counts."
+        )
+
+
+def _identities(plan: Plan) -> set[str]:
+    return {config.identity for group in plan.values() for config in group}

@@ -1,0 +1,154 @@
+"""The tables of the result pages, and the line under each that says where its numbers are from."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from repro.study.intervals import mean_interval, paired_interval
+from repro.study.records import Results, value
+from repro.study.runs import Record
+
+
+def points(number: float) -> str:
+    """Return a fraction in percentage points."""
+    return f"{100 * number:.2f}"
+
+
+def means(
+    results: Results,
+    quantities: Mapping[str, str],
+    names: Mapping[str, str],
+    reported: Mapping[tuple[str, str], float] | None = None,
+) -> pd.DataFrame:
+    """Return mean ± half the 95 % interval of each quantity, in points, beside the paper's value.
+
+    Parameters
+    ----------
+    results
+        Records by setting.
+    quantities
+        quantity -> column heading.
+    names
+        The settings to show, in order, and what to call them.
+    reported
+        (setting, quantity) -> what the paper reports, a fraction.
+    """
+    rows = []
+    for key, name in names.items():
+        if key not in results:
+            continue
+        row = {"setting": name}
+        for quantity, heading in quantities.items():
+            found = [value(record, quantity) for record in results[key]]
+            interval = mean_interval([v for v in found if v is not None])
+            half = f" ± {points(interval.high - interval.mean)}" if interval.n > 1 else ""
+            row[heading] = points(interval.mean) + half
+            paper = (reported or {}).get((key, quantity))
+            if reported is not None:
+                row[f"{heading}, paper"] = "" if paper is None else points(paper)
+        row["seeds"] = str(len(results[key]))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def differences(
+    results: Results, quantities: Mapping[str, str], pairs: Sequence[tuple[str, str, str]]
+) -> pd.DataFrame:
+    """Return paired differences with their 95 % interval, in points.
+
+    Parameters
+    ----------
+    results
+        Records by setting.
+    quantities
+        quantity -> column heading.
+    pairs
+        (label, first key, second key); the difference is first - second.
+    """
+    rows = []
+    for label, first, second in pairs:
+        if first not in results or second not in results:
+            continue
+        row = {"difference": label}
+        for quantity, heading in quantities.items():
+            a = [value(record, quantity) or 0.0 for record in results[first]]
+            b = [value(record, quantity) or 0.0 for record in results[second]]
+            interval = paired_interval(a, b)
+            ends = f" [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
+            row[heading] = f"{100 * interval.mean:+.2f}" + (ends if interval.n > 1 else "")
+        row["seeds"] = str(len(results[first]))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Html:
+    """Text that a notebook shows as HTML."""
+
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"<HTML, {len(self.text)} characters>"
+
+
+def show(table: pd.DataFrame) -> Html:
+    """Return a table as plain HTML without the row numbers."""
+    return Html(table.to_html(index=False, border=0, classes="study-table"))
+
+
+def source(results: Results | Iterable[Record], what: str, again: str) -> Html:
+    """Return the folded line under a figure or table: which runs, on what, how to get them again.
+
+    Parameters
+    ----------
+    results
+        The records that were shown.
+    what
+        What they are, e.g. "UCI Adult, profile desk".
+    again
+        The shell command that computes them again.
+    """
+    groups = results.values() if isinstance(results, Mapping) else [list(results)]
+    records = {record.run: record for group in groups for record in group}
+    if not records:
+        return Html(f"<p class='study-source'>No records of {html.escape(what)}.</p>")
+    bodies = [record.body for record in records.values()]
+    seeds = sorted({body["config"]["seed"] for body in bodies})
+    commits = sorted({body["git_commit"][:10] for body in bodies})
+    seconds = sum(body["seconds"] for body in bodies)
+    listed = " ".join(
+        f"<code title='{html.escape(_words(record))}'>{run}</code>"
+        for run, record in records.items()
+    )
+    return Html(
+        "<details class='study-source'><summary>Where from: "
+        f"{html.escape(what)}, {len(records)} runs, seeds {_ranges(seeds)}</summary>"
+        f"<p>Again: <code>{html.escape(again)}</code>. One run: <code>repro show RUN</code>. "
+        f"Computed in {seconds:.0f} s on {html.escape(bodies[0]['machine'])}, torch "
+        f"{html.escape(bodies[0]['versions']['torch'])}, commit {', '.join(commits)}.</p>"
+        f"<p>{listed}</p></details>"
+    )
+
+
+def _words(record: Record) -> str:
+    config = record.config
+    names = ("stage", "strategy", "rank", "weight", "constraint", "intensity", "seed")
+    return ", ".join(f"{n} {config[n]}" for n in names if config.get(n) not in (None, 0.0))
+
+
+def _ranges(seeds: Sequence[int]) -> str:
+    """Return 0, 1, 2, 7 as "0-2, 7"."""
+    parts: list[list[int]] = []
+    for seed in seeds:
+        if parts and seed == parts[-1][-1] + 1:
+            parts[-1].append(seed)
+        else:
+            parts.append([seed])
+    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)
