@@ -1,0 +1,139 @@
+"""The sweep: which notebooks are executed, on which seeds, and what becomes the book.
+
+`make study PROFILE=quick` calls it. Every job is one papermill call on a parameterised notebook:
+
+    sweep      a notebook on some of the seeds, which leaves its runs in runs/
+    page       a notebook on all seeds, as the book shows it: its runs are found, not computed
+    verdicts   the last notebook, which judges what all others recorded
+    book       the pages and the prose, built by Jupyter Book
+
+A job writes its notebook to build/PROFILE/unfinished/ and moves it into place at the end, so what
+is left there has failed and shows the error. The next call redoes only that job.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from repro.study.profiles import load_profile
+
+# Notebooks that train models: their seeds are shared out over the cores.
+SWEPT = [
+    "40_finetuning_brings_bias_back",
+    "41_weight_importance",
+    "43_win_on_adult",
+    "44_group_weight",
+]
+VERDICTS = "90_verdicts"
+
+try:
+    PROFILE = load_profile(config.get("profile", "quick"))
+except ValueError as error:  # an unknown profile or a setting in it: the message says which
+    raise WorkflowError(str(error)) from None
+
+BUILD = f"build/{PROFILE.name}"
+NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
+PAGES = [name for name in NOTEBOOKS if name != VERDICTS]
+SEEDS = list(PROFILE.seeds)
+CHUNKS = [SEEDS[i : i + PROFILE.seeds_per_job] for i in range(0, len(SEEDS), PROFILE.seeds_per_job)]
+if len(CHUNKS) == 1:
+    SWEPT = []  # nothing to share out: the page computes its runs itself
+
+SOURCES = sorted(map(str, [*Path("src/repro").rglob("*.py"), *Path("profiles").glob("*.yaml")]))
+RECORDED = sorted(map(str, Path("book/recorded").glob("*.parquet")))
+PROSE = sorted(str(path) for path in Path("book").rglob("*") if path.is_file())
+
+# What every job inherits.
+os.environ.update(
+    # Two jobs run side by side, and sums come out alike whatever the number of cores.
+    OMP_NUM_THREADS="1",
+    # This environment's commands and its own kernel, whatever else the machine has.
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    JUPYTER_PREFER_ENV_PATH="1",
+    JUPYTER_PATH="",
+    IPYTHONDIR=str(Path("build/.ipython").absolute()),  # without the user's start-up files
+)
+
+# What the cells print is seen while they run; papermill's own chatter is not.
+EXECUTE = """
+    mkdir -p {BUILD}/unfinished
+    papermill {input.notebook} {params.draft} -k python3 --log-output --no-progress-bar \
+        -p profile {PROFILE.name} -y '{{seeds: {params.seeds}}}' 2>&1 \
+    | {{ grep --line-buffered -vE '{CHATTER}' || true; }}
+    mv {params.draft} {output}
+"""
+CHATTER = r"^\s*$|^(Executing|Ending) Cell|^Executing notebook|^(In|Out)put Notebook|without encryption"
+
+wildcard_constraints:
+    name="|".join(NOTEBOOKS),
+    chunk=r"\d+",
+
+
+localrules:
+    book,
+
+
+rule sweep:
+    message: "{wildcards.name}: seeds {params.seeds}"
+    input:
+        SOURCES,
+        notebook="notebooks/{name}.ipynb",
+    output: f"{BUILD}/jobs/{{name}}/{{chunk}}.ipynb"
+    params:
+        seeds=lambda wildcards: str(CHUNKS[int(wildcards.chunk)]),
+        draft=f"{BUILD}/unfinished/{{name}}-{{chunk}}.ipynb",
+    shell: EXECUTE
+
+
+rule page:
+    message: "{wildcards.name}: the page, all seeds"
+    input:
+        SOURCES,
+        RECORDED,
+        lambda wildcards: [
+            f"{BUILD}/jobs/{wildcards.name}/{chunk}.ipynb"
+            for chunk in range(len(CHUNKS))
+            if wildcards.name in SWEPT
+        ],
+        notebook="notebooks/{name}.ipynb",
+    output: f"{BUILD}/pages/{{name}}.ipynb"
+    params:
+        seeds=str(SEEDS),
+        draft=f"{BUILD}/unfinished/{{name}}.ipynb",
+    shell: EXECUTE
+
+
+rule verdicts:
+    message: f"{VERDICTS}: judging what was recorded"
+    input:
+        SOURCES,
+        RECORDED,
+        [f"{BUILD}/pages/{name}.ipynb" for name in PAGES],
+        notebook=f"notebooks/{VERDICTS}.ipynb",
+    output: f"{BUILD}/pages/{VERDICTS}.ipynb"
+    params:
+        seeds=str(SEEDS),
+        draft=f"{BUILD}/unfinished/{VERDICTS}.ipynb",
+    shell: EXECUTE
+
+
+ruleorder: verdicts > page
+
+
+rule book:
+    message: "the book"
+    input:
+        SOURCES,
+        PROSE,
+        "_config.yml",
+        "_toc.yml",
+        [f"{BUILD}/pages/{name}.ipynb" for name in NOTEBOOKS],
+    output: f"{BUILD}/book/index.html"
+    shell: "python -m repro.study.book {PROFILE.name}"
+
+
+onerror:
+    for path in sorted(Path(BUILD, "unfinished").glob("*.ipynb")):
+        print(f"FAILED: {path} shows the error", file=sys.stderr)

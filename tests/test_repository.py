@@ -1,0 +1,154 @@
+"""What holds for every file of the repository: notebooks, sizes, paths, imports."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from papermill.inspection import inspect_notebook
+
+from repro.study.profiles import project_root
+
+ROOT = project_root()
+MADE_HERE = {".git", ".venv", "build", "runs", ".snakemake"}  # what .gitignore names, by folder
+MEBIBYTE = 1 << 20
+
+# A folder of someone's home, or an index other than the public one.
+PRIVATE = re.compile(
+    r"(?:/home/|/Users/|/root/|[A-Z]:\\Users\\)\w|(?:index-url|find-links)[= ]\s*\S*://", re.ASCII
+)
+# Which rooms of src/repro a room may import, itself apart. A module that stands alone is a room.
+ROOMS = {
+    "names": set(),
+    "settings": {"names"},
+    "data": {"names", "settings"},
+    "metrics": {"names"},
+    "models": {"names", "settings"},
+    "training": {"names", "settings", "data", "metrics", "models"},
+    "win": {"names", "settings", "data", "metrics", "models", "training"},
+    "study": {"names", "settings", "data", "metrics", "models", "training", "win"},
+}
+
+
+def repository_files() -> list[Path]:
+    """Return the files that are, or would be, committed."""
+    try:
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        names = [ROOT / name for name in listed.split("\0") if name]
+    except (OSError, subprocess.CalledProcessError):  # no git, or an unpacked archive
+        names = [
+            Path(folder, name)
+            for folder, folders, files in os.walk(ROOT)
+            for name in files
+            if not MADE_HERE & {*Path(folder).relative_to(ROOT).parts}
+            and not any(part.endswith(("_cache", "__pycache__")) for part in Path(folder).parts)
+        ]
+    return [path for path in names if path.is_file()]
+
+
+FILES = repository_files()
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def test_no_file_is_large() -> None:
+    large = {
+        str(path): path.stat().st_size for path in FILES if path.stat().st_size > 10 * MEBIBYTE
+    }
+    assert not large
+
+
+def test_nothing_is_pickled() -> None:
+    suffixes = {".pickle", ".pkl", ".pt", ".pth", ".joblib", ".npy", ".npz"}
+    assert [path for path in FILES if path.suffix in suffixes] == []
+
+
+def test_no_file_names_a_home_folder_or_an_index() -> None:
+    found = []
+    for path in FILES:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:  # a figure or a Parquet file
+            continue
+        if path != Path(__file__):
+            found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in PRIVATE.finditer(text)]
+    assert not found
+
+
+@each_notebook
+def test_notebook_is_stored_without_outputs(path: Path) -> None:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+        assert not {"papermill", "execution"} & cell["metadata"].keys()
+    assert not {"papermill", "widgets"} & notebook["metadata"].keys()
+
+
+@each_notebook
+def test_notebook_has_no_absolute_path(path: Path) -> None:
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            assert not re.search(r"""['"](?:/|~|[A-Z]:\\)\w""", "".join(cell["source"]))
+
+
+@each_notebook
+def test_notebook_parameters_are_typed_and_commented(path: Path) -> None:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    tagged = [cell for cell in code if "parameters" in cell["metadata"].get("tags", [])]
+    assert tagged == code[:1], "the first code cell, and only it, is tagged 'parameters'"
+
+    assigned = [
+        node.target.id
+        for node in ast.parse("".join(tagged[0]["source"])).body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    ]
+    # What `papermill --help-notebook` shows; an annotation with "|" would make it miss one.
+    shown = inspect_notebook(str(path))
+    assert list(shown) == assigned
+    assert {"profile", "seeds"} <= shown.keys()
+    for name, parameter in shown.items():
+        assert parameter["inferred_type_name"] != "None", f"{name} has no type"
+        assert parameter["help"], f"{name} has no comment"
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and dotted name of everything of ``repro`` that a module imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            # `from repro import metrics` names the room last.
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from ((node.lineno, name) for name in names if name.startswith("repro."))
+
+
+def test_imports_go_one_way() -> None:
+    package = ROOT / "src" / "repro"
+    wrong = []
+    for path in sorted(package.rglob("*.py")):
+        room = path.relative_to(package).parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        assert room in ROOMS, f"{path} is in no known room: say in ROOMS what it may import"
+        for line, name in imports(path):
+            other = name.split(".")[1]
+            if other != room and other not in ROOMS[room]:
+                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+    assert not wrong
