@@ -246,6 +246,33 @@ def weight_figure(results: Results, rank: int, *, title: str = "") -> Figure:
     return figure
 
 
+def head_figure(record: Record, head: np.ndarray, others: Mapping[str, Record]) -> Figure:
+    """Draw the rows of a two-class head in the plane of its outputs, and the kept directions.
+
+    Parameters
+    ----------
+    record
+        A run of WIN, for the importance of the rows (the width of the lines).
+    head
+        Shape (d, 2).
+    others
+        Runs at rank 1 by name, whose kept direction is drawn.
+    """
+    importance = np.asarray(record.results["importance"]).mean(0)
+    figure, axes = plt.subplots(figsize=(4.2, 4.2))
+    reach = 1.15 * np.abs(head).max()
+    for row, weight in zip(head, importance / importance.max(), strict=True):
+        axes.plot([0, row[0]], [0, row[1]], color=GREY, linewidth=0.5 + 4 * weight)
+    for (name, other), (colour, line) in zip(
+        others.items(), ((MEN, "-"), (WOMEN, "--")), strict=False
+    ):
+        kept = np.asarray(other.results["start_B"][0]) * reach
+        axes.plot([-kept[0], kept[0]], [-kept[1], kept[1]], line, color=colour, label=name)
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="output 0", ylabel="output 1")
+    axes.legend(fontsize="small", title="kept at rank 1")
+    return figure
+
+
 def trade_off_figure(
     results: Results,
     names: Mapping[str, str],

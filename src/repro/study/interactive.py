@@ -51,5 +51,5 @@ def threshold_playground(predictions: pd.DataFrame, caption: str) -> Html:
     """
     template = (files("repro.study") / "playground.html").read_text(encoding="utf-8")
     data = {"counts": score_histogram(predictions).tolist(), "caption": caption}
-    # "</" would end the script element early, whatever the caption holds.
-    return Html(template.replace("__DATA__", json.dumps(data).replace("</", "<\\/")))
+    # Whatever the caption holds: "</script" would end the element, "<!--" change how it ends.
+    return Html(template.replace("__DATA__", json.dumps(data).replace("<", "\\u003c")))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, get_args
 
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from repro.names import UnknownNameError, nearest
-from repro.settings import SettingsError
+from repro.names import UnknownNameError, check_name, nearest
+from repro.settings import DataSettings, SettingsError
 from repro.study.profiles import load_profile
 from repro.study.session import Study
 
@@ -23,6 +24,8 @@ KINDS: dict[str, Any] = {
     "architectures": list[str] | None,
     "overrides": dict[str, Any],
 }
+#: Parameters whose value is a word.
+TEXT = ("profile", "dataset")
 #: Parameters that replace one setting of the profile.
 SETTING = {
     "seeds": "seeds",
@@ -31,11 +34,12 @@ SETTING = {
     "weights": "win.weights",
     "architectures": "win.architectures",
 }
+DATASETS = get_args(DataSettings.model_fields["name"].annotation)
 #: Names that IPython itself puts into the namespace.
 IPYTHON = {"In", "Out", "exit", "quit", "open", "get_ipython"}
 
 
-def check(namespace: Mapping[str, Any], *names: str) -> Study:
+def check(namespace: Mapping[str, Any], *names: str, notebook: str) -> Study:
     """Check the parameters of a notebook and return the study that they describe.
 
     Parameters
@@ -44,6 +48,8 @@ def check(namespace: Mapping[str, Any], *names: str) -> Study:
         ``globals()`` of the notebook, right after its parameters.
     names
         The parameters that this notebook has; ``profile`` is always one of them.
+    notebook
+        Its name, for the command under each figure that computes it again.
 
     Raises
     ------
@@ -62,13 +68,16 @@ def check(namespace: Mapping[str, Any], *names: str) -> Study:
                 f"this notebook has no parameter '{name}'{hint} (valid: {', '.join(valid)})"
             )
     values = {name: _typed(name, given[name]) for name in valid if name in given}
+    if values.get("dataset") is not None:
+        check_name("dataset", values["dataset"], DATASETS)
     overrides = dict(values.get("overrides") or {})
     if values.get("dataset") == "adult":  # the simulation's own settings mean nothing there
         overrides |= {"data.records": None, "data.bias": None}
     for name, setting in SETTING.items():
         if values.get(name) is not None:
             overrides[setting] = values[name]
-    return Study(load_profile(values["profile"], overrides))
+    given_values = {name: v for name, v in values.items() if v not in (None, {})}
+    return Study(load_profile(values["profile"], overrides), notebook, given_values)
 
 
 def _is_parameter(name: str, value: Any) -> bool:
@@ -78,6 +87,12 @@ def _is_parameter(name: str, value: Any) -> bool:
 
 
 def _typed(name: str, value: Any) -> Any:
+    if isinstance(value, str) and name not in TEXT:
+        # Papermill's -p hands lists and mappings over as the text that was typed.
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise SettingsError(f"parameter {name} = {value!r} cannot be read") from None
     try:
         return TypeAdapter(KINDS[name]).validate_python(value, strict=True)
     except ValidationError as error:

@@ -166,10 +166,11 @@ def group_weights(
 
     The paper does not say which group is s = 1, so each a of [0.5, 1) is run as the weight of
     either group: ``a`` below 0.5 in a key means that women's importance has the weight 1 - a.
+    What all are compared with, 0.5, is among them whatever ``weights`` says.
     """
     bases = [pretrain(profile, seed) for seed in seeds]
     given = profile.win.weights if weights is None else weights
-    both = sorted({round(w, 6) for a in given for w in (a, 1 - a)})
+    both = sorted({round(w, 6) for a in (*given, 0.5) for w in (a, 1 - a)})
     return {
         f"rank {rank}, a {weight:g}": [
             finetune(profile, base, "win", rank=rank, weight=weight) for base in bases

@@ -10,7 +10,7 @@ from repro.data import adult
 from repro.data.sources import DataError, data_root, find_file
 from repro.study.profiles import load_profile, profile_names, project_root
 from repro.study.records import recorded
-from repro.study.runs import Runs
+from repro.study.runs import RecordError, Runs
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,11 @@ def runs_check() -> Check:
     while not existing.exists():
         existing = existing.parent
     free = shutil.disk_usage(existing).free / 2**30
-    writable = os.access(existing, os.W_OK)
-    says = f"{len(runs.records())} finished runs, {free:.0f} GiB free"
+    writable = existing.is_dir() and os.access(existing, os.W_OK)
+    try:
+        says = f"{len(runs.records())} finished runs, {free:.0f} GiB free"
+    except RecordError as error:
+        return Check("runs", False, str(error))
     if not writable:
         says = f"{existing} is not writable; set REPRO_RUNS to a folder that is"
     return Check("runs", writable and free > 0.2, says)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from repro.names import check_name
 from repro.settings import DataSettings, Optimisation, SettingsError, Strict, validate
@@ -44,6 +44,13 @@ class Profile(Strict):
     seeds_per_job: int = Field(ge=1)
     data: DataSettings
     win: WinSettings
+
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):  # one seed twice is not two seeds
+            raise ValueError("every seed may be named once")
+        return seeds
 
 
 def project_root() -> Path:

@@ -71,8 +71,16 @@ def read_exported(path: Path) -> dict[str, Record]:
         raise RecordError(f"{path} is not an exported set of records ({error})") from None
     found = {}
     for run, text in zip(table["run"], table["record"], strict=True):
-        body = json.loads(text)
-        check_body(body, where=f"{path.name}, run {run}", run=run)
+        try:
+            body = json.loads(text)
+        except (TypeError, ValueError):  # not text, or not JSON
+            body = None
+        check_body(
+            body,
+            where=f"{path.name}, run {run}",
+            remedy=f"'repro export {path.stem}' writes the file again",
+            run=run,
+        )
         found[run] = Record(body)
     return found
 

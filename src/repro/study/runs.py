@@ -100,7 +100,24 @@ class Record:
         """Return the predictions of part "test"; only where the run itself is on this machine."""
         if self.folder is None:
             raise RecordError(f"run {self.run} is an exported record: it carries no examples")
-        return pd.read_parquet(self.folder / PREDICTIONS)
+        return pd.read_parquet(self.file(PREDICTIONS))
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file of this run, which is as it was when the run was finished.
+
+        Raises
+        ------
+        RecordError
+            If the file is missing or was changed, or the record is an exported one.
+        """
+        if self.folder is None:
+            raise RecordError(f"run {self.run} is an exported record: it carries no {name}")
+        path = self.folder / name
+        if not path.is_file():
+            raise RecordError(f"{path} is missing; {_remedy(self.folder)}")
+        if sha256_of(path) != self.body["files"].get(name):
+            raise RecordError(f"{path} is not the file that was recorded; {_remedy(self.folder)}")
+        return path
 
     def verify(self) -> None:
         """Check the record and its files thoroughly.
@@ -111,38 +128,39 @@ class Record:
             If the text was edited, a file beside it is missing or changed, or the counts are not
             those of the predictions.
         """
-        check_body(self.body, where=str(self.folder or f"exported record {self.run}"))
         if self.folder is None:
+            check_body(self.body, where=f"exported record {self.run}", remedy="export it again")
             return
-        for name, expected in self.body["files"].items():
-            path = self.folder / name
-            if not path.is_file():
-                raise RecordError(f"{path} is missing; {_remedy(self.folder)}")
-            if sha256_of(path) != expected:
-                raise RecordError(f"{path} is not the file that was recorded; {_remedy(path)}")
+        check_body(self.body, where=str(self.folder / RECORD), remedy=_remedy(self.folder))
+        for name in self.body["files"]:
+            self.file(name)
         table = self.predictions()
         again = confusion_counts(table["target"], table["score"] > 0.5, table["protected"])
         if not np.array_equal(again, self.counts("test")):
             raise RecordError(f"{self.folder}: counts differ from the predictions; it was edited")
 
 
-def _remedy(path: Path) -> str:
-    return f"delete the folder {path.parent if path.suffix else path} and run again"
+def _remedy(folder: Path) -> str:
+    return f"delete the folder {folder} and run again"
 
 
-def check_body(body: Any, *, where: str, run: str | None = None) -> None:
+def check_body(body: Any, *, where: str, remedy: str, run: str | None = None) -> None:
     """Refuse a record that is not ours, was edited, or stands under another run's name."""
     if not isinstance(body, dict) or not {"run", "config", "counts", "digest"} <= body.keys():
         raise RecordError(f"{where} is not a record of this study; move it elsewhere")
     if body.get("format") != FORMAT:
         raise RecordError(f"{where} has record format {body.get('format')!r}, not {FORMAT}")
     rest = {key: value for key, value in body.items() if key != "digest"}
-    if digest(rest) != body["digest"]:
-        raise RecordError(f"{where} was changed after it was written; {_remedy(Path(where))}")
+    try:
+        unchanged = digest(rest) == body["digest"]
+    except ValueError:  # NaN, which no record of ours holds
+        unchanged = False
+    if not unchanged:
+        raise RecordError(f"{where} was changed after it was written; {remedy}")
     if digest(body["config"])[:16] != body["run"] or (run is not None and body["run"] != run):
         raise RecordError(
             f"{where} holds run {body['run']}, which its place or configuration contradicts; "
-            f"{_remedy(Path(where))}"
+            f"{remedy}"
         )
 
 
@@ -161,7 +179,7 @@ def read_record(folder: Path) -> Record:
         raise RecordError(f"{path} is missing; {_remedy(folder)}") from None
     except (ValueError, OSError) as error:
         raise RecordError(f"{path} cannot be read ({error}); {_remedy(folder)}") from None
-    check_body(body, where=str(path), run=folder.name)
+    check_body(body, where=str(path), remedy=_remedy(folder), run=folder.name)
     return Record(body, folder)
 
 
@@ -199,12 +217,13 @@ class Runs:
         locks = self.root / ".locks"
         try:
             locks.mkdir(parents=True, exist_ok=True)
+            held = filelock.FileLock(locks / f"{config.identity}.lock").acquire()
         except OSError as error:
             raise RunError(
-                f"the folder of runs {self.root} is not writable ({error.strerror}); "
-                "set REPRO_RUNS to one that is"
+                f"{config.label}: the folder of runs {self.root} is not writable "
+                f"({error.strerror}); set REPRO_RUNS to one that is"
             ) from None
-        with filelock.FileLock(locks / f"{config.identity}.lock"):
+        with held:
             found = self.find(config)  # another process may have finished it meanwhile
             if found is not None:
                 return found
@@ -222,16 +241,17 @@ class Runs:
         return [read_record(path) for path in sorted(folders) if not path.name.startswith(".")]
 
     def _write(self, config: RunConfig, outcome: Outcome, seconds: float) -> Record:
-        declared = getattr(config, "data_sha256", None)
+        declared = _declared(config)
         if declared is not None and dict(outcome.data_sha256) != declared:
             raise RunError(
                 f"{config.label}: the data that were read ({dict(outcome.data_sha256)}) "
                 f"are not those that the run declares ({declared})"
             )
         final = self.root / config.identity
-        # The name starts with a dot, so an abandoned one is never taken for a run.
-        temporary = Path(tempfile.mkdtemp(prefix=f".{config.identity}-", dir=self.root))
+        temporary: Path | None = None
         try:
+            # The name starts with a dot, so an abandoned one is never taken for a run.
+            temporary = Path(tempfile.mkdtemp(prefix=f".{config.identity}-", dir=self.root))
             outcome.predictions.to_parquet(temporary / PREDICTIONS, index=False)
             save_file(dict(outcome.weights), temporary / WEIGHTS)
             body = _body(config, outcome, seconds, temporary)
@@ -246,8 +266,16 @@ class Runs:
                 f"({reason}). Finished runs are kept."
             ) from error
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
         return read_record(final)
+
+
+def _declared(config: RunConfig) -> dict[str, str] | None:
+    """Return the declared sha256 of the data that a run reads, its own or of what it builds on."""
+    own: dict[str, str] | None = getattr(config, "data_sha256", None)
+    above = (_declared(upstream) for upstream in config.upstream().values())
+    return own if own is not None else next((found for found in above if found is not None), None)
 
 
 def _body(config: RunConfig, outcome: Outcome, seconds: float, folder: Path) -> dict[str, Any]:
@@ -276,7 +304,13 @@ def _body(config: RunConfig, outcome: Outcome, seconds: float, folder: Path) -> 
         "files": {name: sha256_of(folder / name) for name in (PREDICTIONS, WEIGHTS)},
     }
     # Through JSON and back, so that the digest is that of what will be read.
-    body = json.loads(json.dumps(body, allow_nan=False))
+    try:
+        body = json.loads(json.dumps(body, allow_nan=False))
+    except ValueError:
+        raise RunError(
+            f"{config.label}: a result is NaN or infinite, so run {config.identity} is not "
+            "recorded. Finished runs are kept."
+        ) from None
     return {**body, "digest": digest(body)}
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from repro.study.configs import RunConfig
 from repro.study.plans import Plan
 from repro.study.profiles import Profile, load_profile
 from repro.study.records import Results, look_up, recorded
+from repro.study.reported import Reported
 from repro.study.runs import Runs
 from repro.study.stages import obtain
 
@@ -25,6 +28,11 @@ class View:
     label: str
     results: Results
     again: str
+    profile: Profile
+
+    def paper(self, numbers: Reported) -> Reported | None:
+        """Return what the paper reports, or None: nothing stands beside simulated data."""
+        return numbers if self.profile.data.name == "adult" else None
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,9 @@ class Study:
     """One profile (with a notebook's own settings) and the folder of runs."""
 
     profile: Profile
+    notebook: str = "NOTEBOOK"
+    #: the parameters of this call, by name, without those left at their default
+    given: Mapping[str, Any] = field(default_factory=dict)
     runs: Runs = field(default_factory=Runs)
 
     @property
@@ -69,7 +80,12 @@ class Study:
         The recorded one comes first, because it is what the verdicts rest on; it is left out where
         this call computes exactly the same runs.
         """
-        here = View(self._label(), self.compute(plan_of(self.profile, self.seeds)), self.again)
+        here = View(
+            self._label(),
+            self.compute(plan_of(self.profile, self.seeds)),
+            self.again,
+            self.profile,
+        )
         desk = load_profile(RECORDED)
         plan = plan_of(desk, desk.seeds)
         if _identities(plan) == {r.run for group in here.results.values() for r in group}:
@@ -78,14 +94,19 @@ class Study:
             f"UCI Adult, recorded under profile {RECORDED}",
             look_up(plan, self.runs),
             f"make study PROFILE={RECORDED}",
+            desk,
         )
         return [known, here] if known.results else [here]
 
     @property
     def again(self) -> str:
         """The command that computes this call's runs again."""
-        seeds = list(self.seeds)
-        return f"papermill NOTEBOOK out.ipynb -p profile {self.profile.name} -y 'seeds: {seeds}'"
+        words = [f"papermill notebooks/{self.notebook}.ipynb out.ipynb"]
+        for name, value in ({"profile": self.profile.name} | dict(self.given)).items():
+            words.append(
+                f"-p {name} {value if isinstance(value, str) else shlex.quote(str(value))}"
+            )
+        return " ".join(words)
 
     def _label(self) -> str:
         return f"{self.data_label}, this call: profile {self.profile.name}"

@@ -59,10 +59,9 @@ def compute(config: RunConfig, runs: Runs) -> Outcome:
 def load_pretrained(config: Pretrain, runs: Runs) -> tuple[nn.Module, TaskData]:
     """Return the pre-trained model of a finished run, and its data."""
     record = obtain(config, runs)
-    assert record.folder is not None
     data = task_data(config.data, config.seed)
     model = _build(config, data)
-    model.load_state_dict(load_file(record.folder / WEIGHTS))
+    model.load_state_dict(load_file(record.file(WEIGHTS)))
     return model, data
 
 

@@ -44,15 +44,22 @@ def means(
         row = {"setting": name}
         for quantity, heading in quantities.items():
             found = [value(record, quantity) for record in results[key]]
-            interval = mean_interval([v for v in found if v is not None])
-            half = f" ± {points(interval.high - interval.mean)}" if interval.n > 1 else ""
-            row[heading] = points(interval.mean) + half
+            row[heading] = _mean([v for v in found if v is not None], of=len(found))
             paper = (reported or {}).get((key, quantity))
             if reported is not None:
                 row[f"{heading}, paper"] = "" if paper is None else points(paper)
         row["seeds"] = str(len(results[key]))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _mean(values: Sequence[float], *, of: int) -> str:
+    """Return mean ± half the interval; how many seeds have a value is said where not all do."""
+    if not values:
+        return ""
+    interval = mean_interval(values)
+    half = f" ± {points(interval.high - interval.mean)}" if interval.n > 1 else ""
+    return points(interval.mean) + half + ("" if interval.n == of else f" ({interval.n} of {of})")
 
 
 def differences(
@@ -75,9 +82,15 @@ def differences(
             continue
         row = {"difference": label}
         for quantity, heading in quantities.items():
-            a = [value(record, quantity) or 0.0 for record in results[first]]
-            b = [value(record, quantity) or 0.0 for record in results[second]]
-            interval = paired_interval(a, b)
+            pairs_of = [
+                (value(a, quantity), value(b, quantity))
+                for a, b in zip(results[first], results[second], strict=True)
+            ]
+            both = [(a, b) for a, b in pairs_of if a is not None and b is not None]
+            if not both:
+                row[heading] = ""
+                continue
+            interval = paired_interval([a for a, _ in both], [b for _, b in both])
             ends = f" [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
             row[heading] = f"{100 * interval.mean:+.2f}" + (ends if interval.n > 1 else "")
         row["seeds"] = str(len(results[first]))
@@ -121,7 +134,7 @@ def source(results: Results | Iterable[Record], what: str, again: str) -> Html:
         return Html(f"<p class='study-source'>No records of {html.escape(what)}.</p>")
     bodies = [record.body for record in records.values()]
     seeds = sorted({body["config"]["seed"] for body in bodies})
-    commits = sorted({body["git_commit"][:10] for body in bodies})
+    commits = sorted({_short(body["git_commit"]) for body in bodies})
     seconds = sum(body["seconds"] for body in bodies)
     listed = " ".join(
         f"<code title='{html.escape(_words(record))}'>{run}</code>"
@@ -140,7 +153,16 @@ def source(results: Results | Iterable[Record], what: str, again: str) -> Html:
 def _words(record: Record) -> str:
     config = record.config
     names = ("stage", "strategy", "rank", "weight", "constraint", "intensity", "seed")
-    return ", ".join(f"{n} {config[n]}" for n in names if config.get(n) not in (None, 0.0))
+    shown = {n: config[n] for n in names if config.get(n) is not None}
+    if "constraint" not in shown:
+        shown.pop("intensity", None)
+    return ", ".join(f"{name} {value}" for name, value in shown.items())
+
+
+def _short(commit: str) -> str:
+    """Shorten a commit, but not what says that the sources differed from it."""
+    number, plus, changes = commit.partition("+")
+    return number[:10] + plus + changes
 
 
 def _ranges(seeds: Sequence[int]) -> str:

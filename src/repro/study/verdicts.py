@@ -1,20 +1,27 @@
 """Verdicts: one rule for every claim, applied to records.
 
 A contrast is **supported** if its 95 % paired interval over seeds lies wholly on the claimed side
-of zero, **contradicted** if wholly on the other, else **undecided**. A claim *holds* if all its
-contrasts are supported, *holds in part* if some are, *does not hold* if none is, and is *not
-testable here* if its runs are not recorded or have fewer than three seeds.
+of zero, **contradicted** if wholly on the other, else (and where its quantity exists for fewer than
+three seeds) **undecided**. A claim
+
+- *holds* if all its contrasts are supported (each at 95 %, so no correction is due),
+- *holds in part* if at least one of its m contrasts is supported by the interval at 1 - 0.05 / m
+  (Bonferroni: among many contrasts one is easily supported by chance),
+- *does not hold* otherwise,
+- is *not testable here* if its runs are not recorded or have fewer than three seeds.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from repro.names import check_name
 from repro.study.claims import WIN_CLAIMS, Claim, Contrast
-from repro.study.intervals import Interval, paired_interval
+from repro.study.intervals import CONFIDENCE, Interval, paired_interval
 from repro.study.profiles import Profile, load_profile
 from repro.study.records import Results, look_up, value
 from repro.study.runs import Runs
@@ -27,6 +34,7 @@ HOLDS, IN_PART, NOT, UNTESTABLE = (
 )
 SIGNS = {HOLDS: "✅", IN_PART: "🟡", NOT: "❌", UNTESTABLE: "⬜"}
 MIN_SEEDS = 3
+SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class Judged:
     contrast: Contrast
     interval: Interval
     outcome: str  # supported, contradicted, undecided
+    survives: bool  # supported by the Bonferroni interval of the claim's contrasts, too
     runs: tuple[str, ...]
 
     @property
@@ -57,18 +66,30 @@ class Verdict:
     simulated: bool
 
 
-def judge(contrast: Contrast, results: Results) -> Judged:
-    """Judge one contrast from the records of its two settings."""
+def judge(contrast: Contrast, results: Results, *, family: int = 1) -> Judged:
+    """Judge one contrast, of ``family`` that the claim has, from the records of its settings."""
     pairs = list(zip(results[contrast.first], results[contrast.second], strict=True))
     first = [value(a, contrast.quantity) for a, _ in pairs]
     second = [value(b, contrast.second_quantity or contrast.quantity) for _, b in pairs]
     kept = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
-    interval = paired_interval([a for a, _ in kept], [b for _, b in kept])
-    sign = -1 if contrast.direction == "less" else 1
-    low, high = sorted((sign * interval.low, sign * interval.high))
-    outcome = "supported" if low > 0 else "contradicted" if high < 0 else "undecided"
     runs = tuple(dict.fromkeys(record.run for pair in pairs for record in pair))
-    return Judged(contrast, interval, outcome, runs)
+    if not kept:  # too few positives in every seed, for one
+        return Judged(contrast, Interval(math.nan, math.nan, math.nan, 0), UNDECIDED, False, runs)
+    sides = [a for a, _ in kept], [b for _, b in kept]
+    interval = paired_interval(*sides)
+    if interval.n < MIN_SEEDS:
+        return Judged(contrast, interval, UNDECIDED, False, runs)
+    wider = paired_interval(*sides, confidence=1 - (1 - CONFIDENCE) / family)
+    low, high = _claimed_side(interval, contrast)
+    outcome = SUPPORTED if low > 0 else CONTRADICTED if high < 0 else UNDECIDED
+    return Judged(contrast, interval, outcome, _claimed_side(wider, contrast)[0] > 0, runs)
+
+
+def _claimed_side(interval: Interval, contrast: Contrast) -> tuple[float, float]:
+    """Return the ends of the interval so that the claimed side is the positive one."""
+    if contrast.direction == "less":
+        return -interval.high, -interval.low
+    return interval.low, interval.high
 
 
 def decide(claim: Claim, profile: Profile, results: Results) -> Verdict:
@@ -81,6 +102,8 @@ def decide(claim: Claim, profile: Profile, results: Results) -> Verdict:
     if len(profile.seeds) < MIN_SEEDS:
         return verdict(UNTESTABLE, f"{len(profile.seeds)} seed(s); a verdict takes {MIN_SEEDS}")
     contrasts = claim.contrasts(profile)
+    if not contrasts:
+        return verdict(UNTESTABLE, "these settings leave nothing to compare")
     missing = {
         key for c in contrasts for key in (c.first, c.second) if key not in results
     }  # fmt: skip
@@ -90,14 +113,17 @@ def decide(claim: Claim, profile: Profile, results: Results) -> Verdict:
             f"no records of: {', '.join(sorted(missing))}; "
             f"'make study PROFILE={profile.name}' computes them",
         )
-    judged = [judge(contrast, results) for contrast in contrasts]
-    supported = sum(j.outcome == "supported" for j in judged)
-    contradicted = sum(j.outcome == "contradicted" for j in judged)
-    word = HOLDS if supported == len(judged) else IN_PART if supported else NOT
+    judged = [judge(contrast, results, family=len(contrasts)) for contrast in contrasts]
+    supported = sum(j.outcome == SUPPORTED for j in judged)
+    contradicted = sum(j.outcome == CONTRADICTED for j in judged)
+    survives = any(j.survives for j in judged)
+    word = HOLDS if supported == len(judged) else IN_PART if survives else NOT
     reason = (
         f"{supported} of {len(judged)} contrasts supported, {contradicted} contradicted, "
         f"{len(judged) - supported - contradicted} undecided"
     )
+    if supported and word == NOT:
+        reason += f"; none supported once corrected for {len(judged)} contrasts"
     return verdict(word, reason, judged)
 
 
@@ -108,6 +134,26 @@ def verdicts(profile: str | Profile, runs: Runs | None = None) -> list[Verdict]:
         decide(claim, chosen, look_up(claim.plan(chosen, chosen.seeds), runs))
         for claim in WIN_CLAIMS
     ]
+
+
+def claim_named(name: str) -> Claim:
+    """Return a claim by its name.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none; the nearest is given.
+    """
+    check_name("claim", name, [claim.name for claim in WIN_CLAIMS])
+    return next(claim for claim in WIN_CLAIMS if claim.name == name)
+
+
+def sentence(verdict: Verdict, label: str) -> str:
+    """Return a verdict as one line of Markdown; ``label`` says which data it rests on."""
+    return (
+        f"**{verdict.claim.where}: {verdict.claim.statement}** {SIGNS[verdict.word]} "
+        f"*{verdict.word}* ({label}): {verdict.reason}."
+    )
 
 
 def verdict_table(found: Sequence[Verdict]) -> pd.DataFrame:
@@ -130,7 +176,7 @@ def contrast_table(verdict: Verdict) -> pd.DataFrame:
     """Return one row for each contrast, differences in percentage points."""
 
     def points(number: float | None) -> str:
-        return "" if number is None else f"{100 * number:+.2f}"
+        return "" if number is None or math.isnan(number) else f"{100 * number:+.2f}"
 
     return pd.DataFrame(
         [
