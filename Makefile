@@ -98,7 +98,7 @@ if [ ! -d .venv ]; then \
   "$$python" -m venv .venv || { rm -rf .venv; echo "error: '$$python -m venv' failed; install" \
     "what it asks for (on Debian and Ubuntu: apt install python3-venv), or uv" >&2; exit 1; }; \
 fi; \
-pip="$(BIN)/python -m pip install --disable-pip-version-check -q"; \
+pip="$(BIN)/python -m pip install --disable-pip-version-check"; \
 $$pip --require-hashes -r requirements.lock; \
 $$pip --no-deps --no-build-isolation -e .
 endef

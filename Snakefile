@@ -7,8 +7,8 @@
     verdicts   the last notebook, which judges what all others recorded
     book       the pages and the prose, built by Jupyter Book
 
-A job writes its notebook to build/PROFILE/unfinished/ and moves it into place at the end, so what
-is left there has failed and shows the error. The next call redoes only that job.
+A notebook that fails is kept in build/PROFILE/failed/, with the error, until the job succeeds; the
+other jobs go on, and the next call redoes only that one.
 """
 
 import os
@@ -56,15 +56,23 @@ os.environ.update(
     IPYTHONDIR=str(Path("build/.ipython").absolute()),  # without the user's start-up files
 )
 
-# What the cells print is seen while they run; papermill's own chatter is not.
+# What the cells print is seen while they run; papermill's own chatter is not. The number of the
+# process keeps a job apart from one that outlived a killed sweep.
 EXECUTE = """
-    mkdir -p {BUILD}/unfinished
-    papermill {input.notebook} {params.draft} -k python3 --log-output --no-progress-bar \
+    mkdir -p {BUILD}/running {BUILD}/failed
+    running={BUILD}/running/$$-$(basename {params.failed})
+    papermill {input.notebook} $running -k python3 --log-output --no-progress-bar \
         -p profile {PROFILE.name} -y '{{seeds: {params.seeds}}}' 2>&1 \
-    | {{ grep --line-buffered -vE '{CHATTER}' || true; }}
-    mv {params.draft} {output}
+    | {{ grep --line-buffered -vE '{CHATTER}' || true; }} \
+    || {{ mv $running {params.failed}; exit 1; }}
+    mv $running {output}
+    rm -f {params.failed}
 """
-CHATTER = r"^\s*$|^(Executing|Ending) Cell|^Executing notebook|^(In|Out)put Notebook|without encryption"
+CHATTER = (
+    r"^\s*$|^<.*>$|^(Executing|Ending) Cell|^Executing notebook|^(In|Out)put Notebook"
+    r"|without encryption"
+)
+
 
 wildcard_constraints:
     name="|".join(NOTEBOOKS),
@@ -83,7 +91,7 @@ rule sweep:
     output: f"{BUILD}/jobs/{{name}}/{{chunk}}.ipynb"
     params:
         seeds=lambda wildcards: str(CHUNKS[int(wildcards.chunk)]),
-        draft=f"{BUILD}/unfinished/{{name}}-{{chunk}}.ipynb",
+        failed=f"{BUILD}/failed/{{name}}-{{chunk}}.ipynb",
     shell: EXECUTE
 
 
@@ -101,7 +109,7 @@ rule page:
     output: f"{BUILD}/pages/{{name}}.ipynb"
     params:
         seeds=str(SEEDS),
-        draft=f"{BUILD}/unfinished/{{name}}.ipynb",
+        failed=f"{BUILD}/failed/{{name}}.ipynb",
     shell: EXECUTE
 
 
@@ -115,7 +123,7 @@ rule verdicts:
     output: f"{BUILD}/pages/{VERDICTS}.ipynb"
     params:
         seeds=str(SEEDS),
-        draft=f"{BUILD}/unfinished/{VERDICTS}.ipynb",
+        failed=f"{BUILD}/failed/{VERDICTS}.ipynb",
     shell: EXECUTE
 
 
@@ -135,5 +143,5 @@ rule book:
 
 
 onerror:
-    for path in sorted(Path(BUILD, "unfinished").glob("*.ipynb")):
+    for path in sorted(Path(BUILD, "failed").glob("*.ipynb")):
         print(f"FAILED: {path} shows the error", file=sys.stderr)
