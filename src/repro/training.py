@@ -45,7 +45,7 @@ class Candidate:
     epoch: int | None
     objective: float | None  # on the validation part; None if it diverged
     diverged: str | None = None
-    #: per epoch: mean training objective, validation objective
+    #: of each epoch, mean training objective and validation objective
     history: list[tuple[float, float]] = field(default_factory=list)
 
 

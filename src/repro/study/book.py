@@ -90,14 +90,18 @@ def stage(profile: str, root: Path, pages: Path, destination: Path) -> None:
 def generated(profile: str) -> dict[str, str]:
     """Return the texts that prose includes from ``book/generated/``, by file name."""
     # Verdicts read every record; tests of the rest of this module do without.
+    from repro.study.session import RECORDED
     from repro.study.verdicts import at_a_glance_markdown
 
     settings = load_profile(profile)
     built_with = (
-        f"This copy of the book was built with the profile `{profile}`: {settings.description}; "
-        f"{len(settings.seeds)} seeds.\n"
+        f"The pages of this copy of the book were executed with the profile `{profile}`: "
+        f"{settings.description}; {len(settings.seeds)} seeds. They show the recorded results on "
+        f"real data first, then what this profile computes.\n"
     )
-    return {"verdicts_at_a_glance.md": at_a_glance_markdown(profile), "built_with.md": built_with}
+    # Always the recorded ones: the default profile's data are simulated and say nothing of a paper.
+    verdicts = at_a_glance_markdown(RECORDED, notebooks="../notebooks")
+    return {"verdicts_at_a_glance.md": verdicts, "built_with.md": built_with}
 
 
 def clean_notebook(notebook: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ HOLDS, IN_PART, NOT, UNTESTABLE = (
     "does not hold",
     "not testable here",
 )
-SIGNS = {HOLDS: "✅", IN_PART: "🟡", NOT: "❌", UNTESTABLE: "⬜"}
+SIGNS = {HOLDS: "✅", IN_PART: "🟡", NOT: "❌", UNTESTABLE: "○"}
 MIN_SEEDS = 3
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 
@@ -194,23 +194,47 @@ def contrast_table(verdict: Verdict) -> pd.DataFrame:
     )
 
 
-def at_a_glance_markdown(profile: str = "desk", runs: Runs | None = None) -> str:
-    """Return the verdicts as a Markdown table, for the landing page and the README."""
-    found = verdicts(profile, runs)
+def headline(verdict: Verdict) -> str:
+    """Return the contrast that says most, in points: of the largest difference in the paper."""
+    if not verdict.judged:
+        return verdict.reason
+    told = [j for j in verdict.judged if j.contrast.reported is not None]
+    most = max(told, key=lambda j: abs(j.contrast.reported or 0.0), default=verdict.judged[0])
+    low, mean, high = (100 * x for x in (most.interval.low, most.interval.mean, most.interval.high))
+    paper = most.contrast.reported
+    beside = "" if paper is None or verdict.simulated else f"paper {100 * paper:+.2f}, "
+    return f"{most.contrast.text}: {beside}ours {mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def at_a_glance_markdown(
+    profile: str = "desk", runs: Runs | None = None, *, notebooks: str = "notebooks"
+) -> str:
+    """Return the verdicts as a Markdown table, for the landing page and the README.
+
+    Parameters
+    ----------
+    profile
+        Whose records are judged.
+    runs
+        Where runs of this machine are looked for first.
+    notebooks
+        The folder of the chapters, as seen from where the table will stand.
+    """
     chosen = load_profile(profile)
     data = "UCI Adult" if chosen.data.name == "adult" else "toycensus (simulated)"
     lines = [
-        "| Paper | Claim | Verdict | Evidence |",
-        "| --- | --- | --- | --- |",
+        "| WIN on Adult | Claim | Verdict | Contrasts | The one that says most (points) |",
+        "| --- | --- | --- | --- | --- |",
     ]
-    for v in found:
+    for v in verdicts(profile, runs):
+        counts = f"{sum(j.outcome == SUPPORTED for j in v.judged)} of {len(v.judged)} supported"
         lines.append(
-            f"| WIN, {v.claim.where} | {v.claim.statement} | {SIGNS[v.word]} {v.word} "
-            f"| {v.reason} |"
+            f"| [{v.claim.where}]({notebooks}/{v.claim.notebook}.ipynb) | {v.claim.statement} "
+            f"| {SIGNS[v.word]} {v.word} | {counts if v.judged else ''} | {headline(v)} |"
         )
     lines.append("")
     lines.append(
         f"{data}, profile `{profile}`, {len(chosen.seeds)} seeds, 95 % paired intervals over "
-        "seeds; each number: chapter *Verdicts*."
+        f"seeds. Where each number comes from: [Verdicts]({notebooks}/90_verdicts.ipynb)."
     )
     return "\n".join(lines) + "\n"

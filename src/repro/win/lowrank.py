@@ -175,7 +175,7 @@ class LowRankLinear(nn.Module):
 
     @property
     def trainable_parameters(self) -> int:
-        """How many numbers fine-tuning changes: d r + r k + k, without the last for no bias."""
+        """How many numbers fine-tuning changes, d r + r k + k, without the last for no bias."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
     @torch.no_grad()
