@@ -90,8 +90,8 @@ def stage(profile: str, root: Path, pages: Path, destination: Path) -> None:
 def generated(profile: str) -> dict[str, str]:
     """Return the texts that prose includes from ``book/generated/``, by file name."""
     # Verdicts read every record; tests of the rest of this module do without.
+    from repro.study.glance import at_a_glance_markdown
     from repro.study.session import RECORDED
-    from repro.study.verdicts import at_a_glance_markdown
 
     settings = load_profile(profile)
     built_with = (

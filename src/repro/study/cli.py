@@ -43,11 +43,12 @@ def verdicts(
 ) -> None:
     """Print the verdict on every claim."""
     from repro.study import verdicts as judge
+    from repro.study.glance import at_a_glance_markdown
 
     if readme:
-        write_readme(judge.at_a_glance_markdown(profile))
+        write_readme(at_a_glance_markdown(profile))
     elif markdown:
-        typer.echo(judge.at_a_glance_markdown(profile), nl=False)
+        typer.echo(at_a_glance_markdown(profile), nl=False)
     else:
         for verdict in judge.verdicts(profile):
             typer.echo(f"{verdict.claim.where:9} {verdict.word:18} {verdict.claim.statement}")

@@ -116,7 +116,7 @@ class Probe(RunConfig):
     """What the last layer of a pre-trained classifier sees of each protected group."""
 
     stage: ClassVar[str] = "win-probe"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     paper: Literal["win"] = "win"
     pretrained: Pretrain

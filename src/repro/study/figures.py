@@ -125,15 +125,15 @@ def before_after_figure(
         first, second = _values(results[before], quantity), _values(results[after], quantity)
         for a, b in zip(first, second, strict=True):
             axes.plot([a, b], [at, at], color=GREY, alpha=0.25, linewidth=1)
-        for values, colour, mark in ((first, MEN, "o"), (second, WOMEN, ">")):
+        for values, colour, mark in ((first, GREY, "o"), (second, PAPER, ">")):
             mean = mean_interval(values)
             error = None if mean.n < 2 else [[mean.mean - mean.low], [mean.high - mean.mean]]
             axes.errorbar(mean.mean, at, xerr=error, fmt=mark, color=colour, capsize=3)
     axes.set_yticks(range(len(rows)), [row[0] for row in rows])
     axes.invert_yaxis()
     axes.set_xlabel("gap between men and women on the test part (points)")
-    axes.plot([], [], "o", color=MEN, label="before")
-    axes.plot([], [], ">", color=WOMEN, label="after fine-tuning")
+    axes.plot([], [], "o", color=GREY, label="before")
+    axes.plot([], [], ">", color=PAPER, label="after fine-tuning")
     axes.legend(loc="best", fontsize="small")
     axes.grid(axis="y", visible=False)
     axes.set_title(title)
@@ -161,7 +161,9 @@ def pca_figure(records: Mapping[str, Record], *, title: str = "") -> Figure:
         axes.set_title(f"{name}\nAUC {auc:.2f}", fontsize="small")
         axes.set_xlabel("first component")
     panels[0][0].set_ylabel("second component")
-    panels[0][0].legend(fontsize="x-small")
+    # One legend is enough, in the first panel that has something to explain.
+    for axes in [one for one in panels[0] if one.get_legend_handles_labels()[0]][:1]:
+        axes.legend(fontsize="x-small")
     figure.suptitle(title, fontsize="medium")
     return figure
 
@@ -176,7 +178,7 @@ def _smooth(density: np.ndarray) -> np.ndarray:
 
 def importance_figure(record: Record, *, title: str = "") -> Figure:
     """Draw the importance of each input of the last layer for both groups, and their shapes."""
-    importance = np.asarray(record.results["importance"])  # [p][row]
+    importance = np.asarray(record.results["importance"])[::-1]  # from [s][row] to [p][row]
     figure, panels = plt.subplots(1, 2, figsize=(9.5, 3.4))
     rows = np.arange(importance.shape[1])
     for axes, table, label in (
@@ -305,6 +307,7 @@ def trade_off_figure(
         axes.set_ylabel(LABELS[quantity])
     if reported:
         panels[1].plot([], [], "D", color=GREY, markerfacecolor="none", label="paper (same colour)")
-    panels[1].legend(fontsize="x-small", bbox_to_anchor=(1.02, 1), loc="upper left")
+    if shown or reported:
+        panels[1].legend(fontsize="x-small", bbox_to_anchor=(1.02, 1), loc="upper left")
     figure.suptitle(title, fontsize="medium")
     return figure

@@ -103,8 +103,16 @@ def strategies(
 
 
 def fair_then_tuned(profile: Profile, seeds: Sequence[int]) -> Plan:
-    """Table 2: fair pre-trained models and their fine-tuned last layer; keys ``dp 0.1, after``."""
-    plan: Plan = {}
+    """Table 2: fair pre-trained models and their fine-tuned last layer; keys ``dp 0.1, after``.
+
+    Beside them the unconstrained model, ``unconstrained, after``: how unfair fine-tuning gets where
+    nothing was ever fair.
+    """
+    plain = [pretrain(profile, seed) for seed in seeds]
+    plan: Plan = {
+        "unconstrained, before": list(plain),
+        "unconstrained, after": [finetune(profile, base, "tl") for base in plain],
+    }
     for constraint in profile.win.constraints:
         for intensity in profile.win.intensities:
             bases = [

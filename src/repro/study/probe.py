@@ -36,23 +36,46 @@ def group_difference(
     residual[torch.arange(len(residual)), train.target] -= 1
     table = inside.double().square() * residual.square().sum(1, keepdim=True)  # (n, d)
     generator = torch.Generator().manual_seed(seed)
-    labels = [train.protected]
-    labels += [
-        train.protected[torch.randperm(len(train), generator=generator)]
-        for _ in range(permutations)
-    ]
-    ones = torch.stack(labels).double()  # (1 + permutations, n)
-    first = (ones @ table) / ones.sum(1, keepdim=True)
-    second = ((1 - ones) @ table) / (1 - ones).sum(1, keepdim=True)
-    distance = total_variation(first.sqrt(), second.sqrt())
-    null = distance[1:]
-    return {
-        "importance_distance": float(distance[0]),
-        "importance_distance_null": float(null.mean()),
-        "importance_distance_null_95": float(null.quantile(0.95)),
-        "importance_distance_p": float(((null >= distance[0]).sum() + 1) / (permutations + 1)),
-        "importance_ratio": float(first[0].sqrt().sum() / second[0].sqrt().sum()),
+
+    def split(protected: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the importances (..., d) of p = 1 and p = 0 for labels (..., n)."""
+        ones = protected.double()
+        first = (ones @ table) / ones.sum(-1, keepdim=True)
+        second = ((1 - ones) @ table) / (1 - ones).sum(-1, keepdim=True)
+        return first.sqrt(), second.sqrt()
+
+    men, women = split(train.protected)
+    distance = total_variation(men, women)
+    pooled = table.mean(0).sqrt()
+    results = {
+        "importance_distance": float(distance),
+        "importance_ratio": float(men.sum() / women.sum()),
+        "importance_pooled_to_neutralised": float(total_variation(pooled, (men + women) / 2)),
     }
+    # Groups by chance; and by chance but with as many positives in each as there are, because
+    # groups whose base rates differ would have different gradients for that reason alone.
+    everybody = [torch.arange(len(train))]
+    by_target = [torch.nonzero(train.target == t).flatten() for t in (0, 1)]
+    for name, cells in (("null", everybody), ("null_given_target", by_target)):
+        drawn = torch.stack(
+            [_permuted(train.protected, cells, generator) for _ in range(permutations)]
+        )
+        null = total_variation(*split(drawn))
+        at_least = int((null >= distance).sum())
+        results |= {
+            f"importance_distance_{name}": float(null.mean()),
+            f"importance_distance_{name}_95": float(null.quantile(0.95)),
+            f"importance_distance_{name}_p": (at_least + 1) / (permutations + 1),
+        }
+    return results
+
+
+def _permuted(labels: Tensor, cells: list[Tensor], generator: torch.Generator) -> Tensor:
+    """Return the labels permuted within each cell of indices."""
+    permuted = labels.clone()
+    for cell in cells:
+        permuted[cell] = labels[cell[torch.randperm(len(cell), generator=generator)]]
+    return permuted
 
 
 def separation(inside: Tensor, logits: Tensor, protected: Tensor, seed: int) -> dict[str, Any]:

@@ -5,17 +5,21 @@ Each function takes records and returns a table of text, differences and rates i
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from repro.data.schema import CATEGORICAL, CONTINUOUS, MAY_BE_MISSING
 from repro.study.claims import DP, EO, ERROR, SHORT
+from repro.study.intervals import mean_interval
 from repro.study.records import Results
 from repro.study.reported import Reported
 from repro.study.runs import Record
-from repro.study.tables import differences, means, points
-from repro.study.verdicts import SUPPORTED, Judged
+from repro.study.tables import differences, known_values, means, points
+from repro.study.verdicts import SUPPORTED, Verdict
 
 #: What a regulariser is meant to close.
 CLOSES = {"dp": DP, "eo": EO}
@@ -24,24 +28,42 @@ CLOSES = {"dp": DP, "eo": EO}
 def before_after_rows(results: Results) -> list[tuple[str, str, str, str]]:
     """Return (label, key before, key after, quantity) for each fair model of Table 2."""
     return [
-        (key.removesuffix(", before").upper(), key, key.replace("before", "after"), CLOSES[key[:2]])
+        (
+            f"{key.removesuffix(', before').upper()}: {SHORT[CLOSES[key[:2]]]}",
+            key,
+            key.replace("before", "after"),
+            CLOSES[key[:2]],
+        )
         for key in results
-        if key.endswith(", before")
+        if key.endswith(", before") and key[:2] in CLOSES
     ]
 
 
 def before_after(results: Results, paper: Reported | None) -> pd.DataFrame:
-    """Table 2: the gap before and after fine-tuning, beside the paper's, and its change."""
+    """Table 2: the gap before and after fine-tuning, beside the paper's, and how much returns.
+
+    "share that returns" is (after - before) / (unconstrained after - before), of the means: 100 %
+    where fine-tuning leaves the fair model as unfair as one that never was.
+    """
     rows = []
     for label, before, after, quantity in before_after_rows(results):
-        row = {"fair model": label, "metric": SHORT[quantity]}
+        row = {"fair model and gap": label}
+        mean = {}
         for when, key in (("before", before), ("after", after)):
+            mean[when] = mean_interval(known_values(results[key], quantity)).mean
             row[when] = means(results, {quantity: "x"}, {key: key})["x"].iloc[0]
             reported = (paper or {}).get((key, quantity))
             if paper is not None:
                 row[f"{when}, paper"] = "" if reported is None else points(reported)
         change = differences(results, {quantity: "x"}, [("", after, before)]).iloc[0]
-        rows.append(row | {"change [95 %]": change["x"], "seeds": change["seeds"]})
+        row["change [95 %]"] = change["x"]
+        if "unconstrained, after" in results:
+            top = mean_interval(known_values(results["unconstrained, after"], quantity)).mean
+            row["unconstrained, after"] = points(top)
+            away = top - mean["before"]
+            share = (mean["after"] - mean["before"]) / away if away > 0 else math.nan
+            row["share that returns"] = "" if math.isnan(share) else f"{100 * share:.0f} %"
+        rows.append(row | {"seeds": change["seeds"]})
     return pd.DataFrame(rows)
 
 
@@ -50,17 +72,13 @@ def importance_distances(results: Results) -> pd.DataFrame:
     rows = []
     for key, records in results.items():
         found = pd.DataFrame([record.results for record in records])
-        rows.append(
-            {
-                "model": key,
-                "distance (%)": points(found["importance_distance"].mean()),
-                "by chance, mean (%)": points(found["importance_distance_null"].mean()),
-                "by chance, 95 % (%)": points(found["importance_distance_null_95"].mean()),
-                "men's total / women's": f"{found['importance_ratio'].mean():.2f}",
-                "seeds with p < 0.05": f"{(found['importance_distance_p'] < 0.05).sum()} "
-                f"of {len(found)}",
-            }
-        )
+        row = {"model": key, "distance (%)": points(found["importance_distance"].mean())}
+        for name, words in (("null", "by chance"), ("null_given_target", "by chance, same labels")):
+            row[f"{words}, 95 % (%)"] = points(found[f"importance_distance_{name}_95"].mean())
+            passed = int((found[f"importance_distance_{name}_p"] < 0.05).sum())
+            row[f"{words}: p < 0.05"] = f"{passed} of {len(found)} seeds"
+        row["men's total / women's"] = f"{found['importance_ratio'].mean():.2f}"
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -109,24 +127,28 @@ def rank_one_starts(results: Results, baseline: str = "svd") -> pd.DataFrame:
 
 
 def choices(results: Results, names: Mapping[str, str]) -> pd.DataFrame:
-    """Show what validation chose for each strategy, and how far fine-tuning moved."""
+    """Show what validation chose for each setting, and how far fine-tuning moved the function.
+
+    Choices that crowd at an end of the grid, or at the last epoch, tell that the budget was tight.
+    """
     rows = []
     for key, name in names.items():
-        found = [r for r in results.get(key, []) if "mean_logit_gap_change" in r.results]
+        found = results.get(key, [])
         if not found:
             continue
         how = found[0].config["optimisation"]
         rates = [record.results["learning_rate"] for record in found]
+        epochs = [record.results["epoch"] for record in found]
         ends = (min(how["learning_rates"]), max(how["learning_rates"]))
-        moved = np.mean([record.results["mean_logit_gap_change"] for record in found])
+        moved = [r.results.get("mean_logit_gap_change", math.nan) for r in found]
         rows.append(
             {
-                "strategy": name,
-                "mean |change of z₁ − z₀|": f"{moved:.2f}",
+                "setting": name,
+                "mean |change of z₁ − z₀|": f"{np.mean(moved):.2f}".replace("nan", ""),
                 "rates chosen": ", ".join(f"{r:g} ({rates.count(r)}×)" for r in sorted(set(rates))),
                 "at an end of the grid": f"{sum(r in ends for r in rates)} of {len(rates)}",
-                "median epoch": f"{np.median([r.results['epoch'] for r in found]):g} "
-                f"of {how['epochs']}",
+                "median epoch": f"{np.median(epochs):g} of {how['epochs']}",
+                "at the last epoch": f"{epochs.count(how['epochs'])} of {len(epochs)}",
                 "trainable parameters": str(found[0].results["trainable_parameters"]),
             }
         )
@@ -168,26 +190,88 @@ def rank_for_size(target: int, *, hidden: int = 10, classes: int = 2) -> int | N
     return rank if rest == 0 and 1 <= rank <= min(hidden, classes) else None
 
 
-def corrected(
-    results: Results, judged: Sequence[Judged], *, baseline: str = "pre-trained"
-) -> dict[str, object]:
-    """How many supported contrasts survive the correction for overlapping splits.
+def starts_in_words(results: Results, baseline: str = "svd") -> str:
+    """Say in a sentence how much the importance turns the start of WIN, and what it changes."""
+    turned, apart, changed, people = [], [], 0, 0
+    neutral = "rank 1, a 0.5"
+    for key, records in results.items():
+        if key == baseline:
+            continue
+        triples = zip(records, results[baseline], results[neutral], strict=True)
+        for record, plain, equal in triples:
+            turned.append(angle(direction(record), direction(plain)))
+            apart.append(angle(direction(record), direction(equal)))
+            changed += int(np.abs(record.counts("start") - plain.counts("start")).sum() // 2)
+            people += int(record.counts("start").sum())
+    return (
+        f"Over all seeds and weights the kept direction turns by {max(turned):.1f}° at most from "
+        f"that of the plain SVD, and by {max(apart):.1f}° at most from that of the neutralised "
+        f"importance; at the start this changes at least {changed} of {people:,} decisions "
+        f"({100 * changed / people:.2f} %) against the plain SVD."
+    )
+
+
+def corrected(results: Results, found: Sequence[Verdict]) -> pd.DataFrame:
+    """Judge every claim again with intervals corrected for overlapping splits.
 
     Nadeau and Bengio (2003): with n random splits of the same examples the variance of the mean is
-    (1/n + n_test/n_train) s^2 rather than s^2/n.
+    (1/n + n_test/n_train) s^2 rather than s^2/n. n_train is what fine-tuning saw, training and
+    validation part of the new task: the cautious choice, as pre-training saw far more.
     """
-    records = results[baseline]
-    sizes = records[0].results["records"]
-    train = sizes["task_train"] + sizes["task_validation"]
-    factor = float(np.sqrt(1 + len(records) * sizes["task_test"] / train))
-    supported = [j for j in judged if j.outcome == SUPPORTED]
-    kept = [
-        j for j in supported if abs(j.interval.mean) > factor * (j.interval.high - j.interval.mean)
-    ]
-    return {
-        "seeds": len(records),
-        "intervals wider by": f"{factor:.2f}×",
-        "contrasts": len(judged),
-        "supported": len(supported),
-        "of these, still supported": len(kept),
-    }
+    sizes = results["pre-trained"][0].results["records"]
+    seeds = len(results["pre-trained"])
+    factor = math.sqrt(
+        1 + seeds * sizes["task_test"] / (sizes["task_train"] + sizes["task_validation"])
+    )
+    rows = []
+    for verdict in found:
+        supported = [j for j in verdict.judged if j.outcome == SUPPORTED]
+        kept = [
+            j
+            for j in supported
+            if abs(j.interval.mean) > factor * (j.interval.high - j.interval.mean)
+        ]
+        rows.append(
+            {
+                "claim": f"{verdict.claim.where}: {verdict.claim.name}",
+                "verdict": verdict.word,
+                "contrasts": len(verdict.judged),
+                "supported": len(supported),
+                f"still, intervals {factor:.2f}× as wide": len(kept),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def adult_widths() -> dict[int, list[str]]:
+    """Return how many inputs Adult has under every usual way of encoding it.
+
+    Returns
+    -------
+    dict
+        width -> the encodings that give it: incomplete records kept (``?`` a level) or dropped;
+        every level or all but the first; country one-hot, binary or left out; fnlwgt in or out;
+        the protected attribute as none, one or two columns.
+    """
+    widths: dict[int, list[str]] = {}
+    levels = {name: len(values) for name, values in CATEGORICAL.items() if name != "sex"}
+    for missing, drop_first, country, weight, sex in itertools.product(
+        ("kept", "dropped"), (False, True), ("one-hot", "binary", "out"), (True, False), (0, 1, 2)
+    ):
+        width = len(CONTINUOUS) - (not weight) + sex
+        for name, count in levels.items():
+            count += missing == "kept" and name in MAY_BE_MISSING
+            count -= missing == "dropped" and name == "workclass"  # nobody "never worked" is left
+            if name == "native-country":
+                width += {"one-hot": count - drop_first, "binary": 1, "out": 0}[country]
+            else:
+                width += count - drop_first
+        words = (
+            f"incomplete records {missing}",
+            "all levels but the first" if drop_first else "every level",
+            f"country {country}",
+            f"fnlwgt {'in' if weight else 'out'}",
+            f"sex in {sex} columns",
+        )
+        widths.setdefault(width, []).append(", ".join(words))
+    return widths

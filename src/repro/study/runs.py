@@ -253,7 +253,9 @@ class Runs:
             # The name starts with a dot, so an abandoned one is never taken for a run.
             temporary = Path(tempfile.mkdtemp(prefix=f".{config.identity}-", dir=self.root))
             outcome.predictions.to_parquet(temporary / PREDICTIONS, index=False)
-            save_file(dict(outcome.weights), temporary / WEIGHTS)
+            # In C order: safetensors writes the bytes as they lie, under the shape alone.
+            weights = {name: np.asarray(w, order="C") for name, w in outcome.weights.items()}
+            save_file(weights, temporary / WEIGHTS)
             body = _body(config, outcome, seconds, temporary)
             (temporary / RECORD).write_text(json.dumps(body, indent=1), encoding="utf-8")
             temporary.replace(final)

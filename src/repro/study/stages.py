@@ -164,10 +164,10 @@ def _probe(config: Probe, runs: Runs) -> Outcome:
     fisher = [
         linear_fisher(inside[train.protected == p], logits[train.protected == p],
                       train.target[train.protected == p])
-        for p in (0, 1)
+        for p in (1, 0)
     ]  # fmt: skip
     results: dict[str, Any] = {
-        "fisher": [group.tolist() for group in fisher],  # [p][row][column]
+        "fisher": [group.tolist() for group in fisher],  # [s][row][column], s = 1 is p = 1
         "importance": [row_importance(group).tolist() for group in fisher],
         **group_difference(inside, logits, train, config.permutations, config.seed),
         **separation(models.head_inputs(model, head, test.inputs), predict(model, test.inputs),

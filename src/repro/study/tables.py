@@ -18,6 +18,12 @@ def points(number: float) -> str:
     return f"{100 * number:.2f}"
 
 
+def known_values(records: Sequence[Record], quantity: str) -> list[float]:
+    """Return a quantity of each record, without those in which it does not exist."""
+    found = (value(record, quantity) for record in records)
+    return [number for number in found if number is not None]
+
+
 def means(
     results: Results,
     quantities: Mapping[str, str],
@@ -25,6 +31,8 @@ def means(
     reported: Mapping[tuple[str, str], float] | None = None,
 ) -> pd.DataFrame:
     """Return mean ± half the 95 % interval of each quantity, in points, beside the paper's value.
+
+    The paper's own ± is a standard deviation over its ten runs, another thing; it is not shown.
 
     Parameters
     ----------
@@ -43,8 +51,7 @@ def means(
             continue
         row = {"setting": name}
         for quantity, heading in quantities.items():
-            found = [value(record, quantity) for record in results[key]]
-            row[heading] = _mean([v for v in found if v is not None], of=len(found))
+            row[heading] = _mean(known_values(results[key], quantity), of=len(results[key]))
             paper = (reported or {}).get((key, quantity))
             if reported is not None:
                 row[f"{heading}, paper"] = "" if paper is None else points(paper)

@@ -33,6 +33,7 @@ HOLDS, IN_PART, NOT, UNTESTABLE = (
     "not testable here",
 )
 SIGNS = {HOLDS: "✅", IN_PART: "🟡", NOT: "❌", UNTESTABLE: "○"}
+SIDES = {"less": "below 0", "greater": "above 0"}
 MIN_SEEDS = 3
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 
@@ -49,9 +50,15 @@ class Judged:
 
     @property
     def reported_excluded(self) -> bool | None:
-        """Whether the paper's difference lies outside our interval; None if it reports none."""
-        reported = self.contrast.reported
-        return None if reported is None else self.interval.excludes(reported)
+        """Whether the paper's difference lies outside our interval; None if it reports none.
+
+        A number that was read off a plot may be off by the contrast's ``slack``, and counts as
+        outside only if all that it may be is.
+        """
+        told, slack = self.contrast.reported, self.contrast.slack
+        if told is None:
+            return None
+        return bool(told + slack < self.interval.low or told - slack > self.interval.high)
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class Verdict:
     claim: Claim
     word: str
     judged: tuple[Judged, ...]
+    beside: tuple[Judged, ...]  # shown, not counted
     reason: str
     profile: str
     simulated: bool
@@ -97,7 +105,9 @@ def decide(claim: Claim, profile: Profile, results: Results) -> Verdict:
     simulated = profile.data.name != "adult"
 
     def verdict(word: str, reason: str, judged: Sequence[Judged] = ()) -> Verdict:
-        return Verdict(claim, word, tuple(judged), reason, profile.name, simulated)
+        known = [c for c in claim.beside(profile) if {c.first, c.second} <= results.keys()]
+        beside = tuple(judge(contrast, results) for contrast in known) if judged else ()
+        return Verdict(claim, word, tuple(judged), beside, reason, profile.name, simulated)
 
     if len(profile.seeds) < MIN_SEEDS:
         return verdict(UNTESTABLE, f"{len(profile.seeds)} seed(s); a verdict takes {MIN_SEEDS}")
@@ -122,6 +132,10 @@ def decide(claim: Claim, profile: Profile, results: Results) -> Verdict:
         f"{supported} of {len(judged)} contrasts supported, {contradicted} contradicted, "
         f"{len(judged) - supported - contradicted} undecided"
     )
+    told = [j.reported_excluded for j in judged if j.reported_excluded is not None]
+    if told and not simulated:
+        reason += f"; the paper's own difference lies outside our interval in {sum(told)} of "
+        reason += f"{len(told)}"
     if supported and word == NOT:
         reason += f"; none supported once corrected for {len(judged)} contrasts"
     return verdict(word, reason, judged)
@@ -173,68 +187,31 @@ def verdict_table(found: Sequence[Verdict]) -> pd.DataFrame:
 
 
 def contrast_table(verdict: Verdict) -> pd.DataFrame:
-    """Return one row for each contrast, differences in percentage points."""
+    """Return one row for each contrast, those beside last; fractions in percentage points.
 
-    def points(number: float | None) -> str:
-        return "" if number is None or math.isnan(number) else f"{100 * number:+.2f}"
-
-    return pd.DataFrame(
-        [
-            {
-                "contrast": j.contrast.text,
-                "claimed": {"less": "below 0", "greater": "above 0"}[j.contrast.direction],
-                "paper": points(j.contrast.reported),
-                "ours": points(j.interval.mean),
-                "95 % interval": f"[{points(j.interval.low)}, {points(j.interval.high)}]",
-                "seeds": j.interval.n,
-                "outcome": j.outcome,
-            }
-            for j in verdict.judged
-        ]
-    )
-
-
-def headline(verdict: Verdict) -> str:
-    """Return the contrast that says most, in points: of the largest difference in the paper."""
-    if not verdict.judged:
-        return verdict.reason
-    told = [j for j in verdict.judged if j.contrast.reported is not None]
-    most = max(told, key=lambda j: abs(j.contrast.reported or 0.0), default=verdict.judged[0])
-    low, mean, high = (100 * x for x in (most.interval.low, most.interval.mean, most.interval.high))
-    paper = most.contrast.reported
-    beside = "" if paper is None or verdict.simulated else f"paper {100 * paper:+.2f}, "
-    return f"{most.contrast.text}: {beside}ours {mean:+.2f} [{low:+.2f}, {high:+.2f}]"
-
-
-def at_a_glance_markdown(
-    profile: str = "desk", runs: Runs | None = None, *, notebooks: str = "notebooks"
-) -> str:
-    """Return the verdicts as a Markdown table, for the landing page and the README.
-
-    Parameters
-    ----------
-    profile
-        Whose records are judged.
-    runs
-        Where runs of this machine are looked for first.
-    notebooks
-        The folder of the chapters, as seen from where the table will stand.
+    What the paper reports stands beside real data only.
     """
-    chosen = load_profile(profile)
-    data = "UCI Adult" if chosen.data.name == "adult" else "toycensus (simulated)"
-    lines = [
-        "| WIN on Adult | Claim | Verdict | Contrasts | The one that says most (points) |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for v in verdicts(profile, runs):
-        counts = f"{sum(j.outcome == SUPPORTED for j in v.judged)} of {len(v.judged)} supported"
-        lines.append(
-            f"| [{v.claim.where}]({notebooks}/{v.claim.notebook}.ipynb) | {v.claim.statement} "
-            f"| {SIGNS[v.word]} {v.word} | {counts if v.judged else ''} | {headline(v)} |"
-        )
-    lines.append("")
-    lines.append(
-        f"{data}, profile `{profile}`, {len(chosen.seeds)} seeds, 95 % paired intervals over "
-        f"seeds. Where each number comes from: [Verdicts]({notebooks}/90_verdicts.ipynb)."
-    )
-    return "\n".join(lines) + "\n"
+    rows = []
+    for j, where in [(j, "") for j in verdict.judged] + [(j, "beside: ") for j in verdict.beside]:
+        unit = j.contrast.unit
+        row = {
+            "contrast": where + j.contrast.text,
+            "claimed": "" if where else SIDES[j.contrast.direction],
+            "paper": amount(j.contrast.reported, unit),
+            "ours": amount(j.interval.mean, unit),
+            "95 % interval": f"[{amount(j.interval.low, unit)}, {amount(j.interval.high, unit)}]",
+            "paper inside?": {None: "", True: "no", False: "yes"}[j.reported_excluded],
+            "seeds": j.interval.n,
+            "outcome": "" if where else j.outcome,
+        }
+        if verdict.simulated:
+            row = {k: v for k, v in row.items() if not k.startswith("paper")}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def amount(number: float | None, unit: str) -> str:
+    """Return a signed difference, a fraction in percentage points; nothing for None and NaN."""
+    if number is None or math.isnan(number):
+        return ""
+    return f"{100 * number:+.2f}" if unit == "points" else f"{number:+.0f}"

@@ -1,0 +1,122 @@
+"""What the tests of the study share: a tiny project with all of its runs, and made-up records."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from repro.study import plans
+from repro.study.profiles import Profile, load_profile, project_root
+from repro.study.records import Results
+from repro.study.runs import Record, Runs
+from repro.study.session import Study
+
+TINY = """\
+description: for tests
+seeds: [0, 1, 2]
+seeds_per_job: 3
+data: {name: toycensus, records: 3000}
+win:
+  pretrain: {learning_rates: [0.02], epochs: 2, batch_size: 128}
+  finetune: {learning_rates: [0.02], epochs: 1, batch_size: 128}
+  constraints: [dp]
+  intensities: [0.5]
+  architectures: [mlp-3]
+  ranks: [1, 2]
+  weights: [0.5, 0.9]
+  permutations: 19
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project folder with the study's profiles and one more, ``tiny``."""
+    root = tmp_path_factory.mktemp("project")
+    shutil.copytree(project_root() / "profiles", root / "profiles")
+    (root / "profiles" / "tiny.yaml").write_text(TINY, encoding="utf-8")
+    return root
+
+
+@dataclass(frozen=True)
+class Computed:
+    """The profile ``tiny``, its folder of runs and its records by the keys of each plan."""
+
+    profile: Profile
+    runs: Runs
+    strategies: Results  # Figure 4 and Table 3
+    tuned: Results  # Table 2
+    probes: Results
+    weights: Results
+    everything: Results
+
+
+@pytest.fixture(scope="session")
+def computed(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Computed:
+    """Compute everything of profile ``tiny``, once; tests only read it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPRO_ROOT", str(tiny_root))
+        profile = load_profile("tiny")
+    study = Study(profile, runs=Runs(tmp_path_factory.mktemp("runs")))
+    every = study.compute(plans.everything(profile, profile.seeds))
+    return Computed(
+        profile,
+        study.runs,
+        study.compute(plans.against_retraining(profile, profile.seeds)),
+        study.compute(plans.fair_then_tuned(profile, profile.seeds)),
+        study.compute(plans.probes(profile, profile.seeds)),
+        study.compute(plans.group_weights(profile, profile.seeds)),
+        every,
+    )
+
+
+@pytest.fixture
+def tiny(tiny_root: Path, computed: Computed, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in the tiny project, whose runs are all there; return its folder."""
+    monkeypatch.setenv("REPRO_ROOT", str(tiny_root))
+    monkeypatch.setenv("REPRO_RUNS", str(computed.runs.root))
+    return tiny_root
+
+
+MakeRecord = Callable[..., Record]
+
+
+@pytest.fixture(scope="session")
+def made_up() -> MakeRecord:
+    """Return a function that makes a record of 4000 people up, by how many are predicted 1.
+
+    Of each group (t, p) 1000 people; ``positive`` gives how many of (0,0), (0,1), (1,0), (1,1)
+    are predicted 1. So the demographic parity difference of (0, 0, 0, k) is k / 2000 and its sum
+    of equalised odds k / 1000.
+    """
+
+    def make(
+        seed: int = 0,
+        positive: Sequence[int] = (0, 0, 0, 0),
+        *,
+        results: dict[str, Any] | None = None,
+        run: str | None = None,
+        **config: Any,
+    ) -> Record:
+        ones = np.asarray(positive).reshape(2, 2)
+        counts = np.stack([1000 - ones, ones], axis=-1)
+        return Record(
+            {
+                "run": run or f"run-{seed}-{config}-{list(positive)}",
+                "config": {"stage": "win-finetune", "profile": "tiny", "seed": seed, **config},
+                "upstream": {},
+                "counts": {"test": counts.tolist()},
+                "results": results or {},
+                "git_commit": "0123456789abcdef",
+                "seconds": 1.0,
+                "machine": "a machine",
+                "versions": {"torch": "2"},
+            }
+        )
+
+    return make

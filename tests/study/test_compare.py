@@ -1,0 +1,152 @@
+"""Two sets of records: what agrees within the spread over seeds, and what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from repro.names import UnknownNameError
+from repro.study.compare import COMPARED, compare, describe, read_set, settings_key
+from repro.study.records import export
+from repro.study.runs import Record, RecordError, by_identity
+
+from .conftest import Computed, MakeRecord
+
+SPREAD = (100, 120, 90, 110, 105)
+
+
+def records(
+    make: MakeRecord, gaps: Sequence[int], first_seed: int = 0, strategy: str = "tl"
+) -> dict[str, Record]:
+    found = [
+        make(first_seed + i, (50, 60, 700, 700 + gap), strategy=strategy, optimisation={"a": 1})
+        for i, gap in enumerate(gaps)
+    ]
+    return by_identity(found)
+
+
+def test_a_set_agrees_with_itself(computed: Computed) -> None:
+    runs = by_identity(computed.runs.records())
+    table = compare(runs, runs)
+    assert table["identical"].all()
+    assert table["agrees"].eq(True).all()
+    assert (table["p"] == 1).all()
+    assert (table["shared runs"] == 3).all()
+    assert set(table["metric"]) == set(COMPARED)
+    # Every run of the three seeds falls into one setting with the others'.
+    assert len(table) == len(COMPARED) * len(runs) / 3
+    assert table["seeds"].eq("3/3").all()
+
+
+def test_other_seeds_of_the_same_settings_are_compared(computed: Computed) -> None:
+    runs = by_identity(computed.runs.records())
+
+    def of(seeds: set[int]) -> Mapping[str, Record]:
+        return {run: record for run, record in runs.items() if record.config["seed"] in seeds}
+
+    table = compare(of({0, 1}), of({2}))
+    assert (table["only"] == "").all()
+    assert table["seeds"].eq("2/1").all()
+    assert table["agrees"].isna().all()  # a single seed has no spread
+    assert not table["identical"].any()
+
+
+def test_the_same_setting_by_other_seeds_agrees(made_up: MakeRecord) -> None:
+    first, second = records(made_up, SPREAD), records(made_up, SPREAD[::-1], 10)
+    table = compare(first, second)
+    assert len(table) == len(COMPARED)
+    assert table["agrees"].eq(True).all()
+    assert not table["identical"].any()
+    assert (table["shared runs"] == 0).all()
+
+
+def test_a_shifted_set_differs(made_up: MakeRecord) -> None:
+    table = compare(records(made_up, SPREAD), records(made_up, [gap + 100 for gap in SPREAD], 10))
+    assert table["agrees"].eq(False).all()
+    row = table.set_index("metric").loc["demographic_parity"]
+    assert row["second"] - row["first"] == pytest.approx(100 / 2000)
+
+
+def test_p_is_that_of_welch(made_up: MakeRecord) -> None:
+    other = (130, 80, 135, 90)
+    first, second = records(made_up, SPREAD), records(made_up, other, 10)
+    table = compare(first, second).set_index("metric")
+    for metric in COMPARED:
+        samples = [[r.metrics()[metric] for r in found.values()] for found in (first, second)]
+        expected = stats.ttest_ind(*samples, equal_var=False).pvalue
+        assert table.loc[metric, "p"] == pytest.approx(expected)
+        assert table.loc[metric, "first"] == pytest.approx(np.mean(samples[0]))
+    assert table["seeds"].eq("5/4").all()
+
+
+@pytest.mark.parametrize(
+    ("second", "agrees"),
+    [((100, 100), True), ((101, 101), False), ((90, 111), True), ((290, 291), False)],
+)
+def test_a_side_without_spread(made_up: MakeRecord, second: tuple[int, int], agrees: bool) -> None:
+    table = compare(records(made_up, (100, 100, 100)), records(made_up, second, 10))
+    assert table["agrees"].eq(agrees).all()
+
+
+def test_other_counts_of_the_same_run_are_not_identical(made_up: MakeRecord) -> None:
+    first = by_identity([made_up(0, (0, 0, 0, k), run=f"r{s}") for s, k in enumerate(SPREAD)])
+    second = by_identity([made_up(0, (0, 0, 0, k + 1), run=f"r{s}") for s, k in enumerate(SPREAD)])
+    table = compare(first, second)
+    assert not table["identical"].any()
+    assert (table["shared runs"] == 5).all()
+
+
+def test_settings_of_one_set_only_are_listed(made_up: MakeRecord) -> None:
+    first = records(made_up, SPREAD) | records(made_up, SPREAD, strategy="svd")
+    second = records(made_up, SPREAD) | records(made_up, SPREAD, strategy="retrain")
+    table = compare(first, second)
+    assert table[table["only"] == "first"]["setting"].tolist() == ["finetune svd"]
+    assert table[table["only"] == "second"]["setting"].tolist() == ["finetune retrain"]
+    assert (table["only"] == "").sum() == len(COMPARED)
+
+
+def test_disjoint_and_empty_sets(made_up: MakeRecord) -> None:
+    table = compare(records(made_up, SPREAD), records(made_up, SPREAD, strategy="svd"))
+    assert table["only"].tolist() == ["first", "second"]
+    assert len(compare({}, {})) == 0
+
+
+def test_a_setting_is_known_by_what_it_builds_on(computed: Computed) -> None:
+    runs = by_identity(computed.runs.records())
+    tl = computed.strategies["tl"]
+    keys = {settings_key(record, runs) for record in tl}
+    assert len(keys) == 1
+    fair = computed.tuned["dp 0.5, after"][0]  # the same strategy from another start
+    assert settings_key(fair, runs) not in keys
+    assert describe(tl[0], runs) == "finetune toycensus mlp-2 tl"
+    assert describe(fair, runs) == "finetune toycensus mlp-2 tl from dp 0.5"
+    retrained = computed.strategies["retrain dp 0.5"][0]
+    assert describe(retrained, runs) == "finetune toycensus mlp-2 retrain dp 0.5"
+    win = computed.weights["rank 2, a 0.9"][0]
+    assert describe(win, runs) == "finetune toycensus mlp-2 win rank 2 a=0.9"
+
+
+# Where sets come from
+
+
+def test_read_set_from_a_folder_and_a_file(computed: Computed, tmp_path: Path) -> None:
+    folder = read_set(str(computed.runs.root))
+    export(list(folder.values()), tmp_path / "set.parquet")
+    file = read_set(str(tmp_path / "set.parquet"))
+    assert {run: record.body for run, record in folder.items()} == {
+        run: record.body for run, record in file.items()
+    }
+    assert compare(folder, file)["identical"].all()
+
+
+def test_read_set_of_a_profile(tiny: Path) -> None:
+    with pytest.raises(RecordError, match="profile 'tiny' has no exported records in recorded/"):
+        read_set("tiny")
+    with pytest.raises(UnknownNameError, match="'tinny'; did you mean 'tiny'"):
+        read_set("tinny")
+    with pytest.raises(RecordError, match="is missing"):
+        read_set(str(tiny / "none.parquet"))

@@ -1,0 +1,233 @@
+"""Notebook parameters and profiles: what is misspelt or mistyped is named, with the nearest."""
+
+from __future__ import annotations
+
+import math
+import re
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repro.names import UnknownNameError
+from repro.settings import SettingsError
+from repro.study import parameters, profiles
+from repro.study.profiles import load_profile, profile_names, project_root
+from repro.study.session import Study
+
+ALL = ("seeds", "dataset", "ranks", "weights", "architectures", "overrides")
+
+
+def check(*names: str, **given: Any) -> Study:
+    """Check as a notebook with all parameters (or these) does, right after its first cell."""
+    namespace = {"profile": "quick", "In": [], "Out": {}, "_ih": [], "math": math} | given
+    return parameters.check(namespace, *(names or ALL), notebook="43_win_on_adult")
+
+
+def test_without_parameters_the_profile_is_as_it_is() -> None:
+    study = check(seeds=None, dataset=None, ranks=None, overrides={})
+    assert study.profile == load_profile("quick")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("sedes", [0], "no parameter 'sedes'; did you mean 'seeds'"),
+        ("Ranks", [1], "did you mean 'ranks'"),
+        ("data_set", "adult", "did you mean 'dataset'"),
+        ("epochs", 3, "no parameter 'epochs'"),
+        ("zzzz", 3, r"no parameter 'zzzz' \(valid: profile, seeds"),
+    ],
+)
+def test_an_unknown_parameter_names_the_nearest(name: str, value: Any, message: str) -> None:
+    with pytest.raises(UnknownNameError, match=message):
+        check(**{name: value})
+
+
+def test_a_parameter_of_another_notebook_is_unknown_here() -> None:
+    with pytest.raises(UnknownNameError, match="no parameter 'ranks'"):
+        check("seeds", "overrides", ranks=[1])
+
+
+def test_what_is_no_parameter_is_left_alone() -> None:
+    check(helper=lambda: None, Path=Path, _private=3, module=types.ModuleType("m"))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"profile": "quikc"}, "unknown profile 'quikc'; did you mean 'quick'"),
+        ({"dataset": "adlut"}, "unknown dataset 'adlut'; did you mean 'adult'"),
+        ({"overrides": {"win.finetune.epoch": 1}}, "'epoch'; did you mean 'epochs'"),
+        ({"overrides": {"wim.hidden": 1}}, "'wim'; did you mean 'win'"),
+        ({"overrides": {"sedes": [1]}}, "'sedes'; did you mean 'seeds'"),
+        ({"overrides": {"win.finetune": {"epoch": 1}}}, "'win.finetune.epoch'; did you mean"),
+    ],
+)
+def test_an_unknown_name_names_the_nearest(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UnknownNameError, match=message):
+        check(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"seeds": 3}, "parameter seeds = 3"),
+        ({"seeds": "3"}, "parameter seeds = 3"),
+        ({"seeds": ["a"]}, "parameter seeds"),
+        ({"seeds": [1.5]}, "parameter seeds"),
+        ({"seeds": [True]}, "parameter seeds"),
+        ({"seeds": "[1, 2"}, r"parameter seeds = '\[1, 2' cannot be read"),
+        ({"seeds": []}, "seeds"),
+        ({"seeds": [-1]}, r"seeds\.0 = -1"),
+        ({"seeds": [2**31]}, r"seeds\.0"),
+        ({"seeds": [0, 1, 0]}, "every seed may be named once"),
+        ({"dataset": 3}, "parameter dataset = 3"),
+        ({"profile": None}, "parameter profile = None"),
+        ({"weights": [1.5]}, r"win\.weights\.0 = 1\.5"),
+        ({"weights": [float("nan")]}, r"win\.weights"),
+        ({"overrides": [1]}, r"parameter overrides = \[1\]"),
+        ({"overrides": {"win.hidden": 0}}, r"win\.hidden = 0"),
+        ({"overrides": {"win.hidden.deep": 1}}, "'hidden' has no parts"),
+        ({"overrides": {"win.finetune.epochs": "x"}}, r"win\.finetune\.epochs = 'x'"),
+        ({"overrides": {"win.finetune.epochs": 0}}, r"win\.finetune\.epochs = 0"),
+        ({"overrides": {"win.permutations": 3}}, r"win\.permutations = 3"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        check(**given)
+
+
+def test_text_of_the_command_line_is_read() -> None:
+    study = check(
+        seeds="[7, 8]", ranks="[1]", weights="[0.5, 1]", overrides="{win.finetune.epochs: 3}"
+    )
+    assert study.seeds == (7, 8)
+    assert study.profile.win.ranks == (1,)
+    assert study.profile.win.weights == (0.5, 1.0)
+    assert study.profile.win.finetune.epochs == 3
+    assert study.profile.win.finetune.batch_size == load_profile("quick").win.finetune.batch_size
+
+
+def test_parameters_and_nested_overrides_replace_single_settings() -> None:
+    plain = load_profile("quick")
+    study = check(
+        seeds=[5],
+        architectures=["mlp-5"],
+        overrides={
+            "win.pretrain": {"learning_rates": [0.1], "epochs": 1, "batch_size": 9},
+            "data.bias": 0.25,
+        },
+    )
+    changed = study.profile
+    assert changed.win.pretrain.learning_rates == (0.1,)
+    assert changed.data.bias == 0.25
+    assert changed.win.architectures == ("mlp-5",)
+    again = changed.model_copy(
+        update={
+            "seeds": plain.seeds,
+            "data": plain.data,
+            "win": changed.win.model_copy(
+                update={
+                    "pretrain": plain.win.pretrain,
+                    "architectures": plain.win.architectures,
+                }
+            ),
+        }
+    )
+    assert again == plain
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick", "desk"])
+def test_the_data_set_can_be_chosen_in_every_profile(profile: str) -> None:
+    adult = check(profile=profile, dataset="adult")
+    assert adult.profile.data.name == "adult"
+    assert adult.data_label == "UCI Adult"
+    simulated = check(profile=profile, dataset="toycensus")
+    assert simulated.data_label == "toycensus (simulated)"
+
+
+# Profiles
+
+
+@pytest.mark.parametrize("name", ["smoke", "quick", "desk"])
+def test_every_profile_loads(name: str) -> None:
+    assert name in profile_names()
+    assert load_profile(name).name == name
+
+
+def test_every_file_is_a_profile_and_has_three_seeds_or_is_for_tests() -> None:
+    for name in profile_names():
+        assert len(load_profile(name).seeds) >= (2 if name == "smoke" else 3)
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a project whose profile ``mine`` is quick's."""
+    text = (project_root() / "profiles" / "quick.yaml").read_text(encoding="utf-8")
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "mine.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setenv("REPRO_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def rewrite(root: Path, pattern: str, by: str) -> None:
+    path = root / "profiles" / "mine.yaml"
+    text, n = re.subn(pattern, by, path.read_text(encoding="utf-8"), flags=re.M | re.S)
+    assert n
+    path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "by", "message"),
+    [
+        ("^seeds:", "sedes:", "profile 'mine': unknown setting 'sedes'; did you mean 'seeds'"),
+        ("permutations", "permutatons", r"'win\.permutatons'; did you mean 'permutations'"),
+        (
+            r"finetune: \{learning_rates",
+            "finetune: {learning_rate",
+            r"'win\.finetune\.learning_rate'; did you mean 'learning_rates'",
+        ),
+        ("name: toycensus", "nam: toycensus", r"'data\.nam'; did you mean 'name'"),
+    ],
+)
+def test_an_unknown_key_of_a_profile(root: Path, pattern: str, by: str, message: str) -> None:
+    load_profile("mine")
+    rewrite(root, pattern, by)
+    with pytest.raises(UnknownNameError, match=message):
+        load_profile("mine")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "by", "message"),
+    [
+        ("^seeds:", "seeds: [", r"profiles/mine\.yaml is not valid YAML"),
+        (".*", "", r"profiles/mine\.yaml holds no settings"),
+        (".*", "- a\n", r"profiles/mine\.yaml holds no settings"),
+        ("^seeds: [^\n]*", "", "seeds"),
+        ("name: toycensus", "name: census", "'adult' or 'toycensus'"),
+    ],
+)
+def test_a_broken_profile(root: Path, pattern: str, by: str, message: str) -> None:
+    rewrite(root, pattern, by)
+    with pytest.raises(SettingsError, match=message):
+        load_profile("mine")
+
+
+def test_a_project_that_is_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPRO_ROOT", str(tmp_path))
+    with pytest.raises(SettingsError, match="set REPRO_ROOT to it"):
+        project_root()
+
+
+def test_the_project_is_found_above_the_working_folder(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REPRO_ROOT")
+    elsewhere = root / "elsewhere" / "src" / "repro" / "study" / "profiles.py"
+    monkeypatch.setattr(profiles, "__file__", str(elsewhere))  # installed, not editable
+    (root / "notebooks" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(root / "notebooks" / "deep")
+    assert project_root() == root.resolve()

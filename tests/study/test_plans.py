@@ -1,0 +1,226 @@
+"""Plans name what the claims need, and claims carry the paper's numbers."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import pandas as pd
+import pytest
+
+from repro.settings import SettingsError
+from repro.study import plans, reported
+from repro.study.claims import DP, EO, ERROR, WIN_CLAIMS, Claim
+from repro.study.configs import Finetune, Pretrain, Probe
+from repro.study.profiles import Profile, load_profile, profile_names, project_root
+
+each_profile = pytest.mark.parametrize("name", profile_names())
+each_claim = pytest.mark.parametrize("claim", WIN_CLAIMS, ids=lambda claim: claim.name)
+
+
+@pytest.fixture(scope="module")
+def quick() -> Profile:
+    return load_profile("quick")
+
+
+@each_profile
+@each_claim
+def test_the_plan_of_a_claim_has_what_its_contrasts_compare(claim: Claim, name: str) -> None:
+    profile = load_profile(name)
+    assert claim.contrasts(profile)
+    contrasts = claim.contrasts(profile) + claim.beside(profile)
+    plan = claim.plan(profile, profile.seeds)
+    for contrast in contrasts:
+        for key in (contrast.first, contrast.second):
+            assert key in plan
+            assert [config.seed for config in plan[key]] == list(profile.seeds)
+            assert {config.profile for config in plan[key]} == {name}
+
+
+@each_profile
+def test_everything_holds_every_plan_and_every_upstream_run(name: str) -> None:
+    profile = load_profile(name)
+    seeds = profile.seeds[:2]
+    whole = {c.identity for group in plans.everything(profile, seeds).values() for c in group}
+    for claim in WIN_CLAIMS:
+        for group in claim.plan(profile, seeds).values():
+            for config in group:
+                assert config.identity in whole
+                assert {up.identity for up in config.upstream().values()} <= whole
+
+
+def test_claim_names_differ() -> None:
+    assert len({claim.name for claim in WIN_CLAIMS}) == len(WIN_CLAIMS)
+
+
+@each_claim
+def test_a_claim_names_the_notebook_that_shows_it(claim: Claim, quick: Profile) -> None:
+    assert (project_root() / "notebooks" / f"{claim.notebook}.ipynb").is_file()
+    if claim.notebook in plans.EXPERIMENTS:  # else it only looks at what others ran
+        run = [plan(quick, [0]) for plan in plans.EXPERIMENTS[claim.notebook]]
+        there = {config.identity for plan in run for group in plan.values() for config in group}
+        needed = claim.plan(quick, [0]).values()
+        assert {config.identity for group in needed for config in group} <= there
+
+
+def test_settings_that_are_the_same_run_are_one_run(quick: Profile) -> None:
+    table_3 = plans.against_retraining(quick, [0])
+    assert plans.group_weights(quick, [0])["rank 1, a 0.5"] == table_3["win, rank 1"]
+    assert plans.protected_switch(quick, [0])["p out, tl"] == table_3["tl"]
+    assert plans.protected_switch(quick, [0])["p in, tl"] != table_3["tl"]
+
+
+def test_both_groups_get_every_weight(quick: Profile) -> None:
+    plan = plans.group_weights(quick, [0, 1], weights=[0.5, 0.7, 0.99], ranks=[1])
+    assert set(plan) == {f"rank 1, a {a}" for a in ("0.01", "0.3", "0.5", "0.7", "0.99")}
+    for key, configs in plan.items():
+        for config in configs:
+            assert isinstance(config, Finetune)
+            assert config.strategy == "win"
+            assert config.weight == pytest.approx(float(key.split()[-1]))
+    profile_plan = plans.group_weights(quick, [0])
+    given = {float(key.split()[-1]) for key in profile_plan}
+    assert given == {round(1 - a, 6) for a in given}
+
+
+def test_equal_weight_is_always_among_them(quick: Profile) -> None:
+    assert "rank 1, a 0.5" in plans.group_weights(quick, [0], weights=[0.8], ranks=[1])
+
+
+@pytest.mark.parametrize("rank", [0, 3, -1])
+@pytest.mark.parametrize("plan", [plans.strategies, plans.group_weights])
+def test_rank_out_of_range_says_the_range(quick: Profile, plan: object, rank: int) -> None:
+    with pytest.raises(SettingsError, match=rf"rank {rank} .* 10 x 2, so ranks run from 1 to 2"):
+        plan(quick, [0], ranks=[rank])  # type: ignore[operator]
+
+
+def test_rank_of_a_narrow_head() -> None:
+    narrow = load_profile("quick", {"win.hidden": 1})
+    with pytest.raises(SettingsError, match="head is 1 x 2, so ranks run from 1 to 1"):
+        plans.strategies(narrow, [0], ranks=[2])
+
+
+def test_a_strategy_without_its_rank(quick: Profile) -> None:
+    with pytest.raises(SettingsError, match="rank None of strategy 'win'"):
+        plans.finetune(quick, plans.pretrain(quick, 0), "win")
+
+
+def test_only_win_has_a_weight(quick: Profile) -> None:
+    for key, (config,) in plans.against_retraining(quick, [0]).items():
+        if isinstance(config, Finetune):
+            assert (config.weight is not None) == (config.strategy == "win"), key
+            assert (config.importance_floor is not None) == (config.strategy == "win"), key
+            assert (config.rank is not None) == (config.strategy in ("svd", "win")), key
+
+
+def test_fair_models_are_tuned_from_themselves(quick: Profile) -> None:
+    plan = plans.fair_then_tuned(quick, [3])
+    for constraint in ("dp", "eo"):
+        for intensity in (0.1, 0.5, 0.9):
+            (before,) = plan[f"{constraint} {intensity:g}, before"]
+            (after,) = plan[f"{constraint} {intensity:g}, after"]
+            assert isinstance(before, Pretrain)
+            assert (before.constraint, before.intensity) == (constraint, intensity)
+            assert isinstance(after, Finetune)
+            assert after.pretrained == before
+            assert (after.strategy, after.constraint) == ("tl", None)
+
+
+def test_probes_look_at_the_models_of_the_other_plans(quick: Profile) -> None:
+    tuned = plans.fair_then_tuned(quick, [0])
+    for key, (config,) in plans.probes(quick, [0]).items():
+        assert isinstance(config, Probe)
+        if key == "unconstrained":
+            assert config.pretrained == plans.pretrain(quick, 0)
+        else:
+            assert config.pretrained == tuned[f"{key}, before"][0]
+
+
+# The paper's numbers
+
+
+@pytest.fixture(scope="module")
+def csv() -> pd.DataFrame:
+    with (files("repro.study.reported") / "win_reported.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file)
+
+
+def printed(csv: pd.DataFrame, table: str, setting: str, metric: str) -> float:
+    """Return one number of the CSV as a fraction."""
+    rows = csv[csv["table"].astype(str).str.split().str[0].eq(table) & csv["dataset"].eq("adult")]
+    (value,) = rows[rows["setting"].eq(setting) & rows["metric"].eq(metric)]["value"]
+    return float(value) / (100 if metric == "Err" else 1)
+
+
+def reported_of(name: str) -> dict[tuple[str, str, str], float | None]:
+    """Return the paper's differences of a claim by what is compared."""
+    (claim,) = [claim for claim in WIN_CLAIMS if claim.name == name]
+    found = claim.contrasts(load_profile("desk"))
+    return {(c.first, c.second, c.quantity): c.reported for c in found}
+
+
+def test_a_few_differences_by_hand() -> None:
+    table_2 = reported_of("bias-returns")
+    assert table_2["dp 0.1, after", "dp 0.1, before", DP] == pytest.approx(0.171 - 0.125)
+    assert table_2["eo 0.9, after", "eo 0.9, before", EO] == pytest.approx(0.186 - 0.008)
+    original = reported_of("win-vs-original")
+    assert list(original.values()) == pytest.approx(
+        [0.15829 - 0.16165, 0.180 - 0.192, 0.197 - 0.223]
+    )
+    retrain = reported_of("win-vs-in-processing")
+    difference = retrain["win, rank 1", "retrain dp 0.5", ERROR]
+    assert difference == pytest.approx(0.15829 - 0.17659)
+    for rank in (1, 2):
+        figure_4 = reported_of(f"win-vs-tl-rank-{rank}")
+        assert figure_4[f"win, rank {rank}", "tl", ERROR] == pytest.approx(0.160 - 0.165)
+        assert figure_4[f"win, rank {rank}", "tl", DP] == pytest.approx(0.168 - 0.200)
+
+
+def test_every_reported_difference_is_that_of_the_csv(csv: pd.DataFrame) -> None:
+    names = {ERROR: "Err", DP: "Delta_DP", EO: "Delta_EO"}
+    found = reported_of("bias-returns")
+    assert len(found) == 6
+    for (first, second, quantity), value in found.items():
+        constraint, intensity = first.removesuffix(", after").split()
+        assert second == f"{constraint} {intensity}, before"
+        row = f"fair pre-trained, {constraint.upper()} constraint, intensity {intensity}, "
+        after = printed(csv, "2", row + "after fine-tuning", names[quantity])
+        before = printed(csv, "2", row + "before fine-tuning", names[quantity])
+        assert value == pytest.approx(after - before)
+    for baseline, name in (("tl", "TL"), ("svd", "f+SVD")):
+        for rank in (1, 2):
+            figure_4 = reported_of(f"win-vs-{baseline}-rank-{rank}")
+            assert {quantity for _, _, quantity in figure_4} == {ERROR, DP, EO}
+            for (first, second, quantity), value in figure_4.items():
+                assert first == f"win, rank {rank}"
+                assert second == ("tl" if baseline == "tl" else f"svd, rank {rank}")
+                win = printed(csv, "fig4", "WIN", names[quantity])
+                other = printed(csv, "fig4", name, names[quantity])
+                assert value == pytest.approx(win - other)
+    found = reported_of("win-vs-in-processing")
+    assert len(found) == 6
+    for (_, second, quantity), value in found.items():
+        constraint, intensity = second.removeprefix("retrain ").split()
+        row = f"Retrain+{constraint.upper()}, intensity {intensity}"
+        win = printed(csv, "3", "WIN", names[quantity])
+        assert value == pytest.approx(win - printed(csv, "3", row, names[quantity]))
+
+
+def test_tables_of_the_paper_are_keyed_as_the_plans() -> None:
+    desk = load_profile("desk")
+    for numbers, plan in (
+        (reported.figure_4(), plans.strategies),
+        (reported.table_2(), plans.fair_then_tuned),
+        (reported.table_3(), plans.against_retraining),
+        (reported.table_4(), plans.architectures),
+    ):
+        assert numbers
+        assert {key for key, _ in numbers} <= plan(desk, [0]).keys()
+        assert {metric for _, metric in numbers} <= {ERROR, DP, EO}
+    assert reported.table_2()["dp 0.1, after", DP] == 0.171
+    assert reported.table_3()["win, rank 1", ERROR] == pytest.approx(0.15829)
+    assert reported.table_4()["mlp-3, win, rank 2", EO] == 0.185
+
+
+def test_what_the_paper_does_not_give_is_none() -> None:
+    assert reported.win_value("3", "WIN", "accuracy") is None
+    assert reported.win_value("3", "no such row", DP) is None

@@ -1,0 +1,83 @@
+"""Settings are strict: an unknown key, a wrong type or a value out of range is an error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from repro.names import UnknownNameError
+from repro.settings import DataSettings, Optimisation, SettingsError, Strict, validate
+
+GOOD = {"learning_rates": [0.1], "epochs": 2, "batch_size": 8}
+
+
+class Outer(Strict):
+    how: Optimisation
+    data: DataSettings
+
+
+def test_unknown_key_names_the_nearest_and_where() -> None:
+    values = {"how": {**GOOD, "epoch": 3}, "data": {"name": "adult"}}
+    with pytest.raises(
+        UnknownNameError, match=r"profile 'x': unknown setting 'how\.epoch'"
+    ) as error:
+        validate(Outer, values, "profile 'x'")
+    assert "did you mean 'epochs'?" in str(error.value)
+    assert "batch_size, epochs, learning_rates" in str(error.value)
+
+
+def test_unknown_key_unlike_any_lists_the_valid_ones() -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown setting 'zzzz' \(valid: data, how\)"):
+        validate(Outer, {"zzzz": 1}, "here")
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"learning_rates": []}, "learning_rates"),
+        ({"learning_rates": [0]}, "learning_rates.0 = 0"),
+        ({"learning_rates": [-1.0]}, "learning_rates.0"),
+        ({"learning_rates": [float("inf")]}, "learning_rates.0"),
+        ({"learning_rates": [float("nan")]}, "learning_rates.0"),
+        ({"epochs": 0}, "epochs = 0"),
+        ({"epochs": "many"}, "epochs = 'many'"),
+        ({"epochs": 1.5}, "epochs = 1.5"),
+        ({"batch_size": 0}, "batch_size = 0"),
+        ({"optimiser": "adamw"}, "'adam' or 'sgd'"),
+        ({"momentum": 1.0}, "momentum = 1.0"),
+        ({"weight_decay": -0.1}, "weight_decay"),
+        ({"weight_decay": float("nan")}, "weight_decay"),
+    ],
+)
+def test_values_out_of_range_are_named(values: dict[str, Any], problem: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        validate(Optimisation, GOOD | values, "here")
+    assert str(raised.value).startswith("here: ")
+    assert problem in str(raised.value)
+
+
+def test_every_problem_is_listed() -> None:
+    with pytest.raises(SettingsError, match="epochs") as raised:
+        validate(Optimisation, {"learning_rates": [0.1], "epochs": 0, "batch_size": 0}, "here")
+    assert "batch_size = 0" in str(raised.value)
+
+
+def test_settings_cannot_be_changed() -> None:
+    how = validate(Optimisation, GOOD, "here")
+    with pytest.raises(ValidationError):
+        how.epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["records", "bias"])
+def test_adult_has_no_simulation_to_set(name: str) -> None:
+    value = {"records": 2000, "bias": 0.5}[name]
+    assert getattr(validate(DataSettings, {"name": "toycensus", name: value}, "x"), name) == value
+    with pytest.raises(SettingsError, match="Adult has none to set"):
+        validate(DataSettings, {"name": "adult", name: value}, "x")
+
+
+def test_too_few_records_are_refused() -> None:
+    with pytest.raises(SettingsError, match="records = 999"):
+        validate(DataSettings, {"name": "toycensus", "records": 999}, "x")
