@@ -14,6 +14,8 @@ STAMP := .venv/.locked
 
 # What these name would be imported in place of what the lock installs.
 unexport PYTHONPATH PYTHONHOME
+# Without compiled modules every notebook would compile torch anew, ten seconds each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup study book test lint format lock clean

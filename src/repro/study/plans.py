@@ -125,6 +125,15 @@ def fair_then_tuned(profile: Profile, seeds: Sequence[int]) -> Plan:
     return plan
 
 
+def fair_then_tuned_otherwise(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Table 2 under the profile's other budget; empty where it has none."""
+    budget = profile.win.other_budget
+    if budget is None:
+        return {}
+    win = profile.win.model_copy(update={"pretrain": budget.pretrain, "finetune": budget.finetune})
+    return fair_then_tuned(profile.model_copy(update={"win": win}), seeds)
+
+
 def probes(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Figures 1 and 3: the last layer of the unconstrained and of every fair model."""
     plan: Plan = {
@@ -216,7 +225,7 @@ def protected_switch(profile: Profile, seeds: Sequence[int]) -> Plan:
 
 #: Every experiment by the notebook that runs it.
 EXPERIMENTS = {
-    "40_finetuning_brings_bias_back": (fair_then_tuned, probes),
+    "40_finetuning_brings_bias_back": (fair_then_tuned, fair_then_tuned_otherwise, probes),
     "41_weight_importance": (probes,),
     "43_win_on_adult": (against_retraining, architectures, protected_switch),
     "44_group_weight": (group_weights,),
@@ -226,10 +235,10 @@ EXPERIMENTS = {
 def everything(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Return all runs of a profile, and those that they build on."""
     plan: Plan = {}
-    for name, experiments in EXPERIMENTS.items():
+    for experiments in EXPERIMENTS.values():
         for experiment in experiments:
             for key, configs in experiment(profile, seeds).items():
-                plan[f"{name}: {key}"] = configs
+                plan[f"{experiment.__name__}: {key}"] = configs
                 for config in configs:
                     for upstream in config.upstream().values():
                         plan.setdefault(f"upstream {upstream.identity}", [upstream])

@@ -19,6 +19,13 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
+class Budget(Strict):
+    """A budget for pre-training and one for fine-tuning."""
+
+    pretrain: Optimisation
+    finetune: Optimisation
+
+
 class WinSettings(Strict):
     """Sizes and choices of the WIN half (Zhang and Zhou, 2024)."""
 
@@ -32,6 +39,7 @@ class WinSettings(Strict):
     ranks: tuple[int, ...] = (1, 2)  # all that a two-class head has
     weights: tuple[Fraction, ...] = (0.5, 0.6, 0.7, 0.8, 0.9, 0.99)  # Figure 5, a in [0.5, 1)
     importance_floor: float = Field(default=1e-6, ge=0, lt=1)  # relative to the largest row
+    other_budget: Budget | None = None  # Table 2 once more: does its verdict hang on the budget?
     permutations: int = Field(default=99, ge=19)  # of the protected label, Figure 3's null
 
 
