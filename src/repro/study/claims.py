@@ -66,7 +66,7 @@ SCALE = (
     "the scale of the regulariser is not given: cross-entropy + intensity x |covariance|, taken "
     "over each mini-batch, not normalised"
 )
-#: Figure 4 is read off a plot: two readings, each off by as much.
+#: How far a difference of two readings off Figure 4 may be from the truth.
 READING = {ERROR: 2 * 0.002, DP: 2 * 0.004, EO: 2 * 0.004}
 
 
