@@ -21,6 +21,14 @@ NOTEBOOKS = sorted((project_root() / "notebooks").glob("*.ipynb"))
 # These compute all that they need in a folder of runs of their own; the others, to save time,
 # share one, in which each finds what another has left or is just computing.
 ALONE = ("43_win_on_adult", "90_verdicts")
+PARAMETERISED = project_root() / "notebooks" / "43_win_on_adult.ipynb"
+WRONG = {
+    "sedes": ("[0]", "this notebook has no parameter 'sedes'; did you mean 'seeds'?"),
+    "ranks": (
+        "[3]",
+        "rank 3 of strategy 'svd' is out of range: the head is 10 x 2, so ranks run from 1 to 2",
+    ),
+}
 
 pytestmark = pytest.mark.slow
 
@@ -59,11 +67,16 @@ def executed(folder: Path) -> Iterator[dict[str, Future[Done]]]:
         options = ["--nbmake", "--overwrite", "--nbmake-kernel=python3", "--rootdir", folder]
         return call("pytest", "-p", "no:cacheprovider", *options, copy, runs=runs)
 
+    def refused(parameter: str) -> Done:
+        options = ["-k", "python3", "--no-progress-bar", "-p", "profile", "smoke"]
+        out = folder / f"{parameter}.ipynb"
+        words = [*options, "-p", parameter, WRONG[parameter][0]]
+        return call("papermill", PARAMETERISED, out, *words, runs=folder / parameter)
+
     with ThreadPoolExecutor(2) as pool:
-        yield {
-            path.stem: pool.submit(execute, path)
-            for path in sorted(NOTEBOOKS, key=lambda path: path.stem not in ALONE)
-        }
+        first = sorted(NOTEBOOKS, key=lambda path: path.stem not in ALONE)  # they take longest
+        jobs = {path.stem: pool.submit(execute, path) for path in first}
+        yield jobs | {parameter: pool.submit(refused, parameter) for parameter in WRONG}
 
 
 def html_of(out: Any) -> str:
@@ -91,23 +104,14 @@ def test_notebook_runs_in_smoke(executed: dict[str, Future[Done]], folder: Path,
         assert "not testable here" in "".join(map(html_of, outputs))  # two seeds judge nothing
 
 
-@pytest.mark.parametrize(
-    ("parameter", "value", "message"),
-    [
-        ("sedes", "[0]", "this notebook has no parameter 'sedes'; did you mean 'seeds'?"),
-        ("ranks", "[3]", "rank 3 of strategy 'svd' is out of range: the head is 10 x 2, so ranks "
-         "run from 1 to 2"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("parameter", WRONG)
 def test_a_wrong_parameter_stops_papermill_before_anything_is_computed(
-    parameter: str, value: str, message: str, tmp_path: Path
+    executed: dict[str, Future[Done]], folder: Path, parameter: str
 ) -> None:
-    notebook = project_root() / "notebooks" / "43_win_on_adult.ipynb"
-    out = tmp_path / "out.ipynb"
-    options = ["-k", "python3", "--no-progress-bar", "-p", "profile", "smoke"]
-    runs = tmp_path / "runs"
-    done = call("papermill", notebook, out, *options, "-p", parameter, value, runs=runs)
+    done = executed[parameter].result()
+    message = WRONG[parameter][1]
     assert done.returncode != 0
     assert message in done.stderr
-    assert message in out.read_text(encoding="utf-8")  # and the notebook shows it
-    assert not runs.exists()
+    # And the notebook shows it.
+    assert message in (folder / f"{parameter}.ipynb").read_text(encoding="utf-8")
+    assert not (folder / parameter).exists()

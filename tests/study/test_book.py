@@ -110,6 +110,7 @@ def test_stage_lays_out_prose_pages_and_generated_text(project: Path) -> None:
         "_config.yml",
         "_toc.yml",
         "book/_static/logo.svg",
+        "book/_static/study.css",
         "book/generated/glance.md",
         "book/index.md",
         "book/references.bib",

@@ -199,7 +199,7 @@ def test_export_of_an_incomplete_profile_says_what_is_missing(
     result = invoke("export", "tiny")
     assert isinstance(result.exception, RecordError)
     assert "1 settings of profile 'tiny' have not been run" in str(result.exception)
-    assert "(first: 44_group_weight: rank 2, a 0.9)" in str(result.exception)
+    assert "(first: group_weights: rank 2, a 0.9)" in str(result.exception)
     assert "'make study PROFILE=tiny' runs them" in str(result.exception)
     assert not (own_project / "book").exists()
 

@@ -84,11 +84,18 @@ def settings_figure(
         Above all panels; says which data these are.
     """
     shown = {key: name for key, name in names.items() if key in results}
+    # Side by side while that leaves room to read, else one below the other.
+    beside = len(shown) <= 8
+    rows, columns = (1, len(quantities)) if beside else (len(quantities), 1)
+    wide = 0.32 * len(shown) + 1.1 if beside else 0.55 * len(shown) + 1
     figure, panels = plt.subplots(
-        1, len(quantities), figsize=(max(3.6, 0.62 * len(shown) + 1) * len(quantities), 3.9),
+        rows,
+        columns,
+        figsize=(max(2.8, wide) * columns, 3.6 if beside else 2.9 * rows),
         squeeze=False,
-    )  # fmt: skip
-    for axes, quantity in zip(panels[0], quantities, strict=True):
+        sharex=not beside,
+    )
+    for axes, quantity in zip(panels.ravel(), quantities, strict=True):
         for at, key in enumerate(shown):
             _dots(axes, at, _values(results[key], quantity), GREY)
             paper = (reported or {}).get((key, quantity))
@@ -222,7 +229,7 @@ def weight_figure(results: Results, rank: int, *, title: str = "") -> Figure:
     quantities = ("weighted_f1_error", "demographic_parity", "equalized_odds_sum")
     prefix = f"rank {rank}, a "
     keys = sorted((k for k in results if k.startswith(prefix)), key=lambda k: float(k.split()[-1]))
-    figure, panels = plt.subplots(1, 3, figsize=(11.5, 3.3))
+    figure, panels = plt.subplots(1, 3, figsize=(9, 2.9))
     for axes, quantity in zip(panels, quantities, strict=True):
         base = _values(results[f"{prefix}0.5"], quantity)
         for key in keys:
@@ -243,7 +250,8 @@ def weight_figure(results: Results, rank: int, *, title: str = "") -> Figure:
         # A flat line must look flat: never zoom in on less than half a point.
         axes.set_ylim(min(low, -0.5), max(high, 0.5))
         axes.set_xlabel("a, the weight of men's importance")
-        axes.set_title(f"{LABELS[quantity]}: change from a = 0.5", fontsize="small")
+        axes.set_title(LABELS[quantity].split(" = ")[0], fontsize="small")
+    panels[0].set_ylabel("change from a = 0.5 (points)")
     figure.suptitle(title, fontsize="medium")
     return figure
 

@@ -32,7 +32,7 @@ HOLDS, IN_PART, NOT, UNTESTABLE = (
     "does not hold",
     "not testable here",
 )
-SIGNS = {HOLDS: "✅", IN_PART: "🟡", NOT: "❌", UNTESTABLE: "○"}
+SIGNS = {HOLDS: "●", IN_PART: "◐", NOT: "○", UNTESTABLE: "–"}
 SIDES = {"less": "below 0", "greater": "above 0"}
 MIN_SEEDS = 3
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
@@ -179,7 +179,6 @@ def verdict_table(found: Sequence[Verdict]) -> pd.DataFrame:
                 "claim": v.claim.statement,
                 "verdict": f"{SIGNS[v.word]} {v.word}",
                 "why": v.reason,
-                "chapter": v.claim.notebook,
             }
             for v in found
         ]
