@@ -71,14 +71,21 @@ def test_a_shifted_set_differs(made_up: MakeRecord) -> None:
     assert row["second"] - row["first"] == pytest.approx(100 / 2000)
 
 
-def test_p_is_that_of_welch(made_up: MakeRecord) -> None:
-    other = (130, 80, 135, 90)
+@pytest.mark.parametrize(
+    ("other", "agrees"),
+    [((130, 80, 135, 90), True), ((130, 100, 145, 110), True), ((160, 130, 150, 120), False)],
+)
+def test_p_is_that_of_welch_and_decides(
+    made_up: MakeRecord, other: tuple[int, ...], agrees: bool
+) -> None:
     first, second = records(made_up, SPREAD), records(made_up, other, 10)
     table = compare(first, second).set_index("metric")
     for metric in COMPARED:
         samples = [[r.metrics()[metric] for r in found.values()] for found in (first, second)]
         expected = stats.ttest_ind(*samples, equal_var=False).pvalue
         assert table.loc[metric, "p"] == pytest.approx(expected)
+        assert bool(expected >= 0.05) is agrees
+        assert bool(table.loc[metric, "agrees"]) is agrees
         assert table.loc[metric, "first"] == pytest.approx(np.mean(samples[0]))
     assert table["seeds"].eq("5/4").all()
 

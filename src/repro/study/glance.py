@@ -39,6 +39,8 @@ def headline(verdict: Verdict) -> str:
 
 def _in_words(judged: Judged, simulated: bool) -> str:
     contrast, interval = judged.contrast, judged.interval
+    if math.isnan(interval.mean):
+        return f"{contrast.text}: no seed has a value"
     low, mean, high = (
         amount(x, contrast.unit) for x in (interval.low, interval.mean, interval.high)
     )

@@ -331,6 +331,8 @@ def git_commit() -> str:
         return done.stdout.strip()
 
     try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != project_root():
+            return "unknown"  # a repository around the project is not the project's
         changed = git("status", "--porcelain", "--", "src", "profiles")
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.SubprocessError):
