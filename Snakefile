@@ -33,6 +33,15 @@ try:
 except ValueError as error:  # an unknown profile or a setting in it: the message says which
     raise WorkflowError(str(error)) from None
 
+if PROFILE.data.name == "adult":  # once, before jobs side by side would all fetch or miss it
+    from repro.data import adult, sources
+
+    try:
+        for file in adult.FILES:
+            sources.find_file("adult", file)
+    except sources.DataError as error:
+        raise WorkflowError(str(error)) from None
+
 BUILD = f"build/{PROFILE.name}"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
 PAGES = [name for name in NOTEBOOKS if name != VERDICTS]

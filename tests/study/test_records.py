@@ -187,7 +187,10 @@ def test_look_up_falls_back_to_exported_records(
     assert all(record.folder is not None for group in here.values() for record in group)
     assert recorded("quick") == {}
     said = Study(computed.profile, runs=computed.runs).agreement(computed.probes)
-    assert said == "None of these 6 runs is among the recorded ones."
+    assert said == (
+        "None of these 6 runs is among the recorded ones, which are of profile desk with its own "
+        "settings and seeds."
+    )
     said = Study(computed.profile, runs=computed.runs).agreement(computed.strategies)
     assert said == (
         "24 of these 24 runs are among the recorded ones; 24 of them have exactly the recorded "
@@ -278,7 +281,8 @@ def test_recorded_runs_stand_beside_those_of_this_call(
     (only,) = study.views(plans.strategies)  # nothing is recorded under desk
     assert only.label == "toycensus (simulated), this call: profile tiny"
     assert only.again == (
-        "papermill notebooks/43_win_on_adult.ipynb out.ipynb -p profile tiny -p seeds '[0, 1, 2]'"
+        ".venv/bin/papermill notebooks/43_win_on_adult.ipynb out.ipynb -p profile tiny "
+        "-p seeds '[0, 1, 2]'"
     )
     assert only.paper({("tl", "accuracy"): 0.8}) is None  # simulated: no number beside it
     monkeypatch.setattr(session, "RECORDED", "tiny")

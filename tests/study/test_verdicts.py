@@ -217,7 +217,7 @@ def test_fewer_than_three_seeds_are_not_testable(made_up: MakeRecord) -> None:
 def test_missing_runs_are_named_and_not_testable(made_up: MakeRecord, three: Profile) -> None:
     found = decide(claim(contrast()), three, {"a": group(made_up, LESS)})
     assert found.word == UNTESTABLE
-    assert found.reason == "no records of: b; 'make study PROFILE=quick' computes them"
+    assert found.reason == "no records of: b. 'make study PROFILE=quick' computes them"
 
 
 def test_nothing_to_compare_is_not_testable(three: Profile) -> None:

@@ -14,7 +14,7 @@ from repro.data.sources import DataError
 from repro.names import UnknownNameError
 from repro.settings import SettingsError
 from repro.study.profiles import load_profile, project_root
-from repro.study.runs import Record, RecordError, RunError, Runs
+from repro.study.runs import Record, RecordError, RunError, Runs, read_record
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,7 +52,7 @@ def verdicts(
     else:
         for verdict in judge.verdicts(profile):
             typer.echo(f"{verdict.claim.where:9} {verdict.word:18} {verdict.claim.statement}")
-            typer.echo(f"{'':28} {verdict.reason}")
+            typer.echo(f"{'':28} {verdict.reason}.{judge.proportion(verdict)}")
 
 
 @app.command()
@@ -72,7 +72,12 @@ def compare(
         if alone:
             typer.echo(f"{alone} settings are only in {name}")
     if not len(both):
-        typer.echo("the two sets have no setting in common", err=True)
+        typer.echo(
+            "the two sets have no setting in common: runs of one profile's data and budget compare "
+            "with records of the same; 'make study PROFILE=desk', or one of its notebooks with "
+            "-p profile desk, computes runs that compare with desk",
+            err=True,
+        )
         raise typer.Exit(1)
     differs = both[both["agrees"].eq(False)]
     shown = both if everything else differs
@@ -118,10 +123,31 @@ def export(
 @app.command()
 def show(
     run: Annotated[str, typer.Argument(help="a run's identity, or how it begins")],
+    whole: Annotated[bool, typer.Option("--json", help="print all of it, as JSON")] = False,
 ) -> None:
     """Print one record: configuration, metrics, timings, versions, where it came from."""
-    record = find_run(run)
-    typer.echo(json.dumps(record.body, indent=2))
+    body = find_run(run).body
+    if whole:
+        typer.echo(json.dumps(body, indent=2))
+        return
+    told: tuple[str, ...] = (
+        "run",
+        "config",
+        "counts",
+        "seconds",
+        "device",
+        "machine",
+        "python",
+        "versions",
+    )
+    told += ("git_commit", "finished", "data_sha256")
+    for name in told:
+        typer.echo(f"{name}: {json.dumps(body[name])}")
+    for part, metrics in body["metrics"].items():
+        typer.echo(f"metrics, {part}:")
+        for name, number in metrics.items():
+            typer.echo(f"  {name:22} {number:.6f}")
+    typer.echo("the rest, with every candidate's epochs: repro show --json " + body["run"])
 
 
 def find_run(beginning: str) -> Record:
@@ -134,13 +160,20 @@ def find_run(beginning: str) -> Record:
     """
     from repro.study.records import read_exported, recorded_folder
 
-    known = {r.run: r for r in Runs().records()}
+    found: dict[str, Record] = {}
     for path in sorted(recorded_folder().glob("*.parquet")):
-        known = read_exported(path) | known
-    found = [r for run, r in known.items() if run.startswith(beginning)]
+        found |= {k: r for k, r in read_exported(path).items() if k.startswith(beginning)}
+    # Only those that are asked for: a corrupt one elsewhere is not in the way.
+    root = Runs().root
+    for folder in sorted(root.iterdir()) if root.is_dir() else []:
+        hidden = folder.name.startswith(".")
+        if folder.is_dir() and not hidden and folder.name.startswith(beginning):
+            found[folder.name] = read_record(folder)
     if len(found) != 1:
-        raise RecordError(f"{len(found)} of {len(known)} known runs begin with '{beginning}'")
-    return found[0]
+        few = ", ".join(sorted(found)[:3])
+        hint = f" ({few}, ...); give more of its name" if found else ""
+        raise RecordError(f"{len(found)} known runs begin with '{beginning}'{hint}")
+    return next(iter(found.values()))
 
 
 def write_readme(table: str, path: Path | None = None) -> None:

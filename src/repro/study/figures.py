@@ -155,8 +155,10 @@ def pca_figure(records: Mapping[str, Record], *, title: str = "") -> Figure:
         if results.get("pca_density") is None:
             axes.set_title(f"{name}\ntoo few positively predicted to draw", fontsize="small")
             continue
-        centres = [np.convolve(edges, [0.5, 0.5], "valid") for edges in results["pca_edges"]]
-        for p, density in enumerate(np.asarray(results["pca_density"], dtype=float)):
+        # A margin of empty cells lets every contour close.
+        centres = [_padded_centres(np.asarray(edges)) for edges in results["pca_edges"]]
+        both = np.pad(np.asarray(results["pca_density"], dtype=float), ((0, 0), (3, 3), (3, 3)))
+        for p, density in enumerate(both):
             smooth = _smooth(density)
             levels = np.max(smooth) * np.array([0.1, 0.3, 0.6])
             axes.contour(
@@ -164,6 +166,11 @@ def pca_figure(records: Mapping[str, Record], *, title: str = "") -> Figure:
                 linewidths=[0.8, 1.3, 2],
             )  # fmt: skip
             axes.plot([], [], color=GROUPS[p][1], label=GROUPS[p][0])
+        for axis, limit in ((0, axes.set_xlim), (1, axes.set_ylim)):  # without the long tail
+            mass = both.sum(0).sum(1 - axis).cumsum() / both.sum()
+            inside = np.flatnonzero((mass > 0.005) & (mass < 0.98))
+            low, high = max(inside[0] - 3, 0), min(inside[-1] + 3, len(mass) - 1)
+            limit(centres[axis][low], centres[axis][high])
         auc = results["separation_auc_pca"]
         axes.set_title(f"{name}\nAUC {auc:.2f}", fontsize="small")
         axes.set_xlabel("first component")
@@ -173,6 +180,14 @@ def pca_figure(records: Mapping[str, Record], *, title: str = "") -> Figure:
         axes.legend(fontsize="x-small")
     figure.suptitle(title, fontsize="medium")
     return figure
+
+
+def _padded_centres(edges: np.ndarray) -> np.ndarray:
+    """Return the centres of the cells between ``edges``, and of three more on either side."""
+    width = edges[1] - edges[0]
+    outside = np.arange(1, 4) * width
+    centres = (edges[:-1] + edges[1:]) / 2
+    return np.concatenate([centres[0] - outside[::-1], centres, centres[-1] + outside])
 
 
 def _smooth(density: np.ndarray) -> np.ndarray:
@@ -218,7 +233,8 @@ def null_figure(records: Sequence[Record], *, title: str = "") -> Figure:
     axes.set_yticks(range(len(records)), [f"seed {r.config['seed']}" for r in records])
     axes.set_xlabel("total variation distance of the importances (%)")
     axes.set_xlim(left=0)
-    axes.legend(fontsize="small")
+    axes.set_ylim(-0.7, len(records) - 0.3)
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     axes.grid(axis="y", visible=False)
     axes.set_title(title)
     return figure

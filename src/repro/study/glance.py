@@ -7,7 +7,16 @@ from collections.abc import Sequence
 
 from repro.study.profiles import load_profile
 from repro.study.runs import Runs
-from repro.study.verdicts import SIGNS, SUPPORTED, Judged, Verdict, amount, verdicts
+from repro.study.verdicts import (
+    CONTRADICTED,
+    SIGNS,
+    SUPPORTED,
+    UNDECIDED,
+    Judged,
+    Verdict,
+    amount,
+    verdicts,
+)
 
 
 def clearest(judged: Sequence[Judged]) -> Judged:
@@ -45,7 +54,14 @@ def _in_words(judged: Judged, simulated: bool) -> str:
         amount(x, contrast.unit) for x in (interval.low, interval.mean, interval.high)
     )
     told = "" if simulated else amount(contrast.reported, contrast.unit)
-    return f"{contrast.text}: {f'paper {told}, ' if told else ''}ours {mean} [{low}, {high}]"
+    ends = f" [{low}, {high}]" if contrast.unit == "points" else ""
+    return f"{contrast.text}: {f'paper {told}, ' if told else ''}ours {mean}{ends}"
+
+
+def _tally(verdict: Verdict) -> str:
+    outcomes = [j.outcome for j in verdict.judged]
+    counts = ((name, outcomes.count(name)) for name in (SUPPORTED, CONTRADICTED, UNDECIDED))
+    return ", ".join(f"{count} {name}" for name, count in counts if count)
 
 
 def at_a_glance_markdown(
@@ -65,19 +81,21 @@ def at_a_glance_markdown(
     chosen = load_profile(profile)
     data = "UCI Adult" if chosen.data.name == "adult" else "toycensus (simulated)"
     lines = [
-        "| WIN | Claim | Verdict | Contrasts | One of them, in percentage points |",
+        "| WIN | Claim | Verdict | Contrasts | One of them (differences in percentage points) |",
         "| --- | --- | --- | --- | --- |",
     ]
     for v in verdicts(profile, runs):
-        counts = f"{sum(j.outcome == SUPPORTED for j in v.judged)} of {len(v.judged)} supported"
         lines.append(
             f"| [{v.claim.where}]({notebooks}/{v.claim.notebook}.ipynb) | {v.claim.statement} "
-            f"| {SIGNS[v.word]} {v.word} | {counts if v.judged else ''} | {headline(v)} |"
+            f"| {SIGNS[v.word]} {v.word} | {_tally(v)} | {headline(v)} |"
         )
     lines.append("")
     lines.append(
         f"{data}, profile `{profile}`, {len(chosen.seeds)} seeds, differences with 95 % paired "
-        f"intervals over seeds. Every contrast, and where it comes from: "
-        f"[Verdicts]({notebooks}/90_verdicts.ipynb)."
+        "intervals over seeds. *Undecided* is neither for nor against: the interval has zero in "
+        f"it. Table 2 hangs on the training budget ([shown here]({notebooks}/"
+        "40_finetuning_brings_bias_back.ipynb)), and intervals that allow for overlapping splits "
+        f"are wider ([last table]({notebooks}/90_verdicts.ipynb)). Every contrast, and where it "
+        f"comes from: [Verdicts]({notebooks}/90_verdicts.ipynb)."
     )
     return "\n".join(lines) + "\n"

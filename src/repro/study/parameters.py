@@ -24,6 +24,13 @@ KINDS: dict[str, Any] = {
     "architectures": list[str] | None,
     "overrides": dict[str, Any],
 }
+EXAMPLES = {
+    "seeds": "[7]",
+    "ranks": "[1, 2]",
+    "weights": "[0.5, 0.9]",
+    "architectures": "[mlp-3]",
+    "overrides": '{"win.finetune.epochs": 5}',
+}
 #: Parameters whose value is a word.
 TEXT = ("profile", "dataset")
 #: Parameters that replace one setting of the profile.
@@ -97,4 +104,5 @@ def _typed(name: str, value: Any) -> Any:
         return TypeAdapter(KINDS[name]).validate_python(value, strict=True)
     except ValidationError as error:
         reasons = "; ".join(detail["msg"] for detail in error.errors())
-        raise SettingsError(f"parameter {name} = {value!r}: {reasons}") from None
+        hint = f", e.g. -p {name} '{EXAMPLES[name]}'" if name in EXAMPLES else ""
+        raise SettingsError(f"parameter {name} = {value!r}: {reasons}{hint}") from None

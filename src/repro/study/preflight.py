@@ -24,11 +24,21 @@ class Check:
 
 def adult_check() -> Check:
     """Look for the two original files of UCI Adult, without downloading."""
+    what = "data: UCI Adult"
+    absent = [f.name for f in adult.FILES if not (data_root() / "adult" / f.name).is_file()]
+    if absent:
+        says = (
+            f"{' and '.join(absent)} not in {data_root() / 'adult'}; 'make study PROFILE=desk' "
+            f"tries to download them, or fetch them from {adult.FILES[0].page} and put them there"
+        )
+        if (data_root() / absent[0]).is_file():
+            says += "; REPRO_DATA is to name the folder above adult/"
+        return Check(what, False, says)
     try:
         for file in adult.FILES:
             find_file("adult", file, download=False)
     except DataError as error:
-        return Check("data: UCI Adult", False, str(error))
+        return Check(what, False, str(error))
     return Check("data: UCI Adult", True, "both files found, sha256 as published")
 
 
@@ -76,7 +86,7 @@ def profile_check(name: str, data: Check) -> Check:
     what = f"profile {name}"
     if profile.data.name == "adult" and not data.fine:
         known = f"; its {len(recorded(name))} recorded runs can be read" if recorded(name) else ""
-        return Check(what, False, f"needs UCI Adult (it will be downloaded if possible){known}")
+        return Check(what, False, f"needs UCI Adult, see above{known}")
     return Check(what, True, f"can run: {profile.description}, {len(profile.seeds)} seeds")
 
 

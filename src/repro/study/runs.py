@@ -26,6 +26,7 @@ from typing import Any
 import filelock
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from repro.data.sources import sha256_of
@@ -147,7 +148,7 @@ def _remedy(folder: Path) -> str:
 def check_body(body: Any, *, where: str, remedy: str, run: str | None = None) -> None:
     """Refuse a record that is not ours, was edited, or stands under another run's name."""
     if not isinstance(body, dict) or not {"run", "config", "counts", "digest"} <= body.keys():
-        raise RecordError(f"{where} is not a record of this study; move it elsewhere")
+        raise RecordError(f"{where} is not a record of this study; {_remedy(Path(where))}")
     if body.get("format") != FORMAT:
         raise RecordError(f"{where} has record format {body.get('format')!r}, not {FORMAT}")
     rest = {key: value for key, value in body.items() if key != "digest"}
@@ -259,9 +260,10 @@ class Runs:
             body = _body(config, outcome, seconds, temporary)
             (temporary / RECORD).write_text(json.dumps(body, indent=1), encoding="utf-8")
             temporary.replace(final)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        except (OSError, SafetensorError) as error:  # the latter wraps the former in text
+            reason = getattr(error, "strerror", None) or str(error)
+            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            if full or "No space left" in reason:
                 reason += ": free some space and run again"
             raise RunError(
                 f"{config.label}: run {config.identity} could not be written to {self.root} "

@@ -93,7 +93,7 @@ class Study:
         known = View(
             f"UCI Adult, recorded under profile {RECORDED}",
             look_up(plan, self.runs),
-            f"make study PROFILE={RECORDED}",
+            f".venv/bin/papermill notebooks/{self.notebook}.ipynb out.ipynb -p profile {RECORDED}",
             desk,
         )
         return [known, here] if known.results else [here]
@@ -101,7 +101,7 @@ class Study:
     @property
     def again(self) -> str:
         """The command that computes this call's runs again."""
-        words = [f"papermill notebooks/{self.notebook}.ipynb out.ipynb"]
+        words = [f".venv/bin/papermill notebooks/{self.notebook}.ipynb out.ipynb"]
         for name, value in ({"profile": self.profile.name} | dict(self.given)).items():
             words.append(
                 f"-p {name} {value if isinstance(value, str) else shlex.quote(str(value))}"
@@ -117,7 +117,10 @@ class Study:
         known = recorded(self.profile.name)
         shared = here.keys() & known.keys()
         if not shared:
-            return f"None of these {len(here)} runs is among the recorded ones."
+            return (
+                f"None of these {len(here)} runs is among the recorded ones, which are of profile "
+                f"{RECORDED} with its own settings and seeds."
+            )
         same = sum(here[run].body["counts"] == known[run].body["counts"] for run in shared)
         return (
             f"{len(shared)} of these {len(here)} runs are among the recorded ones; {same} of them "

@@ -118,6 +118,11 @@ class Html:
         return f"<HTML, {len(self.text)} characters>"
 
 
+def folded(content: Html, summary: str) -> Html:
+    """Return HTML that is shown on a click."""
+    return Html(f"<details><summary>{html.escape(summary)}</summary>{content.text}</details>")
+
+
 def show(table: pd.DataFrame) -> Html:
     """Return a table as plain HTML without the row numbers."""
     return Html(table.to_html(index=False, border=0, classes="study-table"))
@@ -143,14 +148,21 @@ def source(results: Results | Iterable[Record], what: str, again: str) -> Html:
     seeds = sorted({body["config"]["seed"] for body in bodies})
     commits = sorted({_short(body["git_commit"]) for body in bodies})
     seconds = sum(body["seconds"] for body in bodies)
-    listed = " ".join(
-        f"<code title='{html.escape(_words(record))}'>{run}</code>"
-        for run, record in records.items()
+    named = results.items() if isinstance(results, Mapping) else [("runs", list(records.values()))]
+    listed = "<br>".join(
+        f"{html.escape(key)}: "
+        + ", ".join(
+            f"seed {r.config['seed']} <code title='{html.escape(_words(r))}'>{r.run}</code>"
+            for r in group
+        )
+        for key, group in named
     )
     return Html(
         "<details class='study-source'><summary>Where from: "
         f"{html.escape(what)}, {len(records)} runs, seeds {_ranges(seeds)}</summary>"
-        f"<p>Again: <code>{html.escape(again)}</code>. One run: <code>repro show RUN</code>. "
+        f"<p>Again: <code>{html.escape(again)}</code>. With another setting: add its parameter, "
+        "e.g. <code>-p overrides '{\"win.hidden\": 20}'</code>. One run: "
+        "<code>.venv/bin/repro show RUN</code>. "
         f"Computed in {seconds:.0f} s on {html.escape(bodies[0]['machine'])}, torch "
         f"{html.escape(bodies[0]['versions']['torch'])}, commit {', '.join(commits)}.</p>"
         f"<p>{listed}</p></details>"

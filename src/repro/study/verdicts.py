@@ -120,7 +120,7 @@ def decide(claim: Claim, profile: Profile, results: Results) -> Verdict:
     if missing:
         return verdict(
             UNTESTABLE,
-            f"no records of: {', '.join(sorted(missing))}; "
+            f"no records of: {'; '.join(sorted(missing))}. "
             f"'make study PROFILE={profile.name}' computes them",
         )
     judged = [judge(contrast, results, family=len(contrasts)) for contrast in contrasts]
@@ -132,7 +132,11 @@ def decide(claim: Claim, profile: Profile, results: Results) -> Verdict:
         f"{supported} of {len(judged)} contrasts supported, {contradicted} contradicted, "
         f"{len(judged) - supported - contradicted} undecided"
     )
-    told = [j.reported_excluded for j in judged if j.reported_excluded is not None]
+    told = [
+        j.reported_excluded
+        for j in judged
+        if j.reported_excluded is not None and j.contrast.unit == "points"
+    ]
     if told and not simulated:
         reason += f"; the paper's own difference lies outside our interval in {sum(told)} of "
         reason += f"{len(told)}"
@@ -166,8 +170,17 @@ def sentence(verdict: Verdict, label: str) -> str:
     """Return a verdict as one line of Markdown; ``label`` says which data it rests on."""
     return (
         f"**{verdict.claim.where}: {verdict.claim.statement}** {SIGNS[verdict.word]} "
-        f"*{verdict.word}* ({label}): {verdict.reason}."
+        f"*{verdict.word}* ({label}): {verdict.reason}.{proportion(verdict)}"
     )
+
+
+def proportion(verdict: Verdict) -> str:
+    """Return what stands beside a verdict, as sentences that begin with a space; or nothing."""
+    told = []
+    for j in verdict.beside:
+        ends = f"[{amount(j.interval.low)}, {amount(j.interval.high)}]"
+        told.append(f"{j.contrast.text}: {amount(j.interval.mean)} {ends}")
+    return f" Beside it, in points: {'; '.join(told)}." if told else ""
 
 
 def verdict_table(found: Sequence[Verdict]) -> pd.DataFrame:
@@ -209,7 +222,7 @@ def contrast_table(verdict: Verdict) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def amount(number: float | None, unit: str) -> str:
+def amount(number: float | None, unit: str = "points") -> str:
     """Return a signed difference, a fraction in percentage points; nothing for None and NaN."""
     if number is None or math.isnan(number):
         return ""
