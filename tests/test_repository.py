@@ -21,7 +21,7 @@ MEBIBYTE = 1 << 20
 
 # A folder of someone's home, or an index other than the public one.
 PRIVATE = re.compile(
-    r"(?:/home/|/Users/|/root/|[A-Z]:\\Users\\)\w|(?:index-url|find-links)[= ]\s*\S*://", re.ASCII
+    r"(?:/(?:home|Users|root)/|[A-Z]:\\Users\\)\w|(?:index-url|find-links)[= ]\s*\S*://", re.ASCII
 )
 # Which rooms of src/repro a room may import, itself apart. A module that stands alone is a room.
 ROOMS = {

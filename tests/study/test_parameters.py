@@ -51,7 +51,8 @@ def test_a_parameter_of_another_notebook_is_unknown_here() -> None:
 
 
 def test_what_is_no_parameter_is_left_alone() -> None:
-    check(helper=lambda: None, Path=Path, _private=3, module=types.ModuleType("m"))
+    study = check(helper=lambda: None, Path=Path, _private=3, module=types.ModuleType("m"))
+    assert study.profile == check().profile
 
 
 @pytest.mark.parametrize(

@@ -59,9 +59,12 @@ def logits(record: Record, model: nn.Module, data: TaskData) -> torch.Tensor:
 
 
 def test_every_run_verifies(computed: Computed) -> None:
+    verified = set()
     for records in computed.everything.values():
         for record in records:
-            record.verify()
+            record.verify()  # raises where a file, a count or a digest does not fit
+            verified.add(record.run)
+    assert verified == {record.run for record in computed.runs.records()}
 
 
 def test_pretraining_record(computed: Computed, pretrained: tuple[nn.Module, TaskData]) -> None:

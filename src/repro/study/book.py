@@ -248,6 +248,7 @@ class _PageLoads(HTMLParser):
         self._inside = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note what the element would load from elsewhere when the page is opened."""
         self._inside = tag
         values = {name: value or "" for name, value in attrs}
         # A link element loads only some of what it points to; a reader's links load nothing.
