@@ -168,7 +168,7 @@ def pca_figure(records: Mapping[str, Record], *, title: str = "") -> Figure:
             axes.plot([], [], color=GROUPS[p][1], label=GROUPS[p][0])
         for axis, limit in ((0, axes.set_xlim), (1, axes.set_ylim)):  # without the long tail
             mass = both.sum(0).sum(1 - axis).cumsum() / both.sum()
-            inside = np.flatnonzero((mass > 0.005) & (mass < 0.98))
+            inside = np.flatnonzero((mass > 0.002) & (mass < 0.992))
             low, high = max(inside[0] - 3, 0), min(inside[-1] + 3, len(mass) - 1)
             limit(centres[axis][low], centres[axis][high])
         auc = results["separation_auc_pca"]

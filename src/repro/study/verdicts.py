@@ -216,10 +216,12 @@ def contrast_table(verdict: Verdict) -> pd.DataFrame:
             "seeds": j.interval.n,
             "outcome": "" if where else j.outcome,
         }
-        if verdict.simulated:
-            row = {k: v for k, v in row.items() if not k.startswith("paper")}
         rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    silent = not any(j.contrast.reported is not None for j in verdict.judged + verdict.beside)
+    if verdict.simulated or silent:
+        table = table.drop(columns=["paper", "paper inside?"], errors="ignore")
+    return table
 
 
 def amount(number: float | None, unit: str = "points") -> str:
