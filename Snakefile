@@ -21,12 +21,34 @@ from repro.study.profiles import load_profile
 
 # Notebooks that train models: their seeds are shared out over the cores.
 SWEPT = [
+    "23_pretraining",
+    "24_selective_mask",
+    "25_selective_finetuning",
+    "30_layer_freezing",
+    "31_top_k",
+    "32_selection_rules",
+    "36_less_real_data",
     "40_finetuning_brings_bias_back",
     "41_weight_importance",
     "43_win_on_adult",
     "44_group_weight",
 ]
 VERDICTS = "90_verdicts"
+# What many notebooks build on is run before them: two that want the same run at once would wait.
+AFTER = {
+    "20_biased_data": ["23_pretraining"],
+    "24_selective_mask": ["23_pretraining"],
+    **{
+        name: ["24_selective_mask"]
+        for name in (
+            "25_selective_finetuning",
+            "30_layer_freezing",
+            "31_top_k",
+            "32_selection_rules",
+            "36_less_real_data",
+        )
+    },
+}
 
 try:
     PROFILE = load_profile(config.get("profile", "quick"))
@@ -42,13 +64,52 @@ if PROFILE.data.name == "adult":  # once, before jobs side by side would all fet
     except sources.DataError as error:
         raise WorkflowError(str(error)) from None
 
+if PROFILE.faces.data.name != "toyfaces":
+    from importlib import import_module
+
+    from repro.data.sources import DataError
+
+    try:
+        dataset = import_module(f"repro.data.{PROFILE.faces.data.name}").DATASET
+        dataset.find(PROFILE.faces.data.edition)
+    except DataError as error:
+        raise WorkflowError(str(error)) from None
+
 BUILD = f"build/{PROFILE.name}"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
 PAGES = [name for name in NOTEBOOKS if name != VERDICTS]
-SEEDS = list(PROFILE.seeds)
-CHUNKS = [SEEDS[i : i + PROFILE.seeds_per_job] for i in range(0, len(SEEDS), PROFILE.seeds_per_job)]
-if len(CHUNKS) == 1:
-    SWEPT = []  # nothing to share out: the page computes its runs itself
+
+# Chapters 20 to 39 are on AIM-Fair, whose half of a profile may have seeds of its own.
+def paper_of(name):
+    return "aim-fair" if "20" <= name < "40" else "win"
+
+
+def seeds_of(name):
+    return list(PROFILE.seeds_of(paper_of(name)))
+
+
+def chunks_of(name):
+    seeds, size = seeds_of(name), PROFILE.seeds_per_job
+    if paper_of(name) == "aim-fair":
+        size = PROFILE.faces.seeds_per_job or size
+    return [seeds[i : i + size] for i in range(0, len(seeds), size)]
+
+
+def jobs_of(name):
+    """The sweep jobs of a notebook; none where its page may as well compute its runs itself."""
+    chunks = len(chunks_of(name)) if name in SWEPT else 1
+    return [f"{BUILD}/jobs/{name}/{chunk}.ipynb" for chunk in range(chunks)] if chunks > 1 else []
+
+
+def before(name):
+    """What must have run before a notebook: those that it builds on, by their jobs or pages."""
+    return [
+        path
+        for other in AFTER.get(name, [])
+        for path in (jobs_of(other) or [f"{BUILD}/pages/{other}.ipynb"])
+    ]
+
+
 
 SOURCES = sorted(map(str, [*Path("src/repro").rglob("*.py"), *Path("profiles").glob("*.yaml")]))
 RECORDED = sorted(map(str, Path("book/recorded").glob("*.parquet")))
@@ -96,10 +157,11 @@ rule sweep:
     message: "{wildcards.name}: seeds {params.seeds}"
     input:
         SOURCES,
+        lambda wildcards: before(wildcards.name),
         notebook="notebooks/{name}.ipynb",
     output: f"{BUILD}/jobs/{{name}}/{{chunk}}.ipynb"
     params:
-        seeds=lambda wildcards: str(CHUNKS[int(wildcards.chunk)]),
+        seeds=lambda wildcards: str(chunks_of(wildcards.name)[int(wildcards.chunk)]),
         failed=f"{BUILD}/failed/{{name}}-{{chunk}}.ipynb",
     shell: EXECUTE
 
@@ -109,15 +171,11 @@ rule page:
     input:
         SOURCES,
         RECORDED,
-        lambda wildcards: [
-            f"{BUILD}/jobs/{wildcards.name}/{chunk}.ipynb"
-            for chunk in range(len(CHUNKS))
-            if wildcards.name in SWEPT
-        ],
+        lambda wildcards: before(wildcards.name) + jobs_of(wildcards.name),
         notebook="notebooks/{name}.ipynb",
     output: f"{BUILD}/pages/{{name}}.ipynb"
     params:
-        seeds=str(SEEDS),
+        seeds=lambda wildcards: str(seeds_of(wildcards.name)),
         failed=f"{BUILD}/failed/{{name}}.ipynb",
     shell: EXECUTE
 
@@ -131,7 +189,7 @@ rule verdicts:
         notebook=f"notebooks/{VERDICTS}.ipynb",
     output: f"{BUILD}/pages/{VERDICTS}.ipynb"
     params:
-        seeds=str(SEEDS),
+        seeds=str(seeds_of(VERDICTS)),
         failed=f"{BUILD}/failed/{VERDICTS}.ipynb",
     shell: EXECUTE
 

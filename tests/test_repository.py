@@ -31,8 +31,13 @@ ROOMS = {
     "metrics": {"names"},
     "models": {"names", "settings"},
     "training": {"names", "settings", "data", "metrics", "models"},
+    "vision": {"names", "settings", "data", "metrics", "models", "training"},
+    "aimfair": {"names", "settings", "data", "metrics", "models", "training", "vision"},
     "win": {"names", "settings", "data", "metrics", "models", "training"},
-    "study": {"names", "settings", "data", "metrics", "models", "training", "win"},
+    "study": {
+        *("names", "settings", "data", "metrics", "models", "training", "vision", "aimfair"),
+        "win",
+    },
 }
 
 

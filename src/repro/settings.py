@@ -106,3 +106,75 @@ class DataSettings(Strict):
         if self.name == "adult" and (self.records is not None or self.bias is not None):
             raise ValueError("'records' and 'bias' set the simulation; Adult has none to set")
         return self
+
+
+class ImageOptimisation(Strict):
+    """How one image classifier is trained; the defaults are AIM-Fair's for pre-training.
+
+    One learning rate, no search: the paper gives its schedule (METHODS of AIM-Fair, 1c and 1e),
+    so nothing is left to choose but the kept epoch.
+    """
+
+    learning_rate: Rate = 0.01
+    epochs: int = Field(default=15, ge=1)
+    milestones: tuple[int, ...] = (10,)  # the rate is multiplied by 0.1 after these epochs
+    batch_size: int = Field(default=128, ge=2)  # BatchNorm has no statistics of one image
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    #: which epoch is kept: best overall validation accuracy (the authors'), best worst-group
+    #: validation accuracy (which needs protected labels), or the last one
+    selection: Literal["accuracy", "worst_group", "last"] = "accuracy"
+    precision: Literal["float32", "bfloat16"] = "bfloat16"  # autocast; weights stay float32
+    smallest_crop: float = Field(default=0.08, gt=0, le=1)  # share of the frame; 1: no crop
+    flip: float = Field(default=0.5, ge=0, le=1)  # share of images flipped left to right
+
+
+Factor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+#: Settings of the embedded faces alone.
+TOY = (
+    "toy_seed",
+    "toy_smile_strength",
+    "toy_gender_strength",
+    "toy_domain_gap",
+    "toy_clutter",
+    "toy_noise",
+)
+
+
+class FaceData(Strict):
+    """Which faces, at which size, and how biased the training set is made (AIM-Fair)."""
+
+    name: Literal["toyfaces", "celeba", "utkface"]
+    #: which files of a real data set; see the data set's module
+    edition: Literal["reduced", "official", "found"] = "reduced"
+    size: int = Field(default=64, ge=16, le=512)  # pixels a side
+    target: str = "Smiling"
+    protected: str = "Male"
+    total: int = Field(default=20_000, ge=40)  # images of the biased training set
+    bias_ratio: Rate = 1 / 9  # size of groups (0,0) and (1,1) against (0,1) and (1,0)
+    fraction: float = Field(default=1.0, gt=0, le=1)  # of ``total`` that is used (Table 2)
+    # Of the embedded faces only; None: the renderer's default (repro.data.toyfaces).
+    toy_seed: int | None = Field(default=None, ge=0)
+    toy_smile_strength: Factor | None = None  # how visible the target is
+    toy_gender_strength: Factor | None = None  # how loud the protected cues are
+    toy_domain_gap: Factor | None = None  # between camera and studio; 0: none
+    toy_clutter: Factor | None = None
+    toy_noise: Factor | None = None
+
+    @model_validator(mode="after")
+    def _only_where_it_means_something(self) -> Self:
+        if self.target == self.protected:
+            raise ValueError(f"target and protected attribute are both '{self.target}'")
+        given = [name for name in TOY if getattr(self, name) is not None]
+        if given and self.name != "toyfaces":
+            raise ValueError(f"{given} set the embedded faces; a real data set has none of them")
+        return self
+
+
+class SyntheticFaces(Strict):
+    """The synthetic images: where they come from, and how many of each group are drawn."""
+
+    source: Literal["studio"] = "studio"  # toyfaces' clean domain
+    total: int = Field(default=20_000, ge=40)  # of the balanced set S2, and of the biased one S1
+    bias_ratio: Rate = 1 / 9  # of S1
+    pool: int = Field(default=10_500, ge=10)  # images of each group to draw from

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import subprocess
 import sys
 import threading
@@ -14,7 +16,15 @@ from urllib.error import HTTPError
 import pytest
 
 from repro.data import sources
-from repro.data.sources import DataError, SourceFile, data_root, find_file, sha256_of
+from repro.data.sources import (
+    DataError,
+    SourceFile,
+    cache_root,
+    data_root,
+    digest_of,
+    find_file,
+    sha256_of,
+)
 
 CONTENT = b"39, State-gov\n" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -257,3 +267,74 @@ def test_reading_data_does_not_import_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_cache_root_is_the_named_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("REPRO_CACHE", "~/kept")
+    assert cache_root() == tmp_path / "kept"
+    monkeypatch.delenv("REPRO_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_root() == tmp_path / "xdg" / "repro-cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert cache_root() == tmp_path / ".cache" / "repro-cache"
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def _forbid_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("hashed again"))
+
+
+def test_a_file_is_hashed_once(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "set.zip"
+    path.write_bytes(CONTENT)
+    md5 = f"md5:{hashlib.md5(CONTENT).hexdigest()}"
+    assert (digest_of(path), digest_of(path, "md5")) == (DIGEST, md5)
+    assert {entry.suffix for entry in (cache / "digests").iterdir()} == {".json"}
+    with monkeypatch.context() as patch:
+        _forbid_hashing(patch)
+        assert (digest_of(path), digest_of(path, "md5")) == (DIGEST, md5)
+
+
+@pytest.mark.parametrize("change", ["time", "size", "copy"])
+def test_a_file_that_may_have_changed_is_hashed_again(
+    cache: Path, tmp_path: Path, change: str
+) -> None:
+    path = tmp_path / "set.zip"
+    path.write_bytes(CONTENT)
+    assert digest_of(path) == DIGEST
+    status = path.stat()
+    other = CONTENT[:-1] if change == "size" else CONTENT[::-1]
+    path = path if change != "copy" else tmp_path / "other.zip"
+    path.write_bytes(other)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + (change == "time")))
+    assert digest_of(path) == hashlib.sha256(other).hexdigest()
+
+
+@pytest.mark.parametrize("noted", ["", "{}", "[]", "null", '["sha256", 1]', "\\xff"])
+def test_a_damaged_note_is_not_believed(cache: Path, tmp_path: Path, noted: str) -> None:
+    path = tmp_path / "set.zip"
+    path.write_bytes(CONTENT)
+    digest_of(path)
+    (note,) = (cache / "digests").iterdir()
+    good = note.read_text()
+    assert json.loads(good)[-1] == DIGEST
+    note.write_text(noted)
+    assert digest_of(path) == DIGEST
+    assert note.read_text() == good
+
+
+def test_a_digest_needs_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "set.zip"
+    path.write_bytes(CONTENT)
+    monkeypatch.setenv("REPRO_CACHE", str(path / "inside a file"))
+    assert digest_of(path) == DIGEST
+    with pytest.raises(DataError, match=r"absent\.zip cannot be read"):
+        digest_of(tmp_path / "absent.zip")

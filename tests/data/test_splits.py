@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import math
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repro.data.splits import PARTS, TASK_SHARES, task_split
+from repro.data.splits import PARTS, TASK_SHARES, biased_split, named_parts, task_split
 from repro.data.tabular import Table
 
 GROUPS = [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -173,3 +175,115 @@ def test_wrong_arguments_are_refused(changes: dict[str, Any], message: str) -> N
     arguments: dict[str, Any] = {"target": target, "protected": protected, "seed": 0} | changes
     with pytest.raises(ValueError, match=message):
         task_split(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("total", "ratio", "counts"),
+    [
+        (20_000, 1 / 9, [1000, 9000, 9000, 1000]),
+        (10_000, 1 / 9, [500, 4500, 4500, 500]),
+        (20_000, 2 / 8, [2000, 8000, 8000, 2000]),
+        (20_000, 3 / 7, [3000, 7000, 7000, 3000]),
+        (20_000, 4 / 6, [4000, 6000, 6000, 4000]),
+        (20_000, 1.0, [5000, 5000, 5000, 5000]),
+        # What does not divide: 0.5 is rounded up to 1, 0.55 too, 0.45 to 0 and so refused below.
+        (10, 1 / 9, [1, 4, 4, 1]),
+        (11, 1 / 9, [1, 5, 4, 1]),
+        (30, 1 / 9, [2, 13, 13, 2]),
+        (33, 1 / 9, [2, 15, 14, 2]),
+        (7, 1.0, [2, 2, 1, 2]),
+    ],
+)
+def test_a_biased_split_has_the_stated_counts(total: int, ratio: float, counts: list[int]) -> None:
+    target, protected = _labels([10_000] * 4)
+    chosen = biased_split(target, protected, total, bias_ratio=ratio)
+    assert chosen.dtype == np.int64
+    assert np.bincount(2 * target[chosen] + protected[chosen], minlength=4).tolist() == counts
+
+
+@given(
+    st.lists(st.integers(40, 90), min_size=4, max_size=4),
+    st.integers(1, 250),
+    st.floats(0.01, 1),
+    st.integers(0, 100),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_biased_split_against_a_walk_in_index_order(
+    sizes: list[int], total: int, ratio: float, seed: int
+) -> None:
+    target, protected = _labels(sizes, seed)
+    try:
+        chosen = biased_split(target, protected, total, bias_ratio=ratio)
+    except ValueError as error:
+        message = str(error)
+        largest = int(message.split("; ")[1].split()[0]) if "largest" in message else None
+        if largest is not None:
+            assert len(biased_split(target, protected, largest, bias_ratio=ratio)) == largest
+        for other in range((largest or 0) + 1, total + 1):
+            with pytest.raises(ValueError, match=r"leave a group|there are"):
+                biased_split(target, protected, other, bias_ratio=ratio)
+        return
+    share = ratio / (2 * (1 + ratio))
+    small = math.floor(total * share + 0.5)
+    large = total - 2 * small
+    room = {(0, 0): small, (0, 1): -(-large // 2), (1, 0): large // 2, (1, 1): small}
+    expected = []
+    for i, group in enumerate(zip(target.tolist(), protected.tolist(), strict=True)):
+        if room[group] > 0:
+            room[group] -= 1
+            expected.append(i)
+    assert chosen.tolist() == expected
+
+
+def test_too_few_in_a_group_gives_their_number_and_the_largest_total() -> None:
+    target, protected = _labels([7, 300, 300, 50])
+    with pytest.raises(ValueError, match=r"leave a group|there are") as caught:
+        biased_split(target, protected, 200)
+    assert str(caught.value) == (
+        "200 examples at bias ratio 0.1111 need 10 of (0,0), 90 of (0,1), 90 of (1,0), "
+        "10 of (1,1), but there are 7 of (0,0), 300 of (0,1), 300 of (1,0), 50 of (1,1); "
+        "149 is the largest total that fits"
+    )
+    assert len(biased_split(target, protected, 149)) == 149
+    with pytest.raises(ValueError, match="no total fits"):
+        biased_split(*_labels([0, 300, 300, 50]), 200)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"total": 9}, r"9 examples .* leave a group without any \(0 of \(0,0\)"),
+        ({"total": 0}, "leave a group without any"),
+        ({"total": -20}, "leave a group without any"),
+        ({"bias_ratio": 0.0}, "above 0 and at most 1"),
+        ({"bias_ratio": 1.1}, "above 0 and at most 1"),
+        ({"bias_ratio": float("nan")}, "above 0 and at most 1"),
+        ({"target": [0, 2]}, "target must be one-dimensional"),
+        ({"protected": [0, 1]}, "400 target values but 2 protected"),
+    ],
+)
+def test_bad_biased_split(change: dict[str, Any], message: str) -> None:
+    target, protected = _labels([100] * 4)
+    with pytest.raises(ValueError, match=message):
+        biased_split(**{"target": target, "protected": protected, "total": 20, **change})
+
+
+NAMED = {"train": 0.7, "validation": 0.1, "test": 0.2}
+
+
+def test_named_parts_follow_from_the_name_alone() -> None:
+    keys = [f"{i}.jpg" for i in range(20_000)]
+    parts = named_parts(keys, NAMED, salt="set")
+    for part, share in NAMED.items():
+        assert abs((parts == part).mean() - share) < 4 * math.sqrt(share * (1 - share) / 20_000)
+    assert np.array_equal(named_parts(keys[::-7], NAMED, salt="set"), parts[::-7])
+    assert (named_parts(keys, NAMED, salt="another") != parts).mean() > 0.3
+    for key, part in list(zip(keys, parts, strict=True))[:200]:
+        place = int(hashlib.sha256(f"set/{key}".encode()).hexdigest()[:16], 16) / 16**16
+        assert part == ("train" if place < 0.7 else "validation" if place < 0.8 else "test")
+
+
+@pytest.mark.parametrize("shares", [{}, {"a": 0.5}, {"a": 0.0, "b": 1.0}, {"a": 1.5, "b": -0.5}])
+def test_named_parts_need_shares(shares: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="positive with sum 1"):
+        named_parts(["x"], shares, salt="set")

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from repro.models import head_inputs, parameter_count
+from repro.models import head_inputs, last_linear, parameter_count
 from repro.settings import Optimisation
 from repro.study import plans, stages
 from repro.study.configs import Finetune, Pretrain, RunConfig
@@ -20,7 +20,7 @@ from repro.study.stages import load_pretrained, objective_of, obtain
 from repro.training import Examples, TrainingError, predict
 from repro.win.constraints import PENALTIES
 from repro.win.fisher import floor_importance, group_importance, neutralise
-from repro.win.lowrank import LowRankLinear, last_linear, weighted_svd
+from repro.win.lowrank import LowRankLinear, weighted_svd
 
 from .conftest import Computed
 

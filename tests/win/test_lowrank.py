@@ -7,13 +7,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
+from repro.models import last_linear, replace_module
 from repro.names import UnknownNameError
 from repro.win import (
     LowRankLinear,
     floor_importance,
-    last_linear,
     plain_svd,
-    replace_module,
     weighted_svd,
 )
 

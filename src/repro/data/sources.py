@@ -7,6 +7,7 @@ data by that digest before anything is read.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import uuid
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -59,9 +60,27 @@ def data_root() -> Path:
     """
     if named := os.environ.get("REPRO_DATA"):
         return Path(named).expanduser()
+    return _user_cache() / "repro-data"
+
+
+def cache_root() -> Path:
+    """Name the folder of what is derived from data sets and can be made again at any time.
+
+    Returns
+    -------
+    Path
+        ``$REPRO_CACHE``, else ``repro-cache`` in the user's cache folder, as `data_root`. The
+        folder need not exist.
+    """
+    if named := os.environ.get("REPRO_CACHE"):
+        return Path(named).expanduser()
+    return _user_cache() / "repro-cache"
+
+
+def _user_cache() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
     # The XDG specification says that a relative path is invalid and to be ignored.
-    return (cache if cache.is_absolute() else Path.home() / ".cache") / "repro-data"
+    return cache if cache.is_absolute() else Path.home() / ".cache"
 
 
 def sha256_of(path: Path | str) -> str:
@@ -74,6 +93,56 @@ def sha256_of(path: Path | str) -> str:
     """
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(path: Path, algorithm: Literal["sha256", "md5"] = "sha256") -> str:
+    """Return the digest of a file, hashed again only when its size or its time has changed.
+
+    An archive of a gigabyte is thus hashed once, not in every run. The digest is kept in
+    `cache_root`; where that cannot be written, it is hashed each time.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits for sha256; for md5, which some publishers give, ``md5:`` and 32.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    """
+    path = path.absolute()
+    try:
+        status = path.stat()
+        stamp: list[str | int] = [algorithm, str(path), status.st_size, status.st_mtime_ns]
+        key = hashlib.sha256(f"{algorithm} {path}".encode(errors="surrogateescape")).hexdigest()
+        note = cache_root() / "digests" / f"{key[:32]}.json"
+        if (known := _noted(note, stamp)) is not None:
+            return known
+        with path.open("rb") as file:
+            # As a callable: hashlib.file_digest cannot pass on that this guards against damage
+            # only, which a machine in FIPS mode wants to be told before it computes an md5.
+            digest = hashlib.file_digest(
+                file, lambda: hashlib.new(algorithm, usedforsecurity=False)
+            ).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}.") from error
+    digest = digest if algorithm == "sha256" else f"{algorithm}:{digest}"
+    part = note.with_name(f".{note.name}.{uuid.uuid4().hex}.part")
+    with suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps([*stamp, digest]), encoding="utf-8")
+        part.replace(note)
+    return digest
+
+
+def _noted(note: Path, stamp: list[str | int]) -> str | None:
+    """Return the digest that ``note`` gives for ``stamp``, None if it gives none."""
+    try:
+        *noted, digest = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return None
+    return digest if noted == stamp and isinstance(digest, str) else None
 
 
 def find_file(

@@ -1,16 +1,21 @@
-"""Splits that keep every group (t,p) in proportion.
+"""Splits that set the share of every group (t,p).
 
 The task split follows the Adult protocol of WIN: part of the data pre-trains the model, the rest
-is a new task with its own training, validation and test part.
+is a new task with its own training, validation and test part, and every part keeps the groups in
+proportion. The biased split is AIM-Fair's: it makes two of the groups small. Data sets without an
+official partition get theirs from their names.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+GROUPS = ((0, 0), (0, 1), (1, 0), (1, 1))
 PARTS = ("pretrain_train", "pretrain_validation", "task_train", "task_validation", "task_test")
 
 TASK_SHARES = (12_287 / 27_602, 5_000 / 27_602, 10_315 / 27_602)
@@ -65,7 +70,7 @@ def task_split(
         raise ValueError(f"seed must not be negative, it is {seed}")
     shares = _part_shares(pretrain_share, validation_share_of_pretrain, task_shares)
     pieces: list[list[NDArray[np.int64]]] = [[] for _ in PARTS]
-    for t, p in ((0, 0), (0, 1), (1, 0), (1, 1)):
+    for t, p in GROUPS:
         members = np.flatnonzero((target == t) & (protected == p)).astype(np.int64)
         counts = _largest_remainder(len(members), shares)
         if (counts == 0).any():
@@ -80,6 +85,122 @@ def task_split(
         for piece, chosen in zip(pieces, np.split(shuffled, counts.cumsum()[:-1]), strict=True):
             piece.append(chosen)
     return {part: np.sort(np.concatenate(piece)) for part, piece in zip(PARTS, pieces, strict=True)}
+
+
+def biased_split(
+    target: ArrayLike, protected: ArrayLike, total: int, *, bias_ratio: float = 1 / 9
+) -> NDArray[np.int64]:
+    """Choose the training examples of AIM-Fair's biased benchmark (its section 4.1).
+
+    Of each group the first ones in index order are taken: ``bias_ratio`` as many of (0,0) and
+    (1,1) as of (0,1) and (1,0). With ratio r a small group has the share r / (2 (1 + r)) of
+    ``total``, rounded to the nearest whole number (a half up); the two large groups share what
+    is left, an odd example going to (0,1). 20,000 at 1/9: 1,000 / 9,000 / 9,000 / 1,000.
+
+    Parameters
+    ----------
+    target, protected
+        (n,) each value 0 or 1.
+    total
+        How many examples.
+    bias_ratio
+        Small over large, above 0 and at most 1; 1 makes a balanced set.
+
+    Returns
+    -------
+    (total,) int64
+        Positions, ascending.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, ``total`` leaves a group empty, or a group has fewer
+        examples than it needs; the message then gives the largest total that fits.
+    """
+    target, protected = _labels("target", target), _labels("protected", protected)
+    if len(target) != len(protected):
+        raise ValueError(f"{len(target)} target values but {len(protected)} protected ones")
+    if not 0 < bias_ratio <= 1:
+        raise ValueError(f"bias_ratio must be above 0 and at most 1, it is {bias_ratio}")
+    counts = _biased_counts(total, bias_ratio)
+    if min(counts) < 1:
+        raise ValueError(
+            f"{total} examples at bias ratio {bias_ratio:.4g} leave a group without any "
+            f"({_in_words(counts)}); ask for more"
+        )
+    members = [np.flatnonzero((target == t) & (protected == p)) for t, p in GROUPS]
+    there = [len(group) for group in members]
+    if any(has < needs for has, needs in zip(there, counts, strict=True)):
+        largest = _largest_total(there, bias_ratio, total)
+        advice = f"{largest} is the largest total that fits" if largest else "no total fits"
+        raise ValueError(
+            f"{total} examples at bias ratio {bias_ratio:.4g} need {_in_words(counts)}, but "
+            f"there are {_in_words(there)}; {advice}"
+        )
+    first = [group[:needs] for group, needs in zip(members, counts, strict=True)]
+    return np.sort(np.concatenate(first)).astype(np.int64)
+
+
+def named_parts(keys: Iterable[str], shares: Mapping[str, float], *, salt: str) -> NDArray[np.str_]:
+    """Assign examples to parts by their keys: the same key always comes to the same part.
+
+    The sha256 of a key is read as a number in [0, 1) that is compared with the cumulated shares.
+    So no seed is needed, a part does not change when examples are added or missing, and
+    examples with a common key (the images of one person) stay together.
+
+    Parameters
+    ----------
+    keys
+        n keys.
+    shares
+        Share of every part; positive, sum 1. The parts of few keys differ from it by chance.
+    salt
+        Name of the data set, hashed before each key.
+
+    Returns
+    -------
+    (n,) str
+        The name of a part for each key.
+
+    Raises
+    ------
+    ValueError
+        If the shares are not positive with sum 1.
+    """
+    values = np.array([*shares.values()], dtype=float)
+    if not len(values) or (values <= 0).any() or not math.isclose(values.sum(), 1):
+        raise ValueError(f"shares must be positive with sum 1, not {dict(shares)}")
+    digests = b"".join(hashlib.sha256(f"{salt}/{key}".encode()).digest()[:8] for key in keys)
+    places = np.frombuffer(digests, dtype=">u8") / 2.0**64
+    # Without the last bound, so that rounding leaves no key beyond it.
+    return np.array([*shares])[np.searchsorted(values.cumsum()[:-1], places, side="right")]
+
+
+def _biased_counts(total: int, ratio: float) -> list[int]:
+    """Return how many examples each of `GROUPS` gets."""
+    # The tiny term keeps an exact half a half: 1 / 9 and the like are not exact in binary.
+    small = math.floor(total * ratio / (2 * (1 + ratio)) + 0.5 + 1e-9)
+    left = total - 2 * small
+    return [small, left - left // 2, left // 2, small]
+
+
+def _largest_total(there: list[int], ratio: float, below: int) -> int:
+    """Return the largest total under ``below`` that the groups have examples for, or 0."""
+    small = ratio / (2 * (1 + ratio))
+    # Rounding moves a count by less than 2, so nothing above this bound can fit.
+    bound = min(
+        (has + 2) / share
+        for has, share in zip(there, (small, 0.5 - small, 0.5 - small, small), strict=True)
+    )
+    for total in range(min(below - 1, math.ceil(bound)), 0, -1):
+        counts = _biased_counts(total, ratio)
+        if min(counts) >= 1 and all(h >= c for h, c in zip(there, counts, strict=True)):
+            return total
+    return 0
+
+
+def _in_words(counts: list[int]) -> str:
+    return ", ".join(f"{n} of ({t},{p})" for n, (t, p) in zip(counts, GROUPS, strict=True))
 
 
 def _labels(name: str, values: ArrayLike) -> NDArray[np.generic]:

@@ -1,56 +1,20 @@
 """The claims of WIN on Adult, as contrasts between runs: what is compared, and which way.
 
-A claim is a sentence of the paper. Each of its contrasts says that a quantity is smaller (or
-larger) for one setting than for another; :mod:`repro.study.verdicts` judges them from records.
+What a claim and a contrast are is said in :mod:`repro.study.contrasts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
 
 from repro.study import plans
-from repro.study.plans import Plan
+from repro.study.contrasts import Claim, Contrast
 from repro.study.profiles import Profile
 from repro.study.reported import win_value
 
 ERROR, DP, EO = "weighted_f1_error", "demographic_parity", "equalized_odds_sum"
 #: The paper's three metrics, in short for tables.
 SHORT = {ERROR: "Err", DP: "ΔDP", EO: "ΔEO (sum)"}
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """``quantity`` of ``first`` is smaller ("less") or larger ("greater") than of ``second``."""
-
-    text: str
-    first: str
-    second: str
-    quantity: str
-    direction: Literal["less", "greater"]
-    #: where ``second`` takes its value, if not from the same quantity
-    second_quantity: str | None = None
-    #: first - second as the paper reports it (fractions), where it does
-    reported: float | None = None
-    #: how far ``reported`` may be off, where it was read off a plot
-    slack: float = 0.0
-    unit: Literal["points", "parameters"] = "points"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One claim, the runs that bear on it, and what was substituted in testing it."""
-
-    name: str
-    where: str
-    statement: str
-    notebook: str
-    plan: Callable[[Profile, Sequence[int]], Plan]
-    contrasts: Callable[[Profile], list[Contrast]]
-    substitutions: tuple[str, ...] = ()
-    #: contrasts that are shown beside, because the claim alone would mislead; they judge nothing
-    beside: Callable[[Profile], list[Contrast]] = lambda profile: []
 
 
 SILENT = (

@@ -101,12 +101,12 @@ def export(
     profile: Annotated[str, typer.Argument(help="whose runs to export")],
 ) -> None:
     """Write the records of a profile into book/recorded/ (no examples, no weights)."""
-    from repro.study.plans import everything
+    from repro.study.experiments import everything
     from repro.study.records import export as write
     from repro.study.records import look_up, recorded_folder
 
     chosen = load_profile(profile)
-    plan = everything(chosen, chosen.seeds)
+    plan = everything(chosen)
     found = look_up(plan)
     missing = sorted(plan.keys() - found.keys())
     if missing:

@@ -24,8 +24,10 @@ LABELS = {
     "weighted_f1_error": "Err = 100 − weighted F1 (%)",
     "demographic_parity": "ΔDP (points)",
     "equalized_odds_sum": "ΔEO, sum (points)",
-    "equalized_odds_max": "ΔEO, max (points)",
+    "equalized_odds_max": "equalised odds, max (points)",
     "accuracy": "accuracy (%)",
+    "worst_group_accuracy": "worst-group accuracy (%)",
+    "group_std": "STD over groups (points)",
     "results:separation_auc_pca": "AUC in the PCA plane (%)",
     "results:separation_auc": "AUC before the last layer (%)",
 }

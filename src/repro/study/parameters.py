@@ -10,8 +10,8 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from repro.names import UnknownNameError, check_name, nearest
-from repro.settings import DataSettings, SettingsError
-from repro.study.profiles import load_profile
+from repro.settings import TOY, DataSettings, FaceData, SettingsError
+from repro.study.profiles import Paper, Profile, load_profile
 from repro.study.session import Study
 
 #: Every parameter that a notebook may have; a notebook names those that it has.
@@ -22,6 +22,13 @@ KINDS: dict[str, Any] = {
     "ranks": list[int] | None,
     "weights": list[float] | None,
     "architectures": list[str] | None,
+    "target": str | None,
+    "protected": str | None,
+    "strategies": list[str] | None,
+    "k": int | None,
+    "ks": list[int] | None,
+    "blocks": list[str] | None,
+    "fractions": list[float] | None,
     "overrides": dict[str, Any],
 }
 EXAMPLES = {
@@ -29,24 +36,45 @@ EXAMPLES = {
     "ranks": "[1, 2]",
     "weights": "[0.5, 0.9]",
     "architectures": "[mlp-3]",
+    "strategies": '["erm", "mask"]',
+    "k": "55",
+    "ks": "[40, 55]",
+    "blocks": "[layer4, fc]",
+    "fractions": "[1.0, 0.1]",
     "overrides": '{"win.finetune.epochs": 5}',
 }
 #: Parameters whose value is a word.
-TEXT = ("profile", "dataset")
-#: Parameters that replace one setting of the profile.
-SETTING = {
-    "seeds": "seeds",
-    "dataset": "data.name",
-    "ranks": "win.ranks",
-    "weights": "win.weights",
-    "architectures": "win.architectures",
+TEXT = ("profile", "dataset", "target", "protected")
+#: Parameters that replace one setting of the profile, by the paper that the notebook is on.
+SETTING: dict[Paper, dict[str, str]] = {
+    "win": {
+        "seeds": "seeds",
+        "dataset": "data.name",
+        "ranks": "win.ranks",
+        "weights": "win.weights",
+        "architectures": "win.architectures",
+    },
+    "aim-fair": {
+        "seeds": "faces.seeds",
+        "dataset": "faces.data.name",
+        "target": "faces.data.target",
+        "protected": "faces.data.protected",
+        "strategies": "faces.strategies",
+        "k": "faces.k",
+        "ks": "faces.ks",
+        "blocks": "faces.blocks",
+        "fractions": "faces.fractions",
+    },
 }
-DATASETS = get_args(DataSettings.model_fields["name"].annotation)
+DATASETS: dict[Paper, tuple[str, ...]] = {
+    "win": get_args(DataSettings.model_fields["name"].annotation),
+    "aim-fair": get_args(FaceData.model_fields["name"].annotation),
+}
 #: Names that IPython itself puts into the namespace.
 IPYTHON = {"In", "Out", "exit", "quit", "open", "get_ipython"}
 
 
-def check(namespace: Mapping[str, Any], *names: str, notebook: str) -> Study:
+def check(namespace: Mapping[str, Any], *names: str, notebook: str, paper: Paper = "win") -> Study:
     """Check the parameters of a notebook and return the study that they describe.
 
     Parameters
@@ -57,6 +85,8 @@ def check(namespace: Mapping[str, Any], *names: str, notebook: str) -> Study:
         The parameters that this notebook has; ``profile`` is always one of them.
     notebook
         Its name, for the command under each figure that computes it again.
+    paper
+        Whose half of the profile the parameters set.
 
     Raises
     ------
@@ -75,16 +105,29 @@ def check(namespace: Mapping[str, Any], *names: str, notebook: str) -> Study:
                 f"this notebook has no parameter '{name}'{hint} (valid: {', '.join(valid)})"
             )
     values = {name: _typed(name, given[name]) for name in valid if name in given}
-    if values.get("dataset") is not None:
-        check_name("dataset", values["dataset"], DATASETS)
     overrides = dict(values.get("overrides") or {})
-    if values.get("dataset") == "adult":  # the simulation's own settings mean nothing there
-        overrides |= {"data.records": None, "data.bias": None}
-    for name, setting in SETTING.items():
+    dataset = values.get("dataset")
+    if dataset is not None:
+        check_name("dataset", dataset, DATASETS[paper])
+        overrides = _of_the_data_alone(dataset, load_profile(values["profile"])) | overrides
+    for name, setting in SETTING[paper].items():
         if values.get(name) is not None:
             overrides[setting] = values[name]
     given_values = {name: v for name, v in values.items() if v not in (None, {})}
-    return Study(load_profile(values["profile"], overrides), notebook, given_values)
+    profile = load_profile(values["profile"], overrides)
+    return Study(profile, notebook, given_values, paper=paper)
+
+
+def _of_the_data_alone(dataset: str, profile: Profile) -> dict[str, Any]:
+    """Return settings that follow from a data set: a simulation's own mean nothing elsewhere."""
+    if dataset == "adult":
+        return {"data.records": None, "data.bias": None}
+    if dataset in ("celeba", "utkface"):
+        return {f"faces.data.{name}": None for name in TOY}
+    if dataset == "toyfaces" and profile.faces.synthetic is None:
+        total = profile.faces.data.total
+        return {"faces.synthetic": {"source": "studio", "total": total, "pool": total}}
+    return {}
 
 
 def _is_parameter(name: str, value: Any) -> bool:

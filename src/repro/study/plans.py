@@ -230,16 +230,3 @@ EXPERIMENTS = {
     "43_win_on_adult": (against_retraining, architectures, protected_switch),
     "44_group_weight": (group_weights,),
 }
-
-
-def everything(profile: Profile, seeds: Sequence[int]) -> Plan:
-    """Return all runs of a profile, and those that they build on."""
-    plan: Plan = {}
-    for experiments in EXPERIMENTS.values():
-        for experiment in experiments:
-            for key, configs in experiment(profile, seeds).items():
-                plan[f"{experiment.__name__}: {key}"] = configs
-                for config in configs:
-                    for upstream in config.upstream().values():
-                        plan.setdefault(f"upstream {upstream.identity}", [upstream])
-    return plan

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from repro.data import adult
 from repro.data.sources import DataError, data_root, find_file
+from repro.study.aim_data import REAL
 from repro.study.profiles import load_profile, profile_names, project_root
 from repro.study.records import recorded
 from repro.study.runs import RecordError, Runs
@@ -60,7 +61,15 @@ def keys_check() -> Check:
 
 def weights_check() -> Check:
     """Say which pre-trained weights are needed."""
-    return Check("weights", True, "none needed: WIN on Adult pre-trains its own models")
+    names = [
+        name for name in profile_names() if load_profile(name).faces.initialisation == "imagenet"
+    ]
+    return Check(
+        "weights",
+        True,
+        f"ImageNet weights of torchvision are fetched for profile {', '.join(names)}; the others "
+        "train from scratch",
+    )
 
 
 def runs_check() -> Check:
@@ -84,9 +93,16 @@ def profile_check(name: str, data: Check) -> Check:
     """Say whether a profile can run here."""
     profile = load_profile(name)
     what = f"profile {name}"
-    if profile.data.name == "adult" and not data.fine:
+    needs = ["UCI Adult, see above"] if profile.data.name == "adult" and not data.fine else []
+    faces = profile.faces.data
+    if faces.name in REAL:
+        try:
+            REAL[faces.name].DATASET.find(faces.edition)
+        except DataError as error:
+            needs.append(f"faces: {error}")
+    if needs:
         known = f"; its {len(recorded(name))} recorded runs can be read" if recorded(name) else ""
-        return Check(what, False, f"needs UCI Adult, see above{known}")
+        return Check(what, False, f"needs {'; '.join(needs)}{known}")
     return Check(what, True, f"can run: {profile.description}, {len(profile.seeds)} seeds")
 
 

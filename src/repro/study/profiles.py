@@ -7,16 +7,37 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import Field, field_validator
 
 from repro.names import check_name
-from repro.settings import DataSettings, Optimisation, SettingsError, Strict, validate
+from repro.settings import (
+    DataSettings,
+    FaceData,
+    ImageOptimisation,
+    Optimisation,
+    SettingsError,
+    Strict,
+    SyntheticFaces,
+    validate,
+)
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Paper = Literal["win", "aim-fair"]
+#: The strategies of AIM-Fair's Table 3, in its order.
+TABLE_3 = (
+    "erm",
+    "synthetic only",
+    "supplementation",
+    "repairing",
+    "linear probing",
+    "fully fine-tuning",
+    "mask",
+)
 
 
 class Budget(Strict):
@@ -43,6 +64,36 @@ class WinSettings(Strict):
     permutations: int = Field(default=99, ge=19)  # of the protected label, Figure 3's null
 
 
+class FaceSettings(Strict):
+    """Sizes and choices of the AIM-Fair half (Zhao et al., 2025); defaults are the paper's."""
+
+    seeds: tuple[Seed, ...] | None = None  # None: those of the profile
+    seeds_per_job: int | None = Field(default=None, ge=1)
+    data: FaceData
+    synthetic: SyntheticFaces | None = None  # None: no synthetic faces to fine-tune on
+    architecture: str = "resnet18"
+    width: int = Field(default=64, ge=4)  # of a ResNet's first layer; 64 is torchvision's own
+    initialisation: Literal["scratch", "imagenet", "file"] = "imagenet"
+    weights_file: str | None = None  # safetensors, for initialisation 'file'
+    pretrain: ImageOptimisation = ImageOptimisation()
+    finetune: ImageOptimisation = ImageOptimisation(learning_rate=0.06, epochs=10)
+    strategies: tuple[str, ...] = TABLE_3  # of Table 3
+    k: int = Field(default=55, ge=1)  # the mask of SFT
+    ks: tuple[int, ...] = (40, 45, 50, 55, 60)  # Figure 5
+    blocks: tuple[str, ...] = ("layer1", "layer2", "layer3", "layer4", "fc")  # Figure 2
+    random_draws: int = Field(default=3, ge=1)  # of Table 4's best random selection
+    fractions: tuple[Share, ...] = (1.0, 0.5, 0.25, 0.1)  # Table 2
+    gradient_batches: int | None = Field(default=None, ge=1)  # None: one pass over each set
+    gradient_draws: int = Field(default=2, ge=1)  # orders and crops: how stable is the mask?
+
+    @field_validator("strategies")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            check_name("strategy", name, TABLE_3)
+        return names
+
+
 class Profile(Strict):
     """Every setting of one profile."""
 
@@ -52,6 +103,24 @@ class Profile(Strict):
     seeds_per_job: int = Field(ge=1)
     data: DataSettings
     win: WinSettings
+    faces: FaceSettings
+
+    def seeds_of(self, paper: Paper) -> tuple[int, ...]:
+        """Return the seeds of one paper's half."""
+        return (self.faces.seeds or self.seeds) if paper == "aim-fair" else self.seeds
+
+    def is_simulated(self, paper: Paper) -> bool:
+        """Whether the data of one paper's half are this project's own simulation."""
+        name = self.faces.data.name if paper == "aim-fair" else self.data.name
+        return name in ("toyfaces", "toycensus")
+
+    def data_label(self, paper: Paper) -> str:
+        """Say what one paper's half is about, with the word "simulated" where it is."""
+        if paper == "win":
+            return "toycensus (simulated)" if self.is_simulated(paper) else "UCI Adult"
+        data = self.faces.data
+        name = {"toyfaces": "toyfaces (simulated)", "celeba": "CelebA", "utkface": "UTKFace"}
+        return f"{name[data.name]}, {data.target} | {data.protected}, {data.size}x{data.size}"
 
     @field_validator("seeds")
     @classmethod
@@ -131,6 +200,8 @@ def _replace(values: dict[str, Any], dotted: str, value: Any, model: type[Strict
         values[part] = value
         return
     inner = model.model_fields[part].annotation
+    for member in get_args(inner):  # of a setting that may be left out
+        inner = member if isinstance(member, type) and issubclass(member, Strict) else inner
     if not (isinstance(inner, type) and issubclass(inner, Strict)):
         raise SettingsError(f"setting '{part}' has no parts, so '{dotted}' cannot be set")
     values[part] = dict(values.get(part) or {})

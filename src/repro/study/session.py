@@ -6,12 +6,12 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from repro.study.configs import RunConfig
 from repro.study.plans import Plan
-from repro.study.profiles import Profile, load_profile
+from repro.study.profiles import Paper, Profile, load_profile
 from repro.study.records import Results, look_up, recorded
 from repro.study.reported import Reported
 from repro.study.runs import Runs
@@ -29,10 +29,11 @@ class View:
     results: Results
     again: str
     profile: Profile
+    about: Paper = "win"
 
     def paper(self, numbers: Reported) -> Reported | None:
         """Return what the paper reports, or None: nothing stands beside simulated data."""
-        return numbers if self.profile.data.name == "adult" else None
+        return None if self.profile.is_simulated(self.about) else numbers
 
 
 @dataclass(frozen=True)
@@ -44,18 +45,21 @@ class Study:
     #: the parameters of this call, by name, without those left at their default
     given: Mapping[str, Any] = field(default_factory=dict)
     runs: Runs = field(default_factory=Runs)
+    paper: Paper = "win"
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds of this call."""
-        return self.profile.seeds
+        return self.profile.seeds_of(self.paper)
 
     @property
     def data_label(self) -> str:
         """What the numbers are about, with the word "simulated" where they are."""
-        if self.profile.data.name == "toycensus":
-            return "toycensus (simulated)"
-        return "UCI Adult"
+        return self.profile.data_label(self.paper)
+
+    def half(self, paper: Paper) -> Study:
+        """Return the same study, about one of the papers."""
+        return replace(self, paper=paper)
 
     def compute(self, plan: Mapping[str, Sequence[RunConfig]]) -> Results:
         """Find or compute every run of ``plan``, saying on standard error how far it is."""
@@ -85,16 +89,18 @@ class Study:
             self.compute(plan_of(self.profile, self.seeds)),
             self.again,
             self.profile,
+            self.paper,
         )
         desk = load_profile(RECORDED)
-        plan = plan_of(desk, desk.seeds)
+        plan = plan_of(desk, desk.seeds_of(self.paper))
         if _identities(plan) == {r.run for group in here.results.values() for r in group}:
             return [here]
         known = View(
-            f"UCI Adult, recorded under profile {RECORDED}",
+            f"{desk.data_label(self.paper)}, recorded under profile {RECORDED}",
             look_up(plan, self.runs),
             f".venv/bin/papermill notebooks/{self.notebook}.ipynb out.ipynb -p profile {RECORDED}",
             desk,
+            self.paper,
         )
         return [known, here] if known.results else [here]
 

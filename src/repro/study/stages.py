@@ -1,7 +1,8 @@
-"""What each stage of WIN computes: pre-training, fine-tuning, and a probe of the last layer.
+"""What each stage computes; WIN's: pre-training, fine-tuning, and a probe of the last layer.
 
 A stage is a function from its configuration to an :class:`~repro.study.runs.Outcome`;
-:func:`obtain` is the one call that notebooks, tests and the sweep use.
+:func:`obtain` is the one call that notebooks, tests and the sweep use. The stages of AIM-Fair are
+in :mod:`repro.study.aim_stages`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 
 from repro import models
 from repro.metrics import confusion_counts
+from repro.study import aim_stages
+from repro.study.aim_configs import FaceTraining, FaceTuning, Sensitivity
 from repro.study.configs import Finetune, Pretrain, Probe, RunConfig
 from repro.study.datasets import TaskData, task_data
 from repro.study.probe import group_difference, separation
@@ -25,7 +28,7 @@ from repro.study.runs import WEIGHTS, Outcome, Record, Runs
 from repro.training import Examples, Fit, Objective, cross_entropy, fit, predict
 from repro.win.constraints import PENALTIES
 from repro.win.fisher import group_importance, linear_fisher, row_importance
-from repro.win.lowrank import LowRankLinear, last_linear, replace_module
+from repro.win.lowrank import LowRankLinear
 from repro.win.strategies import head_for
 
 
@@ -37,7 +40,9 @@ def obtain(config: RunConfig, runs: Runs | None = None) -> Record:
         return found
     for upstream in config.upstream().values():
         obtain(upstream, store)
-    return store.obtain(config, lambda asked: compute(asked, store))
+    record = store.obtain(config, lambda asked: compute(asked, store))
+    aim_stages.checkpoint_of(config, store).remove()
+    return record
 
 
 def compute(config: RunConfig, runs: Runs) -> Outcome:
@@ -51,6 +56,12 @@ def compute(config: RunConfig, runs: Runs) -> Outcome:
             return _finetune(config, runs)
         if isinstance(config, Probe):
             return _probe(config, runs)
+        if isinstance(config, FaceTraining):
+            return aim_stages.train(config, runs)
+        if isinstance(config, Sensitivity):
+            return aim_stages.measure(config, runs)
+        if isinstance(config, FaceTuning):
+            return aim_stages.tune(config, runs)
     finally:
         torch.set_num_threads(threads)
     raise TypeError(f"no stage computes a {type(config).__name__}")
@@ -112,7 +123,7 @@ def _finetune(config: Finetune, runs: Runs) -> Outcome:
     if config.strategy == "retrain":
         trained, parts = model, data.parts
     else:
-        name, head = last_linear(model)
+        name, head = models.last_linear(model)
         parts = {
             part: Examples(
                 models.head_inputs(model, head, examples.inputs),
@@ -140,7 +151,7 @@ def _finetune(config: Finetune, runs: Runs) -> Outcome:
         results["floored_rows"] = floored
         if isinstance(trained, LowRankLinear):  # the directions that the truncation keeps
             results["start_B"] = trained.B.detach().tolist()
-        replace_module(model, name, trained)
+        models.replace_module(model, name, trained)
     results["trainable_parameters"] = models.parameter_count(trained)
     start = predict(trained, parts["task_test"].inputs)
     # How far the strategy's own start is from the pre-trained function: 0 for tl, retrain and
@@ -157,7 +168,7 @@ def _finetune(config: Finetune, runs: Runs) -> Outcome:
 
 def _probe(config: Probe, runs: Runs) -> Outcome:
     model, data = load_pretrained(config.pretrained, runs)
-    _, head = last_linear(model)
+    _, head = models.last_linear(model)
     train, test = data.parts["task_train"], data.parts["task_test"]
     inside = models.head_inputs(model, head, train.inputs)
     logits = predict(head, inside)

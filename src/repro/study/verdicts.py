@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from repro.names import check_name
-from repro.study.claims import WIN_CLAIMS, Claim, Contrast
+from repro.study.contrasts import Claim, Contrast
+from repro.study.experiments import CLAIMS
 from repro.study.intervals import CONFIDENCE, Interval, paired_interval
 from repro.study.profiles import Profile, load_profile
 from repro.study.records import Results, look_up, value
@@ -102,15 +103,16 @@ def _claimed_side(interval: Interval, contrast: Contrast) -> tuple[float, float]
 
 def decide(claim: Claim, profile: Profile, results: Results) -> Verdict:
     """Apply the rule to one claim; ``results`` are the known records of its plan."""
-    simulated = profile.data.name != "adult"
+    simulated = profile.is_simulated(claim.paper)
+    seeds = profile.seeds_of(claim.paper)
 
     def verdict(word: str, reason: str, judged: Sequence[Judged] = ()) -> Verdict:
         known = [c for c in claim.beside(profile) if {c.first, c.second} <= results.keys()]
         beside = tuple(judge(contrast, results) for contrast in known) if judged else ()
         return Verdict(claim, word, tuple(judged), beside, reason, profile.name, simulated)
 
-    if len(profile.seeds) < MIN_SEEDS:
-        return verdict(UNTESTABLE, f"{len(profile.seeds)} seed(s); a verdict takes {MIN_SEEDS}")
+    if len(seeds) < MIN_SEEDS:
+        return verdict(UNTESTABLE, f"{len(seeds)} seed(s); a verdict takes {MIN_SEEDS}")
     contrasts = claim.contrasts(profile)
     if not contrasts:
         return verdict(UNTESTABLE, "these settings leave nothing to compare")
@@ -149,8 +151,8 @@ def verdicts(profile: str | Profile, runs: Runs | None = None) -> list[Verdict]:
     """Return the verdict on every claim from what is recorded under a profile."""
     chosen = load_profile(profile) if isinstance(profile, str) else profile
     return [
-        decide(claim, chosen, look_up(claim.plan(chosen, chosen.seeds), runs))
-        for claim in WIN_CLAIMS
+        decide(claim, chosen, look_up(claim.plan(chosen, chosen.seeds_of(claim.paper)), runs))
+        for claim in CLAIMS
     ]
 
 
@@ -162,8 +164,8 @@ def claim_named(name: str) -> Claim:
     UnknownNameError
         If there is none; the nearest is given.
     """
-    check_name("claim", name, [claim.name for claim in WIN_CLAIMS])
-    return next(claim for claim in WIN_CLAIMS if claim.name == name)
+    check_name("claim", name, [claim.name for claim in CLAIMS])
+    return next(claim for claim in CLAIMS if claim.name == name)
 
 
 def sentence(verdict: Verdict, label: str) -> str:

@@ -21,9 +21,7 @@ from repro.win.fisher import (
 )
 from repro.win.lowrank import (
     LowRankLinear,
-    last_linear,
     plain_svd,
-    replace_module,
     weighted_svd,
 )
 
@@ -35,11 +33,9 @@ __all__ = [
     "equalized_odds_penalty",
     "floor_importance",
     "group_importance",
-    "last_linear",
     "linear_fisher",
     "neutralise",
     "plain_svd",
-    "replace_module",
     "row_importance",
     "signed_score",
     "weighted_svd",

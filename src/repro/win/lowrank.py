@@ -12,8 +12,6 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from repro.names import check_name
-
 
 @torch.no_grad()
 def weighted_svd(weight: Tensor, importance: Tensor, rank: int) -> tuple[Tensor, Tensor]:
@@ -194,70 +192,6 @@ class LowRankLinear(nn.Module):
             f"in_features={self.in_features}, rank={self.rank}, "
             f"out_features={self.out_features}, bias={self.bias is not None}"
         )
-
-
-def last_linear(model: nn.Module) -> tuple[str, nn.Linear]:
-    """Find the head: the last linear layer of a model, in the order of definition.
-
-    Parameters
-    ----------
-    model
-        Any model that defines its head last, such as those of torchvision.
-
-    Returns
-    -------
-    name : str
-        Qualified name, for example ``"fc"``, for :func:`replace_module`; empty if ``model`` is
-        itself the layer.
-    layer : torch.nn.Linear
-        The layer itself, not a copy.
-
-    Raises
-    ------
-    ValueError
-        If the model has no linear layer, or one that is followed by another layer with
-        parameters: importance in closed form holds for a linear head only.
-    """
-    parametrised = [
-        (name, module)
-        for name, module in model.named_modules()
-        if next(module.parameters(recurse=False), None) is not None
-    ]
-    if not any(isinstance(module, nn.Linear) for _, module in parametrised):
-        raise ValueError(f"{type(model).__name__} has no linear layer")
-    name, module = parametrised[-1]
-    if not isinstance(module, nn.Linear):
-        raise ValueError(
-            f"the head of {type(model).__name__} is not linear: its last layer with parameters "
-            f"is {name!r}, a {type(module).__name__}"
-        )
-    return name, module
-
-
-def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Put ``module`` in the place of the part of ``model`` with this name, in place.
-
-    Parameters
-    ----------
-    model
-        The model to change.
-    name
-        Qualified name of a part, such as ``"fc"`` or ``"layers.2"``.
-    module
-        What to put there.
-
-    Raises
-    ------
-    ValueError
-        If ``name`` is empty: a model cannot be replaced within itself.
-    repro.names.UnknownNameError
-        If the model has no part of that name.
-    """
-    if not name:
-        raise ValueError("name is empty: the model itself cannot be replaced in place")
-    check_name("module", name, [part for part, _ in model.named_modules() if part])
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
 
 
 def _check_factorisation(weight: Tensor, importance: Tensor, rank: int) -> None:

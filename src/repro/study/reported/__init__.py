@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files
 
@@ -63,6 +64,58 @@ def win_value(table: str, setting: str, metric: str, dataset: str = "adult") -> 
         & (rows["metric"] == metric)
     ]
     return float(chosen["value"].iloc[0]) if len(chosen) == 1 else None
+
+
+#: metric of AIM-Fair's tables -> metric of this study; all in per cent
+AIM_METRICS = {
+    "ACC": "accuracy",
+    "WST": "worst_group_accuracy",
+    "EO": "equalized_odds_max",
+    "STD": "group_std",
+    **{f"ACC_t{t}_p{p}": f"accuracy_t{t}_p{p}" for t in (0, 1) for p in (0, 1)},
+}
+
+
+def aim_value(table: str, task: str, setting: str, metric: str) -> float | None:
+    """Return one number of Zhao et al. (2025) as a fraction, or None if the paper has none.
+
+    Parameters
+    ----------
+    table
+        How the paper's table or figure begins in the CSV: "1" to "7", "fig2", "fig5".
+    task
+        ``dataset/target/protected``, e.g. ``celeba/Smiling/Male``.
+    setting
+        The row, as in the CSV.
+    metric
+        A metric of this study, e.g. ``equalized_odds_max``.
+    """
+    rows = aim_fair_reported()
+    chosen = rows[
+        rows["table"].str.startswith(table)
+        & (rows["task"] == task)
+        & (rows["setting"] == setting)
+        & (rows["metric"].map(AIM_METRICS) == metric)
+    ]
+    return float(chosen["value"].iloc[0]) / 100 if len(chosen) == 1 else None
+
+
+def aim_keyed(table: str, task: str, settings: Mapping[str, str]) -> Reported:
+    """Return one table by the keys of a plan.
+
+    Parameters
+    ----------
+    table, task
+        As in :func:`aim_value`.
+    settings
+        Key of the plan -> row of the table.
+    """
+    found = {
+        (key, metric): aim_value(table, task, setting, metric)
+        for key, setting in settings.items()
+        for metric in AIM_METRICS.values()
+    }
+    return {where: number for where, number in found.items() if number is not None}
 
 
 #: (key of a plan, metric) -> fraction

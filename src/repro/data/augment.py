@@ -1,0 +1,228 @@
+"""Training and test transforms on a whole batch, where the batch lies.
+
+The papers crop, flip and normalise one PIL image after another. Here a batch of bytes goes to the
+device once and every image is cropped and flipped its own way in a single resampling step.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample, interpolate
+
+ATTEMPTS = 10
+"""Draws of a box before the fallback, as in torchvision's RandomResizedCrop."""
+
+
+def random_resized_crop(
+    images: Tensor,
+    size: int,
+    *,
+    generator: torch.Generator,
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    aspect: float = 1.0,
+    flip: float = 0.5,
+) -> Tensor:
+    """Crop a box of its own from each image, resize it, flip it perhaps, normalise.
+
+    The training transform of AIM-Fair: RandomResizedCrop, RandomHorizontalFlip and
+    Normalize(0.5, 0.5). Boxes are those of `crop_boxes`, pixels those of `resized_crop`.
+
+    Parameters
+    ----------
+    images
+        (n, 3, h, w) uint8.
+    size
+        Height and width of the result in pixels.
+    generator
+        On the CPU, wherever the images are: the same boxes are drawn for every device. It
+        always moves on by the same amount.
+    scale, ratio, aspect
+        See `crop_boxes`.
+    flip
+        Probability that an image is flipped left to right.
+
+    Returns
+    -------
+    (n, 3, size, size) float32
+        (x / 255 - 0.5) / 0.5 of what was cropped, on the device of the images.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+    """
+    _check_images(images)
+    if not 0 <= flip <= 1:
+        raise ValueError(f"flip is a probability, from 0 to 1, not {flip}")
+    n, _, height, width = images.shape
+    boxes = crop_boxes(
+        n, height, width, generator=generator, scale=scale, ratio=ratio, aspect=aspect
+    )
+    flipped = torch.rand(n, generator=generator) < flip
+    return resized_crop(images, boxes, size, flipped=flipped)
+
+
+def crop_boxes(
+    n: int,
+    height: int,
+    width: int,
+    *,
+    generator: torch.Generator,
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    aspect: float = 1.0,
+) -> Tensor:
+    """Draw n boxes as torchvision's ``RandomResizedCrop.get_params`` draws each one.
+
+    The share of the area is uniform, the logarithm of width / height is uniform, both sides are
+    rounded to whole pixels. The first of `ATTEMPTS` boxes that fits into the image gets a
+    uniform position; if none fits, the box is the largest central one within ``ratio``.
+
+    Parameters
+    ----------
+    n
+        Number of boxes.
+    height, width
+        Size of the images in pixels.
+    generator
+        On the CPU.
+    scale
+        Smallest and largest share of the image's area; above 0 and at most 1.
+    ratio
+        Smallest and largest width / height of a box *in the original frame*; positive.
+    aspect
+        Width / height of the original frame over that of the images: a frame that was squashed
+        to a square is cropped as if it had not been.
+
+    Returns
+    -------
+    (n, 4) int64
+        Top, left, height, width.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+    """
+    _check_ranges(scale, ratio, aspect)
+    draws = torch.rand(n, 2, ATTEMPTS, generator=generator, dtype=torch.float64)
+    corner = torch.rand(n, 2, generator=generator, dtype=torch.float64)
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * draws[:, 0])
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    # Width / height in the pixels of the images, which show the frame narrower by ``aspect``.
+    shape = torch.exp(low + (high - low) * draws[:, 1]) / aspect
+    wide = torch.round(torch.sqrt(area * shape)).long()
+    tall = torch.round(torch.sqrt(area / shape)).long()
+    fits = (wide > 0) & (wide <= width) & (tall > 0) & (tall <= height)
+    first = fits.byte().argmax(dim=1, keepdim=True)  # of equal values argmax returns the first
+    wide, tall = wide.gather(1, first).squeeze(1), tall.gather(1, first).squeeze(1)
+    top = (corner[:, 0] * (height - tall + 1)).floor().long()
+    left = (corner[:, 1] * (width - wide + 1)).floor().long()
+    drawn = torch.stack([top, left, tall, wide], dim=1)
+    central = torch.tensor(_central_box(height, width, ratio, aspect))
+    return torch.where(fits.any(dim=1, keepdim=True), drawn, central)
+
+
+def resized_crop(
+    images: Tensor, boxes: Tensor, size: int, *, flipped: Tensor | None = None
+) -> Tensor:
+    """Resize a box of each image to a square and normalise it.
+
+    Interpolation is bilinear between the pixels of the box, as torchvision's
+    ``resized_crop(..., antialias=False)``. Enlarging, that is also what PIL and ``antialias=True``
+    do; a box of more than ``size`` pixels is not smoothed first.
+
+    Parameters
+    ----------
+    images
+        (n, 3, h, w) uint8.
+    boxes
+        (n, 4) top, left, height, width of a box inside each image.
+    size
+        Height and width of the result in pixels.
+    flipped
+        (n,) bool, which results are flipped left to right; none by default.
+
+    Returns
+    -------
+    (n, 3, size, size) float32
+        (x / 255 - 0.5) / 0.5.
+    """
+    _check_images(images)
+    if size < 1:
+        raise ValueError(f"size must be at least 1 pixel, it is {size}")
+    top, left, tall, wide = boxes.to(images.device, torch.float32)[:, :, None].unbind(1)
+    centres = (torch.arange(size, device=images.device) + 0.5) / size  # (size,) in units of a box
+    across = centres.expand(len(images), size)
+    if flipped is not None:
+        across = torch.where(flipped.to(images.device)[:, None], 1 - centres, across)
+    # Positions in pixels, kept within the centres of the box's outer pixels: what lies around
+    # the box must not shine through at its border.
+    y = top + (centres * tall - 0.5).clamp(min=0).minimum(tall - 1)
+    x = left + (across * wide - 0.5).clamp(min=0).minimum(wide - 1)
+    height, width = images.shape[2:]
+    # grid_sample counts from -1 to 1, between the outer edges of the outer pixels.
+    y, x = (2 * y + 1) / height - 1, (2 * x + 1) / width - 1
+    whole = (len(images), size, size)
+    grid = torch.stack([x[:, None, :].expand(whole), y[:, :, None].expand(whole)], dim=-1)
+    pixels = grid_sample(
+        images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    return pixels.mul_(2 / 255).sub_(1)
+
+
+def plain(images: Tensor, size: int | None = None) -> Tensor:
+    """Normalise without augmentation: the papers' test transform.
+
+    Parameters
+    ----------
+    images
+        (n, 3, h, w) uint8.
+    size
+        Height and width of the result; those of the images by default. Resizing is bilinear and
+        antialiased.
+
+    Returns
+    -------
+    (n, 3, size, size) float32
+        (x / 255 - 0.5) / 0.5.
+    """
+    _check_images(images)
+    pixels = images.float()
+    if size is not None and tuple(images.shape[2:]) != (size, size):
+        pixels = interpolate(pixels, (size, size), mode="bilinear", antialias=True)
+    return pixels.mul_(2 / 255).sub_(1)
+
+
+def _central_box(
+    height: int, width: int, ratio: tuple[float, float], aspect: float
+) -> tuple[int, int, int, int]:
+    """Return the largest central box whose width / height in the original is within ``ratio``."""
+    own = width / height * aspect
+    tall, wide = height, width
+    if own < ratio[0]:
+        tall = max(1, round(width * aspect / ratio[0]))
+    elif own > ratio[1]:
+        wide = max(1, round(height * ratio[1] / aspect))
+    return (height - tall) // 2, (width - wide) // 2, tall, wide
+
+
+def _check_images(images: Tensor) -> None:
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(
+            f"images must be uint8 of shape (n, 3, h, w), not {images.dtype} of shape "
+            f"{tuple(images.shape)}"
+        )
+
+
+def _check_ranges(scale: tuple[float, float], ratio: tuple[float, float], aspect: float) -> None:
+    if not 0 < scale[0] <= scale[1] <= 1:
+        raise ValueError(f"scale must be two ascending shares, above 0 and at most 1, not {scale}")
+    if not 0 < ratio[0] <= ratio[1] < math.inf:
+        raise ValueError(f"ratio must be two ascending positive numbers, not {ratio}")
+    if not 0 < aspect < math.inf:
+        raise ValueError(f"aspect must be positive, it is {aspect}")

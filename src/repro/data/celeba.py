@@ -1,0 +1,239 @@
+"""CelebA (Liu, Luo, Wang, Tang, 2015): 202,599 aligned faces with 40 attributes.
+
+For non-commercial research, and its images may not be passed on. The official attribute and
+partition lists are read as they are published; images that are not on disk are left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from repro.data.archives import Dataset, Piece, read_members
+from repro.data.imagecache import image_members, load_images
+from repro.data.images import PARTS, ImageSet, same_names
+from repro.data.sources import DataError
+
+ASPECT = 178 / 218
+"""Width / height of the aligned images."""
+
+DATASET = Dataset(
+    "celeba",
+    "Fetch img_align_celeba.zip, list_attr_celeba.txt and list_eval_partition.txt from "
+    "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html (Align&Cropped Images; Anno; Eval)",
+    {
+        "images": Piece(
+            ("img_align_celeba.zip", "img_align_celeba"),
+            {
+                # 46,715 images, 5 each of 9,343 people, reduced to 64 x 78 pixels.
+                "reduced": (
+                    "img_align_celeba.zip",
+                    "11a3eaa728bad4cb91094d0c2ee2843492f4a37e2ac301678a383c04245280d1",
+                ),
+                "official": ("img_align_celeba.zip", "md5:00d2c5bc6d35e252742224ab0c1e8fcb"),
+            },
+        ),
+        "attributes": Piece(
+            ("list_attr_celeba.txt", "list_attr_celeba.zip"),
+            {
+                # The official list, compressed.
+                "reduced": (
+                    "list_attr_celeba.zip",
+                    "febc7da56ff901fa4b3595edb51486bc07d8f9f67153fcb9b0e6022407a83cde",
+                ),
+                "official": ("list_attr_celeba.txt", "md5:75e246fa4810816ffd6ee81facbd2244"),
+            },
+        ),
+        "partition": Piece(
+            ("list_eval_partition.txt",),
+            {
+                "reduced": (
+                    "list_eval_partition.txt",
+                    "fc955bcb3ef8fbdf7d5640d9a8693a8431b5f2ee291a5c1449a1549e7e073fe7",
+                ),
+                "official": ("list_eval_partition.txt", "md5:d32c9cbf5e040fd4025c592c306e6668"),
+            },
+        ),
+    },
+)
+
+declared = DATASET.declared
+
+
+def load(
+    size: int,
+    *,
+    edition: str = "reduced",
+    root: Path | None = None,
+    resident: bool | None = None,
+) -> ImageSet:
+    """Load the images that are on disk, in the order of their official names.
+
+    Parameters
+    ----------
+    size
+        Height and width in pixels; the whole frame is squashed.
+    edition
+        "reduced", "official" or "found": see `repro.data.archives.Dataset`.
+    root
+        Folder of all data sets; `repro.data.sources.data_root` by default.
+    resident
+        See `repro.data.imagecache.load_images`.
+
+    Returns
+    -------
+    ImageSet
+        All 40 attributes and the official partition.
+
+    Raises
+    ------
+    DataError
+        If a file is absent, damaged or of another edition, an image is on disk that the lists
+        do not name, or the two lists name different images.
+    """
+    found = DATASET.find(edition, root=root)
+    labels = _read_attributes(found["attributes"])
+    part = _read_partition(found["partition"])
+    same_names(
+        "celeba: attribute list and partition list", labels.index.tolist(), part.index.tolist()
+    )
+    on_disk = image_members(found["images"])
+    here = labels.index.isin(on_disk)
+    if here.sum() < len(on_disk):
+        unlisted = sorted(set(on_disk).difference(labels.index))
+        raise DataError(
+            f"{found['images']}: {len(unlisted)} of its {len(on_disk)} images are not among the "
+            f"{len(labels)} of {found['attributes'].name}, the first is {unlisted[0]}. "
+            "Fetch both again from one source"
+        )
+    labels, part = labels[here], part[here]
+    digests = declared(edition, root=root)
+    return ImageSet(
+        name="celeba",
+        images=load_images(
+            "celeba",
+            found["images"],
+            [on_disk[name] for name in labels.index],
+            size,
+            digest=digests[found["images"].name],
+            resident=resident,
+        ),
+        attributes=labels,
+        part=part.to_numpy(dtype=str),
+        aspect=ASPECT,
+        skipped={"image not on disk": int((~here).sum())},
+        sha256=digests,
+    )
+
+
+def attributes(*, edition: str = "reduced", root: Path | None = None) -> pd.DataFrame:
+    """Return the official attribute list, without reading an image.
+
+    Returns
+    -------
+    DataFrame
+        202,599 rows by image name, 40 columns, int8: 1 where the list has 1, 0 where it has -1.
+
+    Raises
+    ------
+    DataError
+        If the list is absent, damaged or of another edition.
+    """
+    return _read_attributes(DATASET.find(edition, root=root, roles=("attributes",))["attributes"])
+
+
+def partition(*, edition: str = "reduced", root: Path | None = None) -> pd.Series[str]:
+    """Return the official partition, one of `PARTS` by image name, without reading an image.
+
+    Raises
+    ------
+    DataError
+        If the list is absent, damaged or of another edition.
+    """
+    return _read_partition(DATASET.find(edition, root=root, roles=("partition",))["partition"])
+
+
+def _read_attributes(path: Path) -> pd.DataFrame:
+    """Read the list: how many images, the names of the attributes, a line for each image."""
+    count, _, rest = _content(path).partition(b"\n")
+    header, _, body = rest.partition(b"\n")
+    columns = header.decode("latin-1").split()
+    if not count.strip().isdigit() or not columns:
+        raise DataError(
+            f"{path}, lines 1 and 2: expected the number of images and the names of the "
+            f"attributes, not {count[:40]!r} and {header[:40]!r}; fetch it again"
+        )
+    table = _table(body, columns, {"1", "-1"}, path, first_line=3)
+    if len(table) != int(count):
+        raise DataError(
+            f"{path}: {len(table)} images, but its first line says {int(count)}; fetch it again"
+        )
+    return (table > 0).astype(np.int8)
+
+
+def _read_partition(path: Path) -> pd.Series[str]:
+    table = _table(_content(path), ["part"], {"0", "1", "2"}, path, first_line=1)
+    parts: NDArray[np.str_] = np.array(PARTS)[table["part"].to_numpy()]
+    return pd.Series(parts, index=table.index, name="part")
+
+
+def _content(path: Path) -> bytes:
+    """Read a list, plain or the only .txt file of an archive."""
+    if path.suffix != ".zip":
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error}") from error
+    lists = [data for name, data in read_members(path) if name.endswith(".txt")]
+    if len(lists) != 1:
+        raise DataError(f"{path} should hold one list (.txt), it has {len(lists)}; fetch it again")
+    return lists[0]
+
+
+def _table(
+    body: bytes, columns: list[str], values: set[str], path: Path, *, first_line: int
+) -> pd.DataFrame:
+    """Read lines of a name and a value for each column, all at once."""
+    good = False
+    # pandas only warns about a line with too many fields, and drops them.
+    with warnings.catch_warnings(), suppress(ValueError, OverflowError, pd.errors.ParserWarning):
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        table = pd.read_csv(
+            io.BytesIO(body),
+            sep=r"\s+",
+            header=None,
+            names=["image", *columns],
+            dtype={"image": str, **dict.fromkeys(columns, np.int8)},
+            index_col=False,
+            na_filter=False,
+            quoting=csv.QUOTE_NONE,
+            encoding="latin-1",
+        ).set_index("image")
+        good = bool(np.isin(table.to_numpy(), [int(value) for value in values]).all())
+    if not good:
+        raise _first_problem(body, len(columns), values, path, first_line)
+    if not table.index.is_unique:
+        twice = table.index[table.index.duplicated()][0]
+        raise DataError(f"{path} names {twice} twice; fetch it again")
+    return table
+
+
+def _first_problem(
+    body: bytes, columns: int, values: set[str], path: Path, first_line: int
+) -> DataError:
+    """Find the line that made reading fail: slow, but only once something is wrong."""
+    for number, line in enumerate(body.decode("latin-1").splitlines(), first_line):
+        fields = line.split()
+        if fields and (len(fields) != columns + 1 or not values.issuperset(fields[1:])):
+            return DataError(
+                f"{path}, line {number}: expected a name and {columns} values of "
+                f"{sorted(values)}, not {line[:60]!r}; fetch it again"
+            )
+    return DataError(f"{path} cannot be read as a list of images; fetch it again")

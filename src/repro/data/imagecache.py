@@ -1,0 +1,271 @@
+"""Images of an archive as one tensor: decoded once, then memory-mapped from a cache.
+
+Decoding tens of thousands of files takes seconds to minutes, reading the result none, so it is
+kept in `repro.data.sources.cache_root` under a name that follows from everything it depends on.
+A cache file exists whole or not at all, and two processes that ask at once decode once.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import filelock
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from repro.data.archives import members, read_members
+from repro.data.images import VERSION, decode
+from repro.data.sources import DataError, cache_root
+
+if TYPE_CHECKING:  # torch is imported where a tensor is made: reading labels stays fast
+    from torch import Tensor
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+"""What ends the name of an image; other files in an archive are left alone."""
+
+RESIDENT_SHARE = 0.5
+"""A set is kept in memory if it takes at most this share of the memory that is available."""
+
+_CHUNK = 256  # images that are read, then decoded, together
+_THREADED_BYTES = 4096  # images larger than this, on average, decode faster on two threads
+
+
+def image_members(path: Path, *, depth: int = 1) -> dict[str, str]:
+    """Return which member of an archive or folder is the image of which name.
+
+    Parameters
+    ----------
+    path
+        As for `repro.data.archives.members`.
+    depth
+        How many parts of a member's path make the name: archives differ in the folders around
+        the part that the data set defines.
+
+    Returns
+    -------
+    dict
+        Member by name, in the order of the names.
+
+    Raises
+    ------
+    DataError
+        As `members`, and if two images have one name or there is none.
+    """
+    found: dict[str, str] = {}
+    for member in members(path):
+        if member.lower().endswith(SUFFIXES):
+            name = "/".join(member.split("/")[-depth:])
+            if name in found:
+                raise DataError(
+                    f"{path} has two images named {name}: {found[name]} and {member}. Remove one"
+                )
+            found[name] = member
+    if not found:
+        raise DataError(f"{path} holds no image ({', '.join(SUFFIXES)}); fetch it again")
+    return dict(sorted(found.items()))
+
+
+def load_images(
+    dataset: str,
+    archive: Path,
+    names: Sequence[str],
+    size: int,
+    *,
+    digest: str,
+    crop: float = 1.0,
+    resident: bool | None = None,
+) -> Tensor:
+    """Return images of an archive or folder as one tensor, decoded the first time only.
+
+    Parameters
+    ----------
+    dataset
+        Name of the data set, for messages and the name of the cache file.
+    archive
+        As for `repro.data.archives.members`.
+    names
+        The n members to decode, in the order of the result.
+    size
+        Height and width of the result in pixels.
+    digest
+        Digest of ``archive``; with another digest the images are decoded anew.
+    crop
+        See `repro.data.images.decode`.
+    resident
+        Whether the images are read into memory (True), stay on disk as a memory-mapped file
+        (False), or whichever `RESIDENT_SHARE` of the available memory allows (None). What it
+        takes is said on stderr first.
+
+    Returns
+    -------
+    (n, 3, size, size) uint8
+        Writing into it never changes the cache.
+
+    Raises
+    ------
+    DataError
+        If a member is absent or damaged, or the cache cannot be written. No part of the result
+        is kept then.
+    ValueError
+        If ``names`` is empty or not unique, or ``size`` or ``crop`` is out of range.
+    """
+    import torch
+
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"{dataset}: names must be given and unique, there are {len(names)}")
+    if size < 1 or not 0 < crop <= 1:
+        raise ValueError(
+            f"{dataset}: size must be at least 1 pixel and crop above 0 and at most 1, not "
+            f"{size} and {crop}"
+        )
+    shape = (len(names), 3, size, size)
+    depends_on = json.dumps([VERSION, digest, size, crop, list(names)]).encode()
+    key = hashlib.sha256(depends_on).hexdigest()[:16]
+    path = cache_root() / "images" / f"{dataset}-{size}-{key}.npy"
+    stored = _stored(path, shape)
+    if stored is None:
+        stored = _fill(path, shape, dataset, archive, names, crop)
+    return torch.from_numpy(np.array(stored) if _keep(dataset, shape, resident) else stored)
+
+
+def _stored(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
+    """Map a cache file, copy on write; None if it is absent or not whole."""
+    try:
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError, EOFError):  # the latter two: truncated, or no such file format
+        return None
+    whole = isinstance(array, np.memmap) and array.shape == shape and array.dtype == np.uint8
+    return array if whole else None
+
+
+def _fill(
+    path: Path,
+    shape: tuple[int, ...],
+    dataset: str,
+    archive: Path,
+    names: Sequence[str],
+    crop: float,
+) -> np.memmap:
+    """Decode into a file of another name that gets its own at the end: whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The operating system drops the lock when a process dies; a second process waits, then
+        # finds the finished file.
+        with filelock.FileLock(path.with_name(f".{path.name}.lock")):
+            stored = _stored(path, shape)
+            if stored is not None:
+                return stored
+            try:
+                with part.open("wb") as file:
+                    _decode_into(file, shape, dataset, archive, names, crop)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise DataError(
+            f"{dataset}: the decoded images cannot be kept in {path.parent} ({error}); "
+            + ("free some space there or " if full else "")
+            + f"set REPRO_CACHE to a folder with room for {_megabytes(shape)} MB"
+        ) from error
+    stored = _stored(path, shape)
+    if stored is None:
+        raise DataError(f"{path} was changed while it was written; run again")
+    return stored
+
+
+def _decode_into(
+    file: BinaryIO,
+    shape: tuple[int, ...],
+    dataset: str,
+    archive: Path,
+    names: Sequence[str],
+    crop: float,
+) -> None:
+    # Written as a plain file rather than through a memory map: a full disk is then an error
+    # that can be caught, not a signal that kills the process.
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_2_0(file, header)
+    start, size = file.tell(), shape[-1]
+    row = {name: i for i, name in enumerate(names)}
+    entries = read_members(archive, row)  # in the order on disk: a .tar.gz has no other
+    # Seldom on a terminal, so that a log or notebook is not filled with it.
+    pause = 0.5 if sys.stderr.isatty() else 30
+    with (
+        ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool,
+        tqdm(
+            total=len(names),
+            desc=f"{dataset}: decoding to {size}x{size}",
+            unit=" images",
+            mininterval=pause,
+            file=sys.stderr,
+        ) as progress,
+    ):
+        while chunk := list(islice(entries, _CHUNK)):
+            work = partial(_decode_entry, size=size, archive=archive, crop=crop)
+            threaded = sum(len(data) for _, data in chunk) > _THREADED_BYTES * len(chunk)
+            decoded: Iterator[NDArray[np.uint8]] = (pool.map if threaded else map)(work, chunk)
+            for (name, _), pixels in zip(chunk, decoded, strict=True):
+                file.seek(start + row[name] * pixels.size)
+                file.write(pixels.data)
+            progress.update(len(chunk))
+
+
+def _decode_entry(
+    entry: tuple[str, bytes], *, size: int, archive: Path, crop: float
+) -> NDArray[np.uint8]:
+    name, data = entry
+    return decode(data, size, f"{archive}: {name}", crop=crop)
+
+
+def _keep(dataset: str, shape: tuple[int, ...], resident: bool | None) -> bool:
+    """Say what memory the images take and whether they are to be read into it."""
+    needed, there = int(np.prod(shape)), available_memory()
+    fits = there is None or needed <= RESIDENT_SHARE * there
+    keep = fits if resident is None else resident
+    known = "unknown" if there is None else f"{there / 1e6:,.0f} MB"
+    print(
+        f"{dataset}: {shape[0]:,} images of {shape[-1]}x{shape[-1]} take {_megabytes(shape)} MB "
+        f"(memory available: {known}, of which at most {RESIDENT_SHARE:.0%} is taken); "
+        + ("they are read into memory" if keep else "they are streamed from the cache on disk"),
+        file=sys.stderr,
+    )
+    return keep
+
+
+def available_memory() -> int | None:
+    """Return the bytes that can be taken without swapping, None where that cannot be found out.
+
+    On Linux what the system and the container (cgroup v2) allow, whichever is less.
+    """
+    found = []
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found += [int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable:")]
+    except (OSError, ValueError):
+        pass
+    try:
+        group = Path("/sys/fs/cgroup")
+        most, used = (
+            (group / name).read_text().strip() for name in ("memory.max", "memory.current")
+        )
+        found += [int(most) - int(used)]
+    except (OSError, ValueError):  # no such group, or no limit: the word "max"
+        pass
+    return max(0, min(found)) if found else None
+
+
+def _megabytes(shape: tuple[int, ...]) -> str:
+    return f"{np.prod(shape) / 1e6:,.0f}"

@@ -1,0 +1,105 @@
+"""What a run of AIM-Fair is: training from an initialisation, sensitivities, fine-tuning.
+
+Three stages, each naming what it builds on (Zhao et al. 2025, arXiv 2503.05665): a classifier is
+trained (1c), the sensitivity of its tensors is measured (SMG, 1d), and some tensors are fine-tuned
+(SFT, 1e; the numbers are those of the book's page "How this study works").
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from repro.settings import FaceData, ImageOptimisation, SyntheticFaces
+from repro.study.configs import RunConfig
+
+
+class FaceTraining(RunConfig):
+    """A classifier trained from its initialisation, on real or synthetic images or both."""
+
+    stage: ClassVar[str] = "aim-train"
+    version: ClassVar[int] = 1
+
+    paper: Literal["aim-fair"] = "aim-fair"
+    data: FaceData
+    synthetic: SyntheticFaces | None = None  # where the strategy reads it
+    data_sha256: dict[str, str]  # declared, checked against what is read
+    strategy: Literal["erm", "synthetic only", "supplementation", "repairing", "balanced real"] = (
+        "erm"
+    )
+    architecture: str
+    width: int
+    initialisation: Literal["scratch", "imagenet", "file"]
+    initialisation_sha256: str | None = None
+    #: where the file is; what it holds is in the identity, not where it lies
+    weights_file: str | None = Field(default=None, exclude=True)
+    optimisation: ImageOptimisation
+
+    @property
+    def label(self) -> str:
+        """A few words for progress lines and messages."""
+        data, share = self.data, f" {self.data.fraction:.0%}" if self.data.fraction < 1 else ""
+        return (
+            f"train {self.strategy} on {data.name} {data.target}|{data.protected}{share}, "
+            f"seed {self.seed}"
+        )
+
+
+class Sensitivity(RunConfig):
+    """How sensitive each tensor of a trained classifier is to domain gap and bias (SMG)."""
+
+    stage: ClassVar[str] = "aim-sensitivity"
+    version: ClassVar[int] = 1
+
+    paper: Literal["aim-fair"] = "aim-fair"
+    pretrained: FaceTraining
+    synthetic: SyntheticFaces
+    data_sha256: dict[str, str]
+    mode: Literal["train", "eval"] = "train"  # BatchNorm; the authors': train
+    augmented: bool = True  # random crops and flips; the authors': yes
+    draws: int = Field(default=1, ge=1)  # orders and crops of the batches; the mask is the first's
+    batch_size: int = Field(ge=2)
+    batches: int | None = Field(default=None, ge=1)  # of each set; None: all
+
+    @property
+    def label(self) -> str:
+        """A few words for progress lines and messages."""
+        return f"sensitivities in {self.mode} mode, seed {self.seed}"
+
+
+class FaceTuning(RunConfig):
+    """A trained classifier of which some tensors are fine-tuned on balanced synthetic images."""
+
+    stage: ClassVar[str] = "aim-finetune"
+    version: ClassVar[int] = 1
+
+    paper: Literal["aim-fair"] = "aim-fair"
+    pretrained: FaceTraining
+    sensitivity: Sensitivity | None = None  # where a mask is selected by it
+    synthetic: SyntheticFaces
+    data_sha256: dict[str, str]
+    strategy: Literal[
+        "linear probing",
+        "fully fine-tuning",
+        "freeze",
+        "update",
+        "random",
+        "cosine mask",
+        "mask",
+    ]
+    block: str | None = None  # freeze, update
+    k: int | None = None  # masks; random: as many tensors as the mask of this k has
+    draw: int | None = None  # random
+    statistics: Literal["move", "freeze"] = "move"  # of BatchNorm layers that are frozen
+    optimisation: ImageOptimisation
+
+    @property
+    def label(self) -> str:
+        """A few words for progress lines and messages."""
+        words: list[str] = [self.strategy]
+        words += [self.block] if self.block else []
+        words += [f"k {self.k}"] if self.k else []
+        words += [f"draw {self.draw}"] if self.draw is not None else []
+        words += ["with frozen statistics"] if self.statistics == "freeze" else []
+        return f"fine-tune {' '.join(words)}, seed {self.seed}"

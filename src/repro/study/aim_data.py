@@ -1,0 +1,170 @@
+"""From face settings to training sets: the biased real one, S1 and S2, validation and test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from repro.aimfair.finetune import Data, compose
+from repro.data import celeba, toyfaces, utkface
+from repro.data.images import ImageSet
+from repro.data.splits import biased_split
+from repro.settings import TOY, FaceData, SyntheticFaces
+from repro.vision import Faces, joined
+
+#: Real data sets that can be debiased; each is read as its own module says.
+REAL = {"celeba": celeba, "utkface": utkface}
+#: Offset between the seeds of the two domains, so that no face is drawn in both.
+_STUDIO_SEED = 10_007
+
+
+def _camera(data: FaceData) -> toyfaces.ToyFaces:
+    """Return the embedded camera images: enough of each group for the biased split."""
+    small = data.bias_ratio / (2 * (1 + data.bias_ratio))
+    # A group has a quarter of the training part, which has 60 % of all; and some to spare.
+    needed = data.total * max(small, 0.5 - small) * 4 / 0.6
+    return _toy(data, n=int(np.ceil(1.1 * needed)) + 100, seed=data.toy_seed or 0, domain="camera")
+
+
+def _toy(data: FaceData, *, n: int, seed: int, domain: str) -> toyfaces.ToyFaces:
+    """Return the renderer's settings, with those that are not given at its defaults."""
+    given = {name: getattr(data, name) for name in TOY if name != "toy_seed"}
+    changed = {name.removeprefix("toy_"): v for name, v in given.items() if v is not None}
+    return toyfaces.ToyFaces(n=n, seed=seed, size=data.size, domain=domain, **changed)
+
+
+def _studio(data: FaceData, synthetic: SyntheticFaces) -> toyfaces.ToyFaces:
+    seed = (data.toy_seed or 0) + _STUDIO_SEED
+    # Fair coins give a group a quarter, more or less: some to spare.
+    return _toy(data, n=4 * synthetic.pool, seed=seed, domain="studio")
+
+
+def declared_sha256(data: FaceData, synthetic: SyntheticFaces | None = None) -> dict[str, str]:
+    """Return the digests that the data must have, without reading an image."""
+    if data.name == "toyfaces":
+        digests = {"toyfaces camera": toyfaces.fingerprint(_camera(data))}
+    else:
+        digests = dict(REAL[data.name].declared(data.edition))
+    if synthetic is not None:
+        digests["toyfaces studio"] = toyfaces.fingerprint(_studio(data, synthetic))
+    return digests
+
+
+@lru_cache(maxsize=2)
+def _images(data: FaceData) -> ImageSet:
+    if data.name == "toyfaces":
+        return toyfaces.generate(_camera(data))
+    return REAL[data.name].load(data.size, edition=data.edition)
+
+
+@lru_cache(maxsize=2)
+def _synthetic_images(data: FaceData, synthetic: SyntheticFaces) -> ImageSet:
+    return toyfaces.generate(_studio(data, synthetic))
+
+
+@dataclass(frozen=True)
+class RealFaces:
+    """The biased training set, and the validation and test part in their own distribution."""
+
+    train: Faces
+    validation: Faces
+    test: Faces
+    skipped: dict[str, int]  # listed but not usable, and why
+    sha256: dict[str, str]
+
+
+def faces_of(images: ImageSet, target: str, protected: str, rows: np.ndarray) -> Faces:
+    """Return rows of an image set with two of its attributes as labels."""
+    return Faces(
+        images.images,
+        torch.from_numpy(rows.astype(np.int64)),
+        torch.from_numpy(images.attribute(target)[rows].astype(np.int64)),
+        torch.from_numpy(images.attribute(protected)[rows].astype(np.int64)),
+        images.attributes.index.to_numpy()[rows].astype(str),
+        images.aspect,
+    )
+
+
+def real_faces(data: FaceData, *, balanced: bool = False) -> RealFaces:
+    """Return the three parts; the first images of each group in index order train (1b).
+
+    With ``balanced`` every group has as many training images, in all as many as the biased set.
+    """
+    whole = data.model_copy(update={"fraction": 1.0})
+    # The labels choose rows, they do not choose images: one set for all tasks and fractions.
+    images = _images(whole)
+    pool = np.flatnonzero(images.part == "train")
+    target, protected = images.attribute(data.target), images.attribute(data.protected)
+    total = round(data.total * data.fraction)
+    ratio = 1.0 if balanced else data.bias_ratio
+    chosen = biased_split(target[pool], protected[pool], total, bias_ratio=ratio)
+    rows = {"train": pool[chosen]} | {
+        part: np.flatnonzero(images.part == part) for part in ("validation", "test")
+    }
+    parts = {part: faces_of(images, data.target, data.protected, at) for part, at in rows.items()}
+    return RealFaces(**parts, skipped=dict(images.skipped), sha256=dict(images.sha256))
+
+
+@dataclass(frozen=True)
+class SyntheticSets:
+    """Biased S1 and balanced S2, drawn from one pool of synthetic images."""
+
+    biased: Faces
+    balanced: Faces
+    pool: Faces
+    sha256: dict[str, str]
+
+
+def synthetic_faces(data: FaceData, synthetic: SyntheticFaces, *, seed: int) -> SyntheticSets:
+    """Draw S1 and S2 from the pool: by sorted names and a seed, so that both can be had again."""
+    images = _synthetic_images(data.model_copy(update={"fraction": 1.0}), synthetic)
+    by_name = np.argsort(images.attributes.index.to_numpy().astype(str), kind="stable")
+    order = np.random.default_rng(seed).permutation(by_name)
+    target = images.attribute(data.target)[order]
+    protected = images.attribute(data.protected)[order]
+
+    def draw(ratio: float) -> Faces:
+        at = order[biased_split(target, protected, synthetic.total, bias_ratio=ratio)]
+        return faces_of(images, data.target, data.protected, at)
+
+    pool = faces_of(images, data.target, data.protected, order)
+    return SyntheticSets(draw(synthetic.bias_ratio), draw(1.0), pool, dict(images.sha256))
+
+
+def group_counts(faces: Faces) -> np.ndarray:
+    """Return how many images of each group there are, (2, 2) [t, p]."""
+    counts = np.zeros((2, 2), dtype=int)
+    np.add.at(counts, (faces.target.numpy(), faces.protected.numpy()), 1)
+    return counts
+
+
+def group_images(faces: Faces) -> dict[str, Tensor]:
+    """Return the images of each group, (n, 3, s, s) uint8, by ``(t,p)``."""
+    groups = {}
+    for t in (0, 1):
+        for p in (0, 1):
+            at = (faces.target == t) & (faces.protected == p)
+            groups[f"({t},{p})"] = faces.images[faces.rows[at]]
+    return groups
+
+
+def training_set(data: Data, real: Faces, sets: SyntheticSets | None, *, seed: int) -> Faces:
+    """Return what a strategy trains on; repairs are drawn from the pool, which has enough."""
+    if sets is None:
+        return real
+    balanced = sets.pool if data == "repaired" else sets.balanced
+    of_real, of_synthetic = compose(
+        data,
+        (real.target.numpy(), real.protected.numpy()),
+        (balanced.target.numpy(), balanced.protected.numpy()),
+        seed=seed,
+    )
+    if not len(of_synthetic):
+        return real.subset(of_real)
+    if not len(of_real):
+        return balanced.subset(of_synthetic)
+    return joined(real.subset(of_real), balanced.subset(of_synthetic))

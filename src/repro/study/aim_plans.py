@@ -1,0 +1,283 @@
+"""Which runs each table and figure of AIM-Fair needs: pure lists, nothing runs here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal, get_args
+
+from repro.data.sources import sha256_of
+from repro.names import check_name
+from repro.settings import FaceData, SettingsError, SyntheticFaces
+from repro.study.aim_configs import FaceTraining, FaceTuning, Sensitivity
+from repro.study.aim_data import declared_sha256
+from repro.study.plans import Plan
+from repro.study.profiles import TABLE_3, Profile
+
+TRAINED = get_args(FaceTraining.model_fields["strategy"].annotation)
+
+
+@lru_cache(maxsize=8)
+def _digest_of(path: str) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise SettingsError(f"weights_file {path} cannot be read: {error}") from None
+
+
+def training(
+    profile: Profile, seed: int, *, strategy: str = "erm", data: FaceData | None = None
+) -> FaceTraining:
+    """Return the configuration of one classifier that is trained from its initialisation."""
+    check_name("strategy", strategy, TRAINED)
+    faces = profile.faces
+    data = data or faces.data
+    synthetic = None if strategy in ("erm", "balanced real") else synthetic_of(profile)
+    if faces.initialisation == "file" and faces.weights_file is None:
+        raise SettingsError("initialisation 'file' needs weights_file, a safetensors file")
+    of_file = faces.initialisation == "file"
+    return FaceTraining.model_validate(
+        {
+            "profile": profile.name,
+            "seed": seed,
+            "data": data,
+            "synthetic": synthetic,
+            "data_sha256": declared_sha256(data, synthetic),
+            "strategy": strategy,
+            "architecture": faces.architecture,
+            "width": faces.width,
+            "initialisation": faces.initialisation,
+            "initialisation_sha256": _digest_of(str(faces.weights_file)) if of_file else None,
+            "weights_file": faces.weights_file if of_file else None,
+            "optimisation": faces.pretrain,
+        }
+    )
+
+
+def sensitivity(
+    profile: Profile,
+    base: FaceTraining,
+    *,
+    mode: Literal["train", "eval"] = "train",
+    augmented: bool = True,
+) -> Sensitivity:
+    """Return the configuration of one measurement of all tensors' sensitivities."""
+    faces, synthetic = profile.faces, synthetic_of(profile)
+    return Sensitivity(
+        profile=profile.name,
+        seed=base.seed,
+        pretrained=base,
+        synthetic=synthetic,
+        data_sha256=declared_sha256(base.data, synthetic),
+        mode=mode,
+        augmented=augmented,
+        draws=faces.gradient_draws,
+        batch_size=faces.pretrain.batch_size,
+        batches=faces.gradient_batches,
+    )
+
+
+def tuning(
+    profile: Profile,
+    base: FaceTraining,
+    strategy: str,
+    *,
+    block: str | None = None,
+    k: int | None = None,
+    draw: int | None = None,
+    statistics: str = "move",
+    measured: Sensitivity | None = None,
+) -> FaceTuning:
+    """Return the configuration of one fine-tuned classifier; ``k`` is the profile's by default."""
+    masked = strategy in ("mask", "cosine mask", "random")
+    if masked and measured is None:
+        measured = sensitivity(profile, base)
+    return FaceTuning.model_validate(
+        {
+            "profile": profile.name,
+            "seed": base.seed,
+            "pretrained": base,
+            "sensitivity": measured if masked else None,
+            "synthetic": synthetic_of(profile),
+            "data_sha256": declared_sha256(base.data, synthetic_of(profile)),
+            "strategy": strategy,
+            "block": block,
+            "k": (k or profile.faces.k) if masked else None,
+            "draw": draw,
+            "statistics": statistics,
+            "optimisation": profile.faces.finetune,
+        }
+    )
+
+
+def synthetic_of(profile: Profile) -> SyntheticFaces:
+    """Return the synthetic faces of a profile.
+
+    Raises
+    ------
+    SettingsError
+        If it has none: then only classifiers trained on real images can be had.
+    """
+    if profile.faces.synthetic is None:
+        raise SettingsError(
+            f"profile '{profile.name}' has no synthetic faces, so only strategy 'erm' can be run; "
+            'give it some, e.g. -p overrides \'{"faces.synthetic": {"source": "studio"}}\''
+        )
+    return profile.faces.synthetic
+
+
+def _known(profile: Profile, names: Sequence[str]) -> list[str]:
+    """Return the strategies that the profile names and has images for."""
+    named = [name for name in names if name in profile.faces.strategies]
+    return [name for name in named if name == "erm" or profile.faces.synthetic is not None]
+
+
+def _bases(profile: Profile, seeds: Sequence[int]) -> list[FaceTraining]:
+    return [training(profile, seed) for seed in seeds]
+
+
+def pretraining(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """1c: the biased classifier (``erm``), and beside it one on balanced synthetic images."""
+    return {
+        name: [training(profile, seed, strategy=name) for seed in seeds]
+        for name in _known(profile, TRAINED[:2])
+    }
+
+
+def properties(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Plan what the embedded faces must show: balanced and biased real images, synthetic ones.
+
+    Real data sets have no balanced set of that size in general: there it is left out.
+    """
+    plan: Plan = {}
+    if profile.faces.data.name == "toyfaces":
+        plan["balanced real"] = [training(profile, s, strategy="balanced real") for s in seeds]
+    return plan | pretraining(profile, seeds)
+
+
+def sensitivities(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """1d: the authors' way (train mode, augmented), and with either choice the other way."""
+    if profile.faces.synthetic is None:
+        return {}
+    bases = _bases(profile, seeds)
+    return {
+        "train, augmented": [sensitivity(profile, base) for base in bases],
+        "eval, augmented": [sensitivity(profile, base, mode="eval") for base in bases],
+        "eval, plain": [sensitivity(profile, base, mode="eval", augmented=False) for base in bases],
+    }
+
+
+def strategies(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Table 3: every strategy that the profile names, keys as there."""
+    bases = _bases(profile, seeds)
+    plan: Plan = {}
+    for name in _known(profile, TABLE_3):
+        if name in TRAINED:
+            plan[name] = [training(profile, seed, strategy=name) for seed in seeds]
+        else:
+            plan[name] = [tuning(profile, base, name) for base in bases]
+    return plan
+
+
+def switches(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """1g.3 and 1g.4: frozen BatchNorm statistics, and a mask from gradients in eval mode."""
+    tuned = _known(profile, TABLE_3)
+    if "mask" not in tuned:
+        return {}
+    bases = _bases(profile, seeds)
+    plain = [sensitivity(profile, base, mode="eval", augmented=False) for base in bases]
+    plan: Plan = {}
+    for name in ("linear probing", "fully fine-tuning", "mask"):
+        if name not in tuned:
+            continue
+        plan[f"{name}, statistics move"] = [tuning(profile, base, name) for base in bases]
+        if name != "fully fine-tuning":  # where nothing is frozen, there is nothing to switch
+            plan[f"{name}, statistics freeze"] = [
+                tuning(profile, base, name, statistics="freeze") for base in bases
+            ]
+    plan["mask, gradients in eval mode"] = [
+        tuning(profile, base, "mask", measured=measured)
+        for base, measured in zip(bases, plain, strict=True)
+    ]
+    return plan
+
+
+def layer_freezing(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Figure 2: one block frozen, the rest trained; beside it all trained, and the start."""
+    bases = _bases(profile, seeds)
+    plan: Plan = {"erm": list(bases)}
+    if profile.faces.synthetic is None:
+        return plan
+    plan["fully fine-tuning"] = [tuning(profile, base, "fully fine-tuning") for base in bases]
+    for block in profile.faces.blocks:
+        plan[f"freeze {block}"] = [tuning(profile, base, "freeze", block=block) for base in bases]
+    return plan
+
+
+def top_k(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Figure 5: the mask of every k; keys ``k 55``; beside it the start and full fine-tuning."""
+    bases = _bases(profile, seeds)
+    plan: Plan = {"erm": list(bases)}
+    if profile.faces.synthetic is None:
+        return plan
+    for k in sorted({*profile.faces.ks, profile.faces.k}):
+        plan[f"k {k}"] = [tuning(profile, base, "mask", k=k) for base in bases]
+    plan["fully fine-tuning"] = [tuning(profile, base, "fully fine-tuning") for base in bases]
+    return plan
+
+
+def masks(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Plan the sensitivities behind Figure 5, for tensors and parameters against k."""
+    if profile.faces.synthetic is None:
+        return {}
+    return {"train, augmented": [sensitivity(profile, base) for base in _bases(profile, seeds)]}
+
+
+def selection_rules(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Table 4: random tensors, one block updated or frozen, cosine mask, absolute mask."""
+    bases = _bases(profile, seeds)
+    plan: Plan = {"erm": list(bases)}
+    if profile.faces.synthetic is None:
+        return plan
+    for draw in range(profile.faces.random_draws):
+        plan[f"random {draw}"] = [tuning(profile, base, "random", draw=draw) for base in bases]
+    for rule in ("update", "freeze"):
+        for block in profile.faces.blocks:
+            # Updating the head alone is linear probing: one run under two names.
+            alone = rule == "update" and block == "fc"
+            plan[f"{rule} {block}"] = [
+                tuning(profile, base, "linear probing")
+                if alone
+                else tuning(profile, base, rule, block=block)
+                for base in bases
+            ]
+    plan["cosine mask"] = [tuning(profile, base, "cosine mask") for base in bases]
+    plan["mask"] = [tuning(profile, base, "mask") for base in bases]
+    plan["fully fine-tuning"] = [tuning(profile, base, "fully fine-tuning") for base in bases]
+    return plan
+
+
+def less_real_data(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Table 2: a share of the real data, as many synthetic images; keys ``50 %, mask``."""
+    plan: Plan = {}
+    for fraction in profile.faces.fractions:
+        data = profile.faces.data.model_copy(update={"fraction": fraction})
+        bases = [training(profile, seed, data=data) for seed in seeds]
+        key = f"{100 * fraction:g} %"
+        plan[f"{key}, erm"] = list(bases)
+        for name in _known(profile, ("fully fine-tuning", "mask")):
+            plan[f"{key}, {name}"] = [tuning(profile, base, name) for base in bases]
+    return plan
+
+
+#: Every experiment by the notebook that runs it.
+EXPERIMENTS = {
+    "20_biased_data": (properties,),
+    "23_pretraining": (pretraining,),
+    "24_selective_mask": (sensitivities,),
+    "25_selective_finetuning": (strategies, switches),
+    "30_layer_freezing": (layer_freezing,),
+    "31_top_k": (top_k, masks),
+    "32_selection_rules": (selection_rules,),
+    "36_less_real_data": (less_real_data,),
+}

@@ -1,0 +1,294 @@
+"""What each stage of AIM-Fair computes: training, sensitivities (SMG), fine-tuning (SFT)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from repro import models, vision
+from repro.aimfair import finetune as rules
+from repro.aimfair import mask as smg
+from repro.settings import ImageOptimisation
+from repro.study.aim_configs import FaceTraining, FaceTuning, Sensitivity
+from repro.study.aim_data import (
+    RealFaces,
+    group_counts,
+    real_faces,
+    synthetic_faces,
+    training_set,
+)
+from repro.study.checkpoints import Checkpoint
+from repro.study.configs import RunConfig
+from repro.study.runs import WEIGHTS, Outcome, Record, RunError, Runs
+from repro.training import TrainingError
+from repro.vision import Faces, VisionFit
+
+KINDS = ("absolute", "cosine")
+RULES = ("accuracy", "worst_group", "last")
+
+
+def device() -> str:
+    """Return where image models train: the first GPU, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def train(config: FaceTraining, runs: Runs) -> Outcome:
+    """Train a classifier from its initialisation (1c), on the data of its strategy (Table 3)."""
+    # The one strategy that the paper does not have: what could be reached without the bias.
+    real = real_faces(config.data, balanced=config.strategy == "balanced real")
+    digests, sets = real.sha256, None
+    if config.synthetic is not None:
+        sets = synthetic_faces(config.data, config.synthetic, seed=config.seed)
+        digests = digests | sets.sha256
+    data = rules.STRATEGIES["erm" if sets is None else config.strategy].data
+    examples = training_set(data, real.train, sets, seed=config.seed)
+    model = initial_model(config)
+    result = _fit(model, examples, real, config.optimisation, config, runs)
+    results = {
+        "trainable_parameters": models.parameter_count(model),
+        "trained_tensors": [name for name, _ in model.named_parameters()],
+        "skipped": real.skipped,
+    }
+    precision = config.optimisation.precision
+    return _outcome(model, real, examples, result, results, digests, precision)
+
+
+def measure(config: Sensitivity, runs: Runs) -> Outcome:
+    """Measure the sensitivity of every tensor to domain gap and bias, both ways (1d, Table 4)."""
+    record = _upstream(config.pretrained, runs)
+    model = trained_model(config.pretrained, record)
+    real = real_faces(config.pretrained.data)
+    sets = synthetic_faces(config.pretrained.data, config.synthetic, seed=config.seed)
+    how = config.pretrained.optimisation.model_copy(update={"batch_size": config.batch_size})
+    draws = []
+    for draw in range(config.draws):
+        gradients = [
+            smg.mean_gradients(
+                model,
+                vision.batches(
+                    faces,
+                    how,
+                    seed=config.seed,
+                    epoch=1_000 + draw,  # not an order that a training has used
+                    augmented=config.augmented,
+                    device=device(),
+                    limit=config.batches,
+                    drop_last=True,  # every batch counts the same in the mean
+                ),
+                vision.bce,
+                mode=config.mode,
+                precision=how.precision,
+            )
+            for faces in (real.train, sets.biased, sets.balanced)
+        ]
+        on_real, on_biased, on_balanced = gradients
+        draws.append(
+            {
+                kind: {
+                    "domain": smg.sensitivity(on_real, on_biased, kind),
+                    "fairness": smg.sensitivity(on_biased, on_balanced, kind),
+                }
+                for kind in KINDS
+            }
+        )
+    tensors = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    results: dict[str, Any] = {
+        "tensors": list(tensors),
+        "parameters": list(tensors.values()),
+        "kinds": [smg.kind_of(model, name) for name in tensors],
+        "draws": [
+            {
+                kind: {what: [values[name] for name in tensors] for what, values in both.items()}
+                for kind, both in draw.items()
+            }
+            for draw in draws
+        ],
+    }
+    weights = {
+        f"{kind}.{what}": np.array([values[name] for name in tensors])
+        for kind, both in draws[0].items()
+        for what, values in both.items()
+    }
+    return Outcome(
+        counts={"test": record.counts("test")},  # of the model whose tensors were measured
+        predictions=record.predictions(),
+        weights=weights,
+        results=results,
+        data_sha256=real.sha256 | sets.sha256,
+        device=device(),
+    )
+
+
+def tune(config: FaceTuning, runs: Runs) -> Outcome:
+    """Fine-tune the tensors of a strategy on balanced synthetic images (1e; Figure 2, Table 4)."""
+    record = _upstream(config.pretrained, runs)
+    model = trained_model(config.pretrained, record)
+    real = real_faces(config.pretrained.data)
+    sets = synthetic_faces(config.pretrained.data, config.synthetic, seed=config.seed)
+    trainable = chosen_tensors(config, model, runs)
+    trained_parameters = rules.freeze_all_but(model, trainable)
+    result = _fit(
+        model,
+        sets.balanced,
+        real,
+        config.optimisation,
+        config,
+        runs,
+        trainable=trainable,
+        statistics=config.statistics,
+    )
+    results = {
+        "trainable_parameters": trained_parameters,
+        "share_of_parameters": trained_parameters / models.parameter_count(model),
+        "share_of_tensors": len(trainable) / len(list(model.parameters())),
+        "trained_tensors": [name for name, _ in model.named_parameters() if name in trainable],
+    }
+    digests, precision = real.sha256 | sets.sha256, config.optimisation.precision
+    outcome = _outcome(model, real, sets.balanced, result, results, digests, precision)
+    counts = {**outcome.counts, "before": record.counts("test")}
+    return Outcome(**{**vars(outcome), "counts": counts})
+
+
+def chosen_tensors(config: FaceTuning, model: nn.Module, runs: Runs) -> frozenset[str]:
+    """Return the tensors that a fine-tuning run trains."""
+    mask = None
+    if config.sensitivity is not None:
+        measured = _upstream(config.sensitivity, runs).results
+        kind = "cosine" if config.strategy == "cosine mask" else "absolute"
+        assert config.k is not None
+        mask = mask_of(measured, config.k, kind=kind)
+    if config.strategy == "random":
+        assert mask is not None
+        return rules.trainable_tensors(model, "random", k=len(mask), draw=config.draw)
+    return rules.trainable_tensors(model, config.strategy, block=config.block, mask=mask)
+
+
+def mask_of(
+    measured: dict[str, Any], k: int, *, kind: str = "absolute", draw: int = 0
+) -> frozenset[str]:
+    """Return the selective mask of one draw of recorded sensitivities.
+
+    Parameters
+    ----------
+    measured
+        Results of a :class:`~repro.study.aim_configs.Sensitivity` run.
+    k
+        Tensors of either ranking.
+    kind, draw
+        Which difference of gradients, and of which draw of batches.
+    """
+    values = measured["draws"][draw][kind]
+    domain = dict(zip(measured["tensors"], values["domain"], strict=True))
+    fairness = dict(zip(measured["tensors"], values["fairness"], strict=True))
+    return smg.select_mask(domain, fairness, k)
+
+
+def initial_model(config: FaceTraining) -> nn.Module:
+    """Build the classifier of a run at its initialisation, on the device that trains."""
+    model = models.image_classifier(
+        config.architecture,
+        width=config.width,
+        initialisation=config.initialisation,
+        weights_file=config.weights_file,
+        seed=config.seed,
+    )
+    model.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
+
+
+def trained_model(config: FaceTraining, record: Record) -> nn.Module:
+    """Return the classifier of a finished run, on the device that trains."""
+    scratch = config.model_copy(update={"initialisation": "scratch", "weights_file": None})
+    model = initial_model(scratch)
+    model.load_state_dict(load_file(record.file(WEIGHTS)))
+    return model
+
+
+def _upstream(config: FaceTraining | Sensitivity, runs: Runs) -> Record:
+    record = runs.find(config)
+    if record is None:  # obtain computes upstream runs first
+        raise RunError(f"{config.label}: run {config.identity} is not there to build on")
+    return record
+
+
+def _fit(
+    model: nn.Module,
+    examples: Faces,
+    real: RealFaces,
+    how: ImageOptimisation,
+    config: FaceTraining | FaceTuning,
+    runs: Runs,
+    *,
+    trainable: frozenset[str] | None = None,
+    statistics: str = "move",
+) -> VisionFit:
+    """Train from the last checkpoint of this run, if there is one."""
+    checkpoint = checkpoint_of(config, runs)
+    names = trainable or frozenset(name for name, _ in model.named_parameters())
+    return vision.fit(
+        model,
+        examples,
+        {"validation": real.validation, "test": real.test},
+        how,
+        seed=config.seed,
+        set_train_mode=rules.frozen_batchnorm(model, names, statistics=statistics),
+        device=device(),
+        progress=checkpoint.load(),
+        save=checkpoint.save,
+    )
+
+
+def checkpoint_of(config: RunConfig, runs: Runs) -> Checkpoint:
+    """Return the checkpoint of a run; it is removed when the record has been written."""
+    return Checkpoint(runs.root / ".checkpoints" / f"{config.identity}.safetensors")
+
+
+def _outcome(
+    model: nn.Module,
+    real: RealFaces,
+    examples: Faces,
+    result: VisionFit,
+    results: dict[str, Any],
+    digests: dict[str, str],
+    precision: str,
+) -> Outcome:
+    kept = result.history[result.epoch - 1]
+    logits = vision.predict(model, real.test, precision=precision, device=device())
+    return Outcome(
+        counts={part: np.asarray(table) for part, table in kept["counts"].items()},
+        predictions=_predictions(logits, real.test),
+        weights={name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()},
+        results={
+            **results,
+            "epoch": result.epoch,
+            "kept_by": {rule: _kept_by(result, rule) for rule in RULES},
+            "training_images": group_counts(examples).tolist(),  # [t][p]
+        },
+        history=result.history,
+        data_sha256=digests,
+        device=device(),
+    )
+
+
+def _kept_by(result: VisionFit, rule: str) -> int | None:
+    """Return the epoch that another rule would have kept, or None where it cannot choose."""
+    try:
+        return vision.kept_epoch(result.history, rule)
+    except TrainingError:  # a group that the validation part does not have
+        return None
+
+
+def _predictions(logits: Tensor, test: Faces) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "example": test.names,
+            "target": test.target.numpy(),
+            "protected": test.protected.numpy(),
+            "score": vision.probability(logits),
+        }
+    )

@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import ks_2samp
+from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms.functional import hflip, resize, resized_crop
+
+from repro.data import augment
+
+DRAWS = 5_000
+SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _images(n: int, height: int, width: int) -> torch.Tensor:
+    return torch.randint(256, (n, 3, height, width), generator=_generator(), dtype=torch.uint8)
+
+
+def _normalised(pixels: torch.Tensor) -> torch.Tensor:
+    return (pixels / 255 - 0.5) / 0.5
+
+
+def _p_value(first: torch.Tensor, second: torch.Tensor) -> float:
+    return float(ks_2samp(first, second, method="asymp").pvalue)
+
+
+def _published_boxes(
+    height: int,
+    width: int,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    draws: int = DRAWS,
+) -> torch.Tensor:
+    torch.manual_seed(1)
+    image = torch.zeros(3, height, width)
+    boxes = [RandomResizedCrop.get_params(image, [*scale], [*ratio]) for _ in range(draws)]
+    return torch.tensor(boxes)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale", "ratio"),
+    [
+        (64, 64, SCALE, RATIO),
+        (218, 178, SCALE, RATIO),
+        (40, 90, (0.5, 1.0), RATIO),  # often no attempt fits
+        (64, 64, (0.25, 0.25), (0.5, 1.5)),
+        (64, 64, (0.9, 1.0), (1.2, 3.0)),
+    ],
+)
+def test_boxes_are_distributed_as_published(
+    height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
+) -> None:
+    theirs = _published_boxes(height, width, scale, ratio).double()
+    ours = augment.crop_boxes(
+        DRAWS, height, width, generator=_generator(), scale=scale, ratio=ratio
+    ).double()
+    for name, of in (
+        ("top", lambda box: box[:, 0]),
+        ("left", lambda box: box[:, 1]),
+        ("height", lambda box: box[:, 2]),
+        ("width", lambda box: box[:, 3]),
+        ("area", lambda box: box[:, 2] * box[:, 3]),
+        ("ratio", lambda box: box[:, 3] / box[:, 2]),
+        ("position", lambda box: box[:, 0] - box[:, 1] * height / width),
+    ):
+        assert _p_value(of(theirs), of(ours)) > 1e-3, name
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale", "ratio"),
+    [
+        (64, 64, (1.0, 1.0), (2.0, 3.0)),
+        (64, 64, (1.0, 1.0), (0.3, 0.5)),
+        (90, 40, (1.0, 1.0), RATIO),
+        (40, 91, (1.0, 1.0), RATIO),
+    ],
+)
+def test_where_no_attempt_fits_the_box_is_the_published_central_one(
+    height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
+) -> None:
+    theirs = _published_boxes(height, width, scale, ratio, 20)
+    ours = augment.crop_boxes(20, height, width, generator=_generator(), scale=scale, ratio=ratio)
+    assert torch.equal(ours, theirs)
+
+
+def test_a_squashed_frame_is_cropped_as_the_original() -> None:
+    # Large, so that rounding to pixels does not matter.
+    original = _published_boxes(872, 712, SCALE, RATIO).double()
+    squashed = augment.crop_boxes(
+        DRAWS, 872, 872, generator=_generator(), aspect=712 / 872
+    ).double()
+    for axis, size in enumerate((872, 712, 872, 712)):
+        ours = squashed[:, axis] / 872
+        assert _p_value(original[:, axis] / size, ours) > 1e-3, axis
+    ratio = squashed[:, 3] * (712 / 872) / squashed[:, 2]
+    assert _p_value(original[:, 3] / original[:, 2], ratio) > 1e-3
+    # Without the correction the boxes are other ones.
+    plain = augment.crop_boxes(DRAWS, 872, 872, generator=_generator()).double()
+    uncorrected = plain[:, 3] * (712 / 872) / plain[:, 2]
+    assert _p_value(original[:, 3] / original[:, 2], uncorrected) < 1e-6
+
+
+def test_the_central_box_of_a_squashed_frame() -> None:
+    # The frame is 100 high and 50 wide, shown as 100 x 100: at 3/4 it is cropped to 67 of 100.
+    whole = {"scale": (1.0, 1.0), "ratio": RATIO}
+    narrow = augment.crop_boxes(1, 100, 100, generator=_generator(), aspect=0.5, **whole)
+    assert narrow.tolist() == [[16, 0, 67, 100]]
+    wide = augment.crop_boxes(1, 100, 100, generator=_generator(), aspect=2.0, **whole)
+    assert wide.tolist() == [[0, 16, 100, 67]] or wide.tolist() == [[0, 17, 100, 67]]
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.floats(0.01, 1),
+    st.floats(0.05, 20),
+    st.floats(0.05, 20),
+    st.integers(0, 1000),
+)
+@settings(max_examples=100, deadline=None)
+def test_boxes_lie_in_the_image(
+    height: int, width: int, scale: float, ratio: float, aspect: float, seed: int
+) -> None:
+    top, left, tall, wide = augment.crop_boxes(
+        20,
+        height,
+        width,
+        generator=_generator(seed),
+        scale=(scale / 2, scale),
+        ratio=(ratio / 2, ratio),
+        aspect=aspect,
+    ).unbind(1)
+    assert (top >= 0).all()
+    assert (left >= 0).all()
+    assert (tall >= 1).all()
+    assert (wide >= 1).all()
+    assert (top + tall <= height).all()
+    assert (left + wide <= width).all()
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(32, 32, 32), (40, 30, 48), (64, 64, 16)])
+def test_pixels_are_those_of_torchvision(height: int, width: int, size: int) -> None:
+    images = _images(40, height, width)
+    boxes = augment.crop_boxes(40, height, width, generator=_generator())
+    flipped = torch.arange(40) % 2 == 0
+    ours = augment.resized_crop(images, boxes, size, flipped=flipped)
+    assert ours.dtype == torch.float32
+    for i, box in enumerate(boxes.tolist()):
+        theirs = resized_crop(images[i].float(), *box, [size, size], antialias=False)
+        theirs = hflip(theirs) if flipped[i] else theirs
+        # A difference of 1 / 127.5 is one step of 255.
+        torch.testing.assert_close(ours[i], _normalised(theirs), atol=2e-4, rtol=0)
+
+
+def test_enlarging_is_what_antialiasing_would_do_too() -> None:
+    images, boxes = _images(20, 32, 32), torch.tensor([[3, 5, 20, 27]]).repeat(20, 1)
+    theirs = resized_crop(images.float(), 3, 5, 20, 27, [32, 32], antialias=True)
+    ours = augment.resized_crop(images, boxes, 32)
+    torch.testing.assert_close(ours, _normalised(theirs), atol=2e-4, rtol=0)
+
+
+def test_the_whole_image_is_itself() -> None:
+    images = _images(3, 16, 16)
+    whole = torch.tensor([[0, 0, 16, 16]]).repeat(3, 1)
+    ours = augment.resized_crop(images, whole, 16)
+    torch.testing.assert_close(ours, augment.plain(images), atol=1e-4, rtol=0)
+    assert -1 <= ours.min() <= ours.max() <= 1
+
+
+def test_each_image_gets_its_own_crop() -> None:
+    images = _images(1, 32, 32).repeat(16, 1, 1, 1)
+    crops = augment.random_resized_crop(images, 32, generator=_generator(), flip=0.0)
+    for i in range(16):
+        for j in range(i):
+            assert not torch.equal(crops[i], crops[j])
+
+
+def test_each_image_is_flipped_or_not_on_its_own() -> None:
+    images, count = _images(1, 8, 8).repeat(4_000, 1, 1, 1), 0
+    whole: dict[str, Any] = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0)}
+    plain = augment.plain(images[:1])[0]
+    for crop in augment.random_resized_crop(images, 8, generator=_generator(), flip=0.3, **whole):
+        same = torch.allclose(crop, plain, atol=1e-4)
+        assert same or torch.allclose(crop, hflip(plain), atol=1e-4)
+        count += not same
+    assert abs(count / 4_000 - 0.3) < 4 * math.sqrt(0.3 * 0.7 / 4_000)
+
+
+def test_a_flip_mirrors_the_same_crop() -> None:
+    images = _images(8, 24, 24)
+    left = augment.random_resized_crop(images, 20, generator=_generator(), flip=0.0)
+    right = augment.random_resized_crop(images, 20, generator=_generator(), flip=1.0)
+    torch.testing.assert_close(left.flip(-1), right, atol=1e-4, rtol=0)
+
+
+def test_the_generator_decides_and_always_moves_on_by_the_same_amount() -> None:
+    images = _images(8, 24, 24)
+    first, second = _generator(), _generator()
+    assert torch.equal(
+        augment.random_resized_crop(images, 24, generator=first),
+        augment.random_resized_crop(images, 24, generator=second),
+    )
+    augment.random_resized_crop(images, 24, generator=first)
+    augment.random_resized_crop(images, 12, generator=second, scale=(1, 1), ratio=(3, 4), flip=0)
+    assert torch.equal(first.get_state(), second.get_state())
+    before = images.clone()
+    augment.random_resized_crop(images, 24, generator=first)
+    assert torch.equal(images, before)
+
+
+def test_plain_is_the_test_transform() -> None:
+    images = _images(5, 40, 40)
+    torch.testing.assert_close(augment.plain(images), _normalised(images.float()))
+    assert torch.equal(augment.plain(images, 40), augment.plain(images))
+    smaller = resize(images.float(), [16, 16], antialias=True)
+    torch.testing.assert_close(augment.plain(images, 16), _normalised(smaller))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_device_changes_nothing() -> None:
+    images = _images(64, 48, 48)
+    here = augment.random_resized_crop(images, 32, generator=_generator(), aspect=0.8)
+    there = augment.random_resized_crop(images.cuda(), 32, generator=_generator(), aspect=0.8)
+    assert there.device.type == "cuda"
+    torch.testing.assert_close(there.cpu(), here, atol=1e-4, rtol=0)
+    plain = augment.plain(images.cuda(), 20).cpu()
+    torch.testing.assert_close(plain, augment.plain(images, 20), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "message"),
+    [
+        (torch.zeros(2, 3, 8, 8), {}, "images must be uint8"),
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), {}, r"shape \(n, 3, h, w\)"),
+        (_images(2, 8, 8), {"size": 0}, "size must be at least 1"),
+        (_images(2, 8, 8), {"flip": 1.5}, "flip is a probability"),
+        (_images(2, 8, 8), {"scale": (0.0, 1.0)}, "scale must be"),
+        (_images(2, 8, 8), {"scale": (0.5, 0.1)}, "scale must be"),
+        (_images(2, 8, 8), {"scale": (0.5, 1.1)}, "scale must be"),
+        (_images(2, 8, 8), {"ratio": (2.0, 1.0)}, "ratio must be"),
+        (_images(2, 8, 8), {"ratio": (0.0, 1.0)}, "ratio must be"),
+        (_images(2, 8, 8), {"aspect": 0.0}, "aspect must be positive"),
+        (_images(2, 8, 8), {"aspect": math.nan}, "aspect must be positive"),
+    ],
+)
+def test_bad_input(images: torch.Tensor, options: dict[str, Any], message: str) -> None:
+    arguments = {"size": 8, "generator": _generator(), **options}
+    with pytest.raises(ValueError, match=message):
+        augment.random_resized_crop(images, **arguments)
+
+
+def test_an_empty_batch_stays_empty() -> None:
+    empty = torch.zeros(0, 3, 8, 8, dtype=torch.uint8)
+    assert augment.plain(empty).shape == (0, 3, 8, 8)

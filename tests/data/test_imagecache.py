@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import errno
+import io
+import tarfile
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from repro.data import imagecache
+from repro.data.imagecache import image_members, load_images
+from repro.data.images import decode
+from repro.data.sources import DataError
+
+N = 300  # more than one chunk
+NAMES = [f"set/{i:03}.png" for i in range(N)]
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "images"
+
+
+def _png(i: int) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (4, 4), (i % 256, i // 256, 7)).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def contents() -> dict[str, bytes]:
+    return {name: _png(i) for i, name in enumerate(NAMES)}
+
+
+def _write(path: Path, contents: dict[str, bytes]) -> Path:
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in contents.items():
+                archive.writestr(name, data)
+    else:
+        with tarfile.open(path, "w:gz") as tar:
+            for name, data in contents.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture
+def archive(tmp_path: Path, contents: dict[str, bytes]) -> Path:
+    return _write(tmp_path / "set.zip", contents)
+
+
+def _load(archive: Path, names: list[str] = NAMES, **options: Any) -> torch.Tensor:
+    return load_images("set", archive, names, 4, **{"digest": "d", **options})
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*") if path.suffix != ".lock")
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+def test_images_come_in_the_order_of_the_names(
+    tmp_path: Path, contents: dict[str, bytes], suffix: str
+) -> None:
+    archive = _write(tmp_path / f"set{suffix}", dict(reversed(contents.items())))
+    names = NAMES[::3]
+    images = _load(archive, names)
+    assert images.dtype == torch.uint8
+    assert images.shape == (100, 3, 4, 4)
+    for i, name in enumerate(names):
+        assert np.array_equal(images[i].numpy(), decode(contents[name], 4, name))
+
+
+@pytest.mark.parametrize("threaded_bytes", [0, 10**9])
+def test_threads_change_nothing(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, threaded_bytes: int
+) -> None:
+    monkeypatch.setattr(imagecache, "_THREADED_BYTES", threaded_bytes)
+    images = _load(archive)
+    assert images[:, 0, 2, 2].tolist() == [i % 256 for i in range(N)]
+
+
+def test_the_second_time_nothing_is_decoded(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = _load(archive)
+    assert "300/300" in capsys.readouterr().err
+    monkeypatch.setattr(imagecache, "decode", lambda *_, **__: pytest.fail("decoded again"))
+    assert torch.equal(_load(archive), first)
+    archive.unlink()  # not even opened
+    assert torch.equal(_load(archive), first)
+
+
+def test_what_the_pixels_depend_on_names_the_cache(archive: Path, cache: Path) -> None:
+    _load(archive)
+    _load(archive, digest="other")
+    _load(archive, NAMES[:5])
+    _load(archive, NAMES[4::-1])
+    _load(archive, crop=0.5)
+    load_images("set", archive, NAMES, 2, digest="d")
+    assert len(_files(cache)) == 6
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_writing_into_the_images_does_not_change_the_cache(archive: Path, resident: bool) -> None:
+    images = _load(archive, resident=resident)
+    before = images.clone()
+    images.fill_(1)
+    assert torch.equal(_load(archive, resident=resident), before)
+
+
+@pytest.mark.parametrize(
+    ("available", "resident", "read"),
+    [
+        (10**6, None, True),
+        (2 * N * 48, None, True),
+        (2 * N * 48 - 2, None, False),
+        (0, True, True),
+        (10**6, False, False),
+        (None, None, True),
+    ],
+)
+def test_what_does_not_fit_into_memory_is_streamed(
+    archive: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    available: int | None,
+    resident: bool | None,
+    read: bool,
+) -> None:
+    monkeypatch.setattr(imagecache, "available_memory", lambda: available)
+    taken: list[str] = []
+    copy = np.array
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        if arguments and isinstance(arguments[0], np.memmap):
+            taken.append(capsys.readouterr().err)
+        return copy(*arguments, **options)
+
+    monkeypatch.setattr(imagecache.np, "array", watched)
+    images = _load(archive, resident=resident)
+    assert bool(taken) == read
+    # Said before it is taken.
+    said = taken[0] if read else capsys.readouterr().err
+    assert "300 images of 4x4 take 0 MB" in said
+    assert ("read into memory" in said) == read
+    assert ("streamed from the cache" in said) != read
+    assert images[1, 0, 0, 0] == 1
+
+
+def test_available_memory_is_plausible() -> None:
+    available = imagecache.available_memory()
+    assert available is None or 0 <= available < 1 << 50
+
+
+@pytest.mark.parametrize("bad", [b"", b"no image", _png(9)[:40]])
+def test_a_bad_image_is_named_and_leaves_no_cache(
+    tmp_path: Path, cache: Path, contents: dict[str, bytes], bad: bytes
+) -> None:
+    archive = _write(tmp_path / "set.zip", contents | {NAMES[280]: bad})
+    with pytest.raises(DataError, match=r"set\.zip: set/280\.png (is empty|cannot be decoded)"):
+        _load(archive)
+    assert _files(cache) == []
+    _write(archive, contents)
+    assert _load(archive)[280, 0, 0, 0] == 280 % 256
+
+
+def test_a_missing_image_is_named_and_leaves_no_cache(archive: Path, cache: Path) -> None:
+    with pytest.raises(DataError, match=r"1 files that belong into it are missing, .*'set/x.png'"):
+        _load(archive, [*NAMES, "set/x.png"])
+    assert _files(cache) == []
+
+
+def test_an_interrupted_decoding_leaves_no_cache(
+    archive: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def interrupted(data: bytes, size: int, name: str, *, crop: float) -> np.ndarray:
+        calls.append(name)
+        if len(calls) > 270:
+            raise KeyboardInterrupt
+        return decode(data, size, name, crop=crop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(imagecache, "decode", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            _load(archive)
+    assert _files(cache) == []
+    assert _load(archive)[299, 0, 0, 0] == 299 % 256
+
+
+@pytest.mark.parametrize("keep", [0, 5, 60, 128, 1000, 14527])
+def test_a_truncated_cache_is_decoded_again(archive: Path, cache: Path, keep: int) -> None:
+    before = _load(archive)
+    (name,) = _files(cache)
+    content = (cache / name).read_bytes()
+    assert len(content) == 128 + N * 48
+    (cache / name).write_bytes(content[:keep])
+    assert torch.equal(_load(archive), before)
+    assert (cache / name).read_bytes() == content
+
+
+def test_a_cache_file_that_is_something_else_is_decoded_again(archive: Path, cache: Path) -> None:
+    before = _load(archive)
+    (name,) = _files(cache)
+    np.save(cache / name, np.zeros((N, 3, 4, 5), np.uint8))
+    assert torch.equal(_load(archive), before)
+    np.save(cache / name, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    assert torch.equal(_load(archive), before)
+
+
+def test_two_that_ask_at_once_decode_once(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+    barrier = threading.Barrier(2)
+
+    def counted(data: bytes, size: int, name: str, *, crop: float) -> np.ndarray:
+        decoded.append(name)
+        return decode(data, size, name, crop=crop)
+
+    monkeypatch.setattr(imagecache, "decode", counted)
+    results: list[torch.Tensor] = []
+
+    def ask() -> None:
+        barrier.wait()
+        results.append(_load(archive))
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert torch.equal(*results)
+    assert len(decoded) == N
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"cannot be kept in .*set REPRO_CACHE to a folder"):
+        _load(archive)
+
+
+def test_a_full_disk_is_named(archive: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(imagecache, "_decode_into", full)
+    with pytest.raises(DataError, match=r"No space left on device.*free some space there or set"):
+        _load(archive)
+    assert _files(cache) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        ([], {}, "names must be given and unique"),
+        (["a", "a"], {}, "names must be given and unique"),
+        (["a"], {"size": 0}, "size must be at least 1"),
+        (["a"], {"crop": 0.0}, "crop above 0"),
+        (["a"], {"crop": 1.5}, "crop above 0"),
+    ],
+)
+def test_bad_arguments(names: list[str], options: dict[str, Any], message: str) -> None:
+    arguments = {"size": 4, "digest": "d", **options}
+    with pytest.raises(ValueError, match=message):
+        load_images("set", Path("absent.zip"), names, **arguments)
+
+
+def test_image_members_are_keyed_by_the_end_of_their_path(tmp_path: Path) -> None:
+    tree = {"out/b/1.jpg": b"", "out/a/1.JPG": b"", "out/a/list.txt": b"", "out/a/2.png": b""}
+    archive = _write(tmp_path / "set.zip", tree)
+    assert image_members(archive, depth=2) == {
+        "a/1.JPG": "out/a/1.JPG",
+        "a/2.png": "out/a/2.png",
+        "b/1.jpg": "out/b/1.jpg",
+    }
+    _write(archive, {"a/1.jpg": b"", "b/1.jpg": b""})
+    with pytest.raises(DataError, match=r"two images named 1\.jpg: a/1\.jpg and b/1\.jpg"):
+        image_members(archive)
+    _write(archive, {"a/list.txt": b""})
+    with pytest.raises(DataError, match="holds no image"):
+        image_members(archive)

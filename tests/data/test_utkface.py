@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from repro.data import utkface
+from repro.data.images import ImageSet
+from repro.data.sources import DataError, data_root
+from repro.data.splits import named_parts
+
+
+def _name(labels: str, number: int) -> str:
+    return f"{labels}_{20170101000000000 + number}.jpg.chip.jpg"
+
+
+def _jpg(shade: int) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (20, 20), (shade, shade, shade)).save(out, "JPEG", quality=95)
+    return out.getvalue()
+
+
+FILES = {
+    _name("39_0_0", 1): 10,
+    _name("40_1_3", 2): 20,
+    _name("116_1_4", 3): 30,
+    _name("1_0_2", 4): 40,
+    # Exact copies of the image with shade 20: the same labels, another age, another gender.
+    _name("40_1_3", 5): 20,
+    _name("41_1_3", 6): 20,
+    _name("42_0_3", 7): 20,
+    # Names of another form.
+    "61_1_20170109142408075.jpg.chip.jpg": 50,
+    "24_0_1_20170116220224657 .jpg.chip.jpg": 60,
+    "55_0_0_20170116232725357jpg.chip.jpg": 70,
+    "30_2_0_20170116232725357.jpg.chip.jpg": 80,
+    "30_0_5_20170116232725357.jpg.chip.jpg": 90,
+    # Dates of 16 and 18 digits occur, and are accepted.
+    "28_1_2_201701161846515488.jpg.chip.jpg": 100,
+    "14_0_0_2017011022340900.jpg.chip.jpg": 110,
+}
+KEPT = {
+    "14_0_0_2017011022340900.jpg.chip.jpg": [0, 1, 1, 1],
+    _name("1_0_2", 4): [0, 1, 0, 1],
+    _name("39_0_0", 1): [0, 1, 1, 1],
+    _name("116_1_4", 3): [1, 0, 0, 0],
+    _name("40_1_3", 2): [1, 0, 0, 0],
+    "28_1_2_201701161846515488.jpg.chip.jpg": [1, 0, 0, 1],
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "utkface").mkdir()
+    with zipfile.ZipFile(tmp_path / "utkface" / "UTKFace.zip", "w") as archive:
+        for name, shade in FILES.items():
+            archive.writestr(f"UTKFace/{name}", _jpg(shade))
+    return tmp_path
+
+
+def _load(root: Path) -> ImageSet:
+    return utkface.load(8, edition="found", root=root)
+
+
+def test_names_give_the_labels_and_copies_are_left_out(root: Path) -> None:
+    data = _load(root)
+    assert list(data.attributes.index) == sorted(KEPT)
+    assert list(data.attributes.columns) == ["Female", "Male", "White", "Young"]
+    for name, labels in KEPT.items():
+        assert data.attributes.loc[name].tolist() == labels, name
+    shades = data.images[:, 0, 4, 4].int().numpy()
+    assert np.abs(shades - [FILES[name] for name in sorted(KEPT)]).max() <= 2
+    assert data.skipped == {
+        "name does not parse": 5,
+        "exact copy, same labels": 1,
+        "exact copy, another age": 1,
+        "exact copy, another gender or race": 1,
+    }
+    assert len(data) + sum(data.skipped.values()) == len(FILES)
+    assert data.part.tolist() == named_parts(sorted(KEPT), utkface.SHARES, salt="utkface").tolist()
+    assert data.aspect == 1.0
+
+
+def test_records_keep_copies_and_ages(root: Path) -> None:
+    table = utkface.records(edition="found", root=root)
+    assert len(table) == len(FILES) - 5
+    assert table.loc[_name("116_1_4", 3)].to_dict() == {"age": 116, "gender": 1, "race": 4}
+    labels = utkface.attributes(edition="found", root=root)
+    assert labels.index.equals(table.index)
+    assert labels["Young"].tolist() == (table["age"] < 40).astype(int).tolist()
+
+
+@pytest.mark.parametrize("kind", ["UTKFace.tar.gz", "UTKFace"])
+def test_the_archive_as_published_or_unpacked(root: Path, kind: str) -> None:
+    before = _load(root)
+    folder = root / "utkface"
+    with zipfile.ZipFile(folder / "UTKFace.zip") as archive:
+        archive.extractall(folder)
+    (folder / "UTKFace.zip").unlink()
+    if kind.endswith("gz"):
+        with tarfile.open(folder / kind, "w:gz") as tar:
+            tar.add(folder / "UTKFace", "UTKFace")
+    after = _load(root)
+    assert after.attributes.equals(before.attributes)
+    assert (after.images == before.images).all()
+    assert after.skipped == before.skipped
+    assert list(after.sha256) == [kind]
+
+
+def test_no_name_that_parses(root: Path) -> None:
+    with zipfile.ZipFile(root / "utkface" / "UTKFace.zip", "w") as archive:
+        archive.writestr("UTKFace/face.jpg", _jpg(1))
+    with pytest.raises(DataError, match=r"no file is named age_gender_race_date.*susanqq"):
+        _load(root)
+
+
+def test_there_is_no_official_digest(root: Path) -> None:
+    assert utkface.DATASET.editions == ("reduced", "found")
+    with pytest.raises(DataError, match="not the reduced edition"):
+        utkface.load(8, root=root)
+
+
+def test_the_reduced_edition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not (data_root() / "utkface" / "UTKFace.zip").is_file():
+        pytest.skip("needs REPRO_DATA with the reduced edition of utkface (see README)")
+    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+    labels = utkface.attributes()
+    cells = np.bincount(2 * labels["Female"] + labels["White"])
+    assert cells.tolist() == [6_912, 5_476, 6_713, 4_601]
+    data = utkface.load(16, resident=False)
+    assert len(data) == 23_702 - 390
+    assert data.skipped["name does not parse"] == 5
+    assert sum(data.skipped.values()) == 395
+    assert data.sha256 == utkface.declared("reduced")
+    pixels = data.images.numpy().reshape(len(data), -1)
+    assert len(np.unique(pixels, axis=0)) > len(data) - 20  # no copies but what 16 pixels blur
+    for part, share in utkface.SHARES.items():
+        assert abs((data.part == part).mean() - share) < 0.01
+    # Decoded pixels belong to their labels.
+    middle = data.images[:, :, 6:10, 6:10].float().mean(dim=(1, 2, 3)).numpy()
+    white = data.attribute("White") == 1
+    assert middle[white].mean() > middle[~white].mean() + 5

@@ -1,0 +1,247 @@
+"""Training of image classifiers: what trains, what is kept, and that it can be had again."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import confusion_matrix
+from torch import Tensor, nn
+
+from repro.models import image_classifier
+from repro.settings import ImageOptimisation
+from repro.training import TrainingError
+from repro.vision import (
+    Faces,
+    Progress,
+    batches,
+    bce,
+    counts_of,
+    fit,
+    joined,
+    kept_epoch,
+    predict,
+    probability,
+)
+
+HOW = ImageOptimisation(
+    learning_rate=0.05, epochs=3, milestones=(2,), batch_size=32, precision="float32"
+)
+
+
+def faces(n: int = 96, *, seed: int = 0, size: int = 32) -> Faces:
+    """Noise whose left half is brighter where the target is 1: easy to tell, if not flipped."""
+    rng = np.random.default_rng(seed)
+    target, protected = rng.integers(0, 2, n), rng.integers(0, 2, n)
+    images = rng.integers(0, 120, (n, 3, size, size), dtype=np.uint8)
+    images[target == 1] += 100
+    return Faces(
+        torch.from_numpy(images),
+        torch.arange(n),
+        torch.from_numpy(target),
+        torch.from_numpy(protected),
+        np.array([f"{i:04d}" for i in range(n)]),
+    )
+
+
+def model(seed: int = 0) -> nn.Module:
+    return image_classifier("resnet18", width=8, seed=seed).to(memory_format=torch.channels_last)
+
+
+def trained(how: ImageOptimisation = HOW, **others: Any) -> tuple[nn.Module, Any]:
+    net = model()
+    parts = {"validation": faces(64, seed=1), "test": faces(64, seed=2)}
+    return net, fit(net, faces(), parts, how, seed=7, **others)
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    pairs = zip(a.state_dict().items(), b.state_dict().values(), strict=True)
+    return all(torch.equal(x, y) for (_, x), y in pairs)
+
+
+def test_it_learns_and_the_same_seed_gives_the_same_weights_bit_for_bit() -> None:
+    first, fitted = trained()
+    second, again = trained()
+    assert same(first, second)
+    assert fitted.history == again.history
+    assert fitted.history[-1]["loss"] < fitted.history[0]["loss"]
+    test = faces(64, seed=2)
+    counts = counts_of(predict(first, test, precision="float32"), test)
+    assert counts.tolist() == fitted.history[fitted.epoch - 1]["counts"]["test"]
+
+
+def test_another_seed_gives_other_batches() -> None:
+    orders = [
+        torch.cat([y for _, y in batches(faces(), HOW, seed=s, epoch=e)])
+        for s, e in ((0, 1), (0, 2), (1, 1), (0, 1))
+    ]
+    assert torch.equal(orders[0], orders[3])
+    assert not torch.equal(orders[0], orders[1])
+    assert not torch.equal(orders[0], orders[2])
+
+
+def test_every_image_is_in_one_batch_but_a_last_single_one() -> None:
+    data = faces(65)
+    data.images[:, :, :, :] = torch.arange(65, dtype=torch.uint8)[:, None, None, None]
+    seen = [
+        (inputs[:, 0, 0, 0] * 127.5 + 127.5).round()
+        for inputs, _ in batches(data, HOW, seed=0, augmented=False)
+    ]
+    assert [len(b) for b in seen] == [32, 32]
+    assert len(torch.cat(seen).unique()) == 64
+    assert len(list(batches(data, HOW, seed=0, limit=1))) == 1
+
+
+def test_the_schedule_divides_the_rate_after_its_milestones() -> None:
+    _, fitted = trained()
+    assert [entry["learning_rate"] for entry in fitted.history] == pytest.approx(
+        [0.05, 0.05, 0.005]
+    )
+
+
+def test_sgd_is_that_of_torch_step_by_step() -> None:
+    how = HOW.model_copy(update={"epochs": 2, "selection": "last"})
+    net = model()
+    oracle = copy.deepcopy(net)
+    fit(net, faces(), {}, how, seed=3)
+    optimiser = torch.optim.SGD(oracle.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+    for epoch in (1, 2):
+        for inputs, target in batches(faces(), how, seed=3, epoch=epoch):
+            optimiser.zero_grad()
+            bce(oracle(inputs), target).backward()
+            optimiser.step()
+    for (name, ours), theirs in zip(
+        net.state_dict().items(), oracle.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_a_killed_training_goes_on_as_if_it_had_not_been() -> None:
+    whole, fitted = trained()
+    saved: list[Progress] = []
+
+    def stop_after_two(progress: Progress) -> None:
+        saved.append(copy.deepcopy(progress))
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(save=stop_after_two)
+    resumed, again = trained(progress=saved[-1])
+    assert same(whole, resumed)
+    assert again == fitted
+
+
+def test_frozen_tensors_stay_bit_for_bit() -> None:
+    net = model()
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(name.startswith("layer4"))
+    before = {name: p.clone() for name, p in net.named_parameters()}
+    fit(net, faces(), {"validation": faces(64, seed=1)}, HOW, seed=0)
+    moved = {name for name, p in net.named_parameters() if not torch.equal(p, before[name])}
+    assert moved
+    assert all(name.startswith("layer4") for name in moved)
+
+
+def counts(groups: tuple[int, int, int, int]) -> dict[str, Any]:
+    """A validation table in which this many of 10 are right in (0,0), (0,1), (1,0), (1,1)."""
+    a, b, c, d = groups
+    table = [[[a, 10 - a], [b, 10 - b]], [[10 - c, c], [10 - d, d]]]
+    return {"counts": {"validation": table}}
+
+
+@pytest.mark.parametrize(("rule", "epoch"), [("accuracy", 2), ("worst_group", 3), ("last", 4)])
+def test_kept_epoch(rule: str, epoch: int) -> None:
+    history = [counts(g) for g in ((5, 5, 5, 5), (9, 9, 9, 2), (7, 7, 7, 6), (7, 7, 7, 6))]
+    assert kept_epoch(history, rule) == epoch
+
+
+def test_the_first_of_equal_epochs_is_kept() -> None:
+    history = [counts((5, 5, 5, 5)), counts((6, 6, 4, 4))]
+    assert kept_epoch(history, "accuracy") == 1
+
+
+def test_worst_group_selection_needs_every_group() -> None:
+    history = [{"counts": {"validation": [[[1, 0], [0, 0]], [[0, 1], [0, 1]]]}}]
+    with pytest.raises(TrainingError, match=r"\(target=0, protected=1\)"):
+        kept_epoch(history, "worst_group")
+
+
+@pytest.mark.parametrize("rule", ["accuracy", "worst_group", "last"])
+def test_the_model_ends_in_the_kept_epoch(rule: str) -> None:
+    states: dict[int, dict[str, Tensor]] = {}
+
+    def keep(progress: Progress) -> None:
+        states[progress.epoch] = copy.deepcopy(progress.model)
+
+    how = HOW.model_copy(update={"selection": rule})
+    net, fitted = trained(how, save=keep)
+    kept = states[fitted.epoch]
+    assert all(torch.equal(t, kept[name]) for name, t in net.state_dict().items())
+
+
+def test_predict_leaves_every_module_in_its_mode() -> None:
+    net = model().train()
+    net.get_submodule("bn1").eval()
+    modes = [module.training for module in net.modules()]
+    predict(net, faces(8))
+    assert [module.training for module in net.modules()] == modes
+
+
+def test_predictions_do_not_depend_on_the_batch() -> None:
+    net, data = model().eval(), faces(50)
+    whole = predict(net, data, precision="float32")
+    torch.testing.assert_close(whole, predict(net, data, precision="float32", batch=7))
+    assert whole.shape == (50,)
+
+
+def test_counts_are_those_of_scikit_learn() -> None:
+    data, logits = faces(80), torch.randn(80, generator=torch.Generator().manual_seed(0))
+    table = counts_of(logits, data)
+    for p in (0, 1):
+        at = data.protected == p
+        expected = confusion_matrix(data.target[at], (probability(logits) > 0.5)[at.numpy()])
+        assert table[:, p].tolist() == expected.tolist()
+
+
+def test_rows_choose_images_and_joined_sets_keep_their_labels() -> None:
+    data = faces(20)
+    some = data.subset(np.array([3, 1, 19]))
+    assert some.names.tolist() == ["0003", "0001", "0019"]
+    both = joined(some, replace(data.subset(np.array([0])), aspect=0.5))
+    assert both.target.tolist() == data.target[[3, 1, 19, 0]].tolist()
+    assert torch.equal(both.images[both.rows], data.images[[3, 1, 19, 0]])
+    assert both.aspect == pytest.approx((3 + 0.5) / 4)
+
+
+def test_bfloat16_and_float32_agree_on_the_conclusion() -> None:
+    """One image in twenty may change sides; the seeds of a study differ by more."""
+    test, scores = faces(200, seed=5), []
+    for precision in ("float32", "bfloat16"):
+        net = model()
+        how = HOW.model_copy(update={"precision": precision, "epochs": 4, "milestones": ()})
+        fit(net, faces(192), {"validation": faces(64, seed=1)}, how, seed=7)
+        scores.append(probability(predict(net, test, precision=precision)) > 0.5)
+    right = [(s == test.target.numpy()).mean() for s in scores]
+    assert min(right) > 0.9
+    assert abs(right[0] - right[1]) <= 0.05
+
+
+def test_what_cannot_be_trained_is_refused() -> None:
+    net = model().requires_grad_(False)
+    parts = {"validation": faces(64, seed=1)}
+    with pytest.raises(TrainingError, match="every tensor is frozen"):
+        fit(net, faces(), parts, HOW, seed=0)
+    with pytest.raises(TrainingError, match="1 image"):
+        fit(model(), faces(1), parts, HOW, seed=0)
+    with pytest.raises(TrainingError, match="needs a validation part"):
+        fit(model(), faces(), {}, HOW, seed=0)
+    nan = model()
+    with torch.no_grad():
+        nan.get_parameter("fc.weight").fill_(torch.nan)
+    with pytest.raises(TrainingError, match=r"loss is nan in epoch 1.*0\.05"):
+        fit(nan, faces(), parts, HOW, seed=0)
