@@ -8,7 +8,17 @@ import pytest
 from pydantic import ValidationError
 
 from repro.names import UnknownNameError
-from repro.settings import DataSettings, Optimisation, SettingsError, Strict, validate
+from repro.settings import (
+    DataSettings,
+    TOY,
+    FaceData,
+    ImageOptimisation,
+    Optimisation,
+    SettingsError,
+    Strict,
+    SyntheticFaces,
+    validate,
+)
 
 GOOD = {"learning_rates": [0.1], "epochs": 2, "batch_size": 8}
 
@@ -81,3 +91,44 @@ def test_adult_has_no_simulation_to_set(name: str) -> None:
 def test_too_few_records_are_refused() -> None:
     with pytest.raises(SettingsError, match="records = 999"):
         validate(DataSettings, {"name": "toycensus", "records": 999}, "x")
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "problem"),
+    [
+        (ImageOptimisation, {"learning_rate": 0}, "learning_rate = 0"),
+        (ImageOptimisation, {"batch_size": 1}, "batch_size = 1"),  # BatchNorm of one image
+        (ImageOptimisation, {"selection": "best"}, "'accuracy', 'worst_group' or 'last'"),
+        (ImageOptimisation, {"precision": "float16"}, "'float32' or 'bfloat16'"),
+        (ImageOptimisation, {"smallest_crop": 0}, "smallest_crop = 0"),
+        (ImageOptimisation, {"flip": 1.1}, "flip = 1.1"),
+        (FaceData, {"name": "celebA"}, "'toyfaces', 'celeba' or 'utkface'"),
+        (FaceData, {"name": "celeba", "size": 8}, "size = 8"),
+        (FaceData, {"name": "celeba", "total": 39}, "total = 39"),
+        (FaceData, {"name": "celeba", "fraction": 0}, "fraction = 0"),
+        (FaceData, {"name": "celeba", "bias_ratio": 0}, "bias_ratio = 0"),
+        (FaceData, {"name": "celeba", "target": "Male"}, "both 'Male'"),
+        (FaceData, {"name": "celeba", "toy_seed": 0}, "a real data set has none"),
+        (FaceData, {"name": "utkface", "toy_clutter": 1}, "['toy_clutter'] set the embedded"),
+        (FaceData, {"name": "toyfaces", "toy_domain_gap": -1}, "toy_domain_gap = -1"),
+        (SyntheticFaces, {"source": "diffusion"}, "'studio'"),
+        (SyntheticFaces, {"pool": 9}, "pool = 9"),
+    ],
+)
+def test_settings_of_faces_out_of_range_are_named(
+    model: type[Strict], values: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        validate(model, values, "here")
+    assert problem in str(raised.value)
+
+
+def test_what_draws_the_toy_faces_is_optional_and_theirs_alone() -> None:
+    plain = validate(FaceData, {"name": "toyfaces"}, "x")
+    assert {getattr(plain, name) for name in TOY} == {None}
+    fields = {name for name in FaceData.model_fields if name.startswith("toy_")}
+    assert set(TOY) == fields  # one more of them is also refused for real data
+    for name in TOY:
+        assert getattr(validate(FaceData, {"name": "toyfaces", name: 2}, "x"), name) == 2
+        with pytest.raises(SettingsError, match="a real data set has none of them"):
+            validate(FaceData, {"name": "celeba", name: 2}, "x")

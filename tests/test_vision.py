@@ -84,9 +84,9 @@ def test_another_seed_gives_other_batches() -> None:
     assert not torch.equal(orders[0], orders[2])
 
 
-def test_every_image_is_in_one_batch_but_a_last_single_one() -> None:
-    data = faces(65)
-    data.images[:, :, :, :] = torch.arange(65, dtype=torch.uint8)[:, None, None, None]
+def test_every_image_is_in_one_batch_but_a_last_short_one() -> None:
+    data = faces(75)
+    data.images[:, :, :, :] = torch.arange(75, dtype=torch.uint8)[:, None, None, None]
     seen = [
         (inputs[:, 0, 0, 0] * 127.5 + 127.5).round()
         for inputs, _ in batches(data, HOW, seed=0, augmented=False)
@@ -215,7 +215,63 @@ def test_rows_choose_images_and_joined_sets_keep_their_labels() -> None:
     both = joined(some, replace(data.subset(np.array([0])), aspect=0.5))
     assert both.target.tolist() == data.target[[3, 1, 19, 0]].tolist()
     assert torch.equal(both.images[both.rows], data.images[[3, 1, 19, 0]])
-    assert both.aspect == pytest.approx((3 + 0.5) / 4)
+    assert both.aspects().tolist() == [1, 1, 1, 0.5]
+    assert both.subset(np.array([3])).aspects().tolist() == [0.5]
+
+
+def test_a_joined_set_crops_each_image_by_its_own_frame() -> None:
+    """Where all images have one aspect, a joined set gives the batches of the plain one."""
+    data = replace(faces(64), aspect=0.8)
+    halves = joined(data.subset(np.arange(32)), data.subset(np.arange(32, 64)))
+    for (a, _), (b, _) in zip(
+        batches(data, HOW, seed=0), batches(halves, HOW, seed=0), strict=True
+    ):
+        assert torch.equal(a, b)
+    other = joined(data.subset(np.arange(32)), replace(data.subset(np.arange(32, 64)), aspect=2.0))
+    pairs = zip(batches(data, HOW, seed=0), batches(other, HOW, seed=0), strict=True)
+    assert any(not torch.equal(a, b) for (a, _), (b, _) in pairs)
+
+
+def test_two_purposes_have_independent_batches() -> None:
+    orders = [
+        torch.cat([y for _, y in batches(faces(), HOW, seed=0, purpose=purpose)])
+        for purpose in ("training", "gradients")
+    ]
+    assert not torch.equal(*orders)
+
+
+def test_dropout_follows_from_the_seed_and_leaves_the_global_stream_alone() -> None:
+    def run(before: int) -> nn.Module:
+        torch.manual_seed(before)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 8), nn.Dropout(), nn.Linear(8, 1))
+        net.load_state_dict(start)
+        here = torch.get_rng_state()
+        fit(net, faces(), {"validation": faces(64, seed=1)}, HOW, seed=0)
+        assert torch.equal(here, torch.get_rng_state())
+        return net
+
+    start = nn.Sequential(
+        nn.Flatten(), nn.Linear(3 * 32 * 32, 8), nn.Dropout(), nn.Linear(8, 1)
+    ).state_dict()
+    assert same(run(1), run(2))
+
+
+def test_a_training_that_diverges_later_keeps_what_it_had() -> None:
+    net = model()
+
+    def spoil(model: nn.Module) -> None:
+        model.train()
+        spoil.epoch += 1  # type: ignore[attr-defined]
+        if spoil.epoch == 3:  # type: ignore[attr-defined]
+            with torch.no_grad():
+                model.get_parameter("fc.weight").fill_(torch.inf)
+
+    spoil.epoch = 0  # type: ignore[attr-defined]
+    how = HOW.model_copy(update={"selection": "last"})
+    fitted = fit(net, faces(), {}, how, seed=7, set_train_mode=spoil)
+    assert (fitted.epoch, len(fitted.history)) == (2, 2)
+    assert "epoch 3" in fitted.history[-1]["diverged"]
+    assert all(torch.isfinite(t).all() for t in net.state_dict().values())
 
 
 def test_bfloat16_and_float32_agree_on_the_conclusion() -> None:

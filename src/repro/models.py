@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 import torchvision
@@ -257,14 +259,21 @@ def image_architectures() -> list[str]:
 
 
 def _imagenet(architecture: str) -> dict[str, Tensor]:
+    remedy = "set initialisation 'scratch', or 'file' with weights_file naming safetensors of them"
+    official = torchvision.models.get_model_weights(architecture)
+    if "IMAGENET1K_V1" not in official.__members__:
+        raise WeightsError(f"torchvision has no weights IMAGENET1K_V1 of {architecture}; {remedy}")
     try:
-        full = torchvision.models.get_model(architecture, weights="IMAGENET1K_V1")
-    except (OSError, ValueError, RuntimeError) as error:  # no network; no such weights
+        # They are published as a pickle, of which only tensors are read.
+        found = official["IMAGENET1K_V1"].get_state_dict(
+            progress=False, check_hash=True, weights_only=True
+        )
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:  # no network; damaged
         raise WeightsError(
-            f"ImageNet weights of {architecture} could not be fetched ({error}); set "
-            "initialisation 'scratch', or 'file' with weights_file naming safetensors of them"
+            f"ImageNet weights of {architecture} could not be fetched ({error}); {remedy}"
         ) from error
-    return dict(full.state_dict())
+    # As torchvision itself renames parts of its DenseNets.
+    return {re.sub(r"(denselayer\d+\.[a-z]+)\.(\d\.)", r"\1\2", n): t for n, t in found.items()}
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -281,6 +290,8 @@ def _load(model: nn.Module, weights: dict[str, Tensor], where: str) -> None:
     own = model.state_dict()
     head, _ = last_linear(model)
     free = {f"{head}.weight", f"{head}.bias"}
+    # Weights from before PyTorch 0.4.1 do not count batches, which nothing here reads.
+    free |= {name for name in own if name.endswith("num_batches_tracked")}
     wrong = sorted(
         name
         for name in own.keys() | weights.keys()
@@ -292,5 +303,5 @@ def _load(model: nn.Module, weights: dict[str, Tensor], where: str) -> None:
             f"{where}: not weights of this {type(model).__name__}: {len(wrong)} tensors differ, "
             f"first {', '.join(wrong[:3])}; check architecture and width"
         )
-    fitting = {name: t for name, t in weights.items() if own[name].shape == t.shape}
+    fitting = {n: t for n, t in weights.items() if n in own and own[n].shape == t.shape}
     model.load_state_dict(own | fitting)

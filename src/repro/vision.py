@@ -8,8 +8,9 @@ tensors require gradients, and how the model is put into training mode.
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +24,27 @@ from repro.metrics import confusion_counts
 from repro.settings import ImageOptimisation
 from repro.training import TrainingError
 
-#: of torch.Generator seeds: batches of different epochs and purposes never share a stream
-_EPOCH_STRIDE = 1_000_003
+
+class Stack:
+    """Two sets of images of one size behind one index, so that neither is copied.
+
+    Parameters
+    ----------
+    first, second
+        (n, 3, s, s) and (m, 3, s, s) uint8; row i >= n is image i - n of ``second``.
+    """
+
+    def __init__(self, first: Tensor, second: Tensor) -> None:
+        self.first, self.second = first, second
+        self.shape = (len(first) + len(second), *first.shape[1:])
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Return the images (k, 3, s, s) of rows (k,)."""
+        early = rows < len(self.first)
+        images = torch.empty((len(rows), *self.shape[1:]), dtype=torch.uint8)
+        images[early] = self.first[rows[early]]
+        images[~early] = self.second[rows[~early] - len(self.first)]
+        return images
 
 
 @dataclass(frozen=True)
@@ -34,7 +54,7 @@ class Faces:
     Attributes
     ----------
     images
-        Bytes, shape (N, 3, s, s), uint8, in memory or memory-mapped.
+        Bytes, shape (N, 3, s, s), uint8, in memory or memory-mapped, or two such sets.
     rows
         Which of them, shape (n,), int64.
     target, protected
@@ -42,15 +62,16 @@ class Faces:
     names
         Names of the n examples, for the record of predictions.
     aspect
-        Width over height of the original frame (the images are squashed to squares).
+        Width over height of the original frame (the images are squashed to squares), one number
+        or (n,) of each example.
     """
 
-    images: Tensor
+    images: Tensor | Stack
     rows: Tensor
     target: Tensor
     protected: Tensor
     names: np.ndarray
-    aspect: float = 1.0
+    aspect: float | Tensor = 1.0
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -59,20 +80,33 @@ class Faces:
     def subset(self, positions: np.ndarray) -> Faces:
         """Return the examples at these positions, in this order."""
         at = torch.from_numpy(np.asarray(positions, dtype=np.int64))
+        aspect = self.aspect[at] if isinstance(self.aspect, Tensor) else self.aspect
         return Faces(self.images, self.rows[at], self.target[at], self.protected[at],
-                     self.names[positions], self.aspect)  # fmt: skip
+                     self.names[positions], aspect)  # fmt: skip
+
+    def aspects(self) -> Tensor:
+        """Return width over height of the original frame of each example, (n,)."""
+        return torch.as_tensor(self.aspect, dtype=torch.float64).expand(len(self))
 
 
 def joined(first: Faces, second: Faces) -> Faces:
-    """Return both sets as one; images of the same size."""
+    """Return both sets as one, each image cropped as it was; images of the same size."""
+    if isinstance(first.images, Stack) or isinstance(second.images, Stack):
+        raise TypeError("a joined set cannot be joined again")
     return Faces(
-        torch.cat([first.images[first.rows], second.images[second.rows]]),
-        torch.arange(len(first) + len(second)),
+        Stack(first.images, second.images),
+        torch.cat([first.rows, second.rows + len(first.images)]),
         torch.cat([first.target, second.target]),
         torch.cat([first.protected, second.protected]),
         np.concatenate([first.names, second.names]),
-        (first.aspect * len(first) + second.aspect * len(second)) / (len(first) + len(second)),
+        torch.cat([first.aspects(), second.aspects()]),
     )
+
+
+def stream(*words: str | int) -> int:
+    """Return a seed for a random stream of its own, by what it is for: never shared by accident."""
+    text = " ".join(map(str, words))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 @dataclass
@@ -111,30 +145,30 @@ def batches(
     *,
     seed: int,
     epoch: int = 1,
+    purpose: str = "training",
     augmented: bool = True,
     device: str = "cpu",
     limit: int | None = None,
-    drop_last: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (inputs (b, 3, s, s) float32, target (b,)) once over ``faces``, shuffled.
 
-    The order and every crop and flip follow from ``seed`` and ``epoch`` alone, so that a training
-    which was interrupted goes on as if it had not been. A last batch of one image is left out,
-    because BatchNorm in training mode has no statistics of it.
+    The order and every crop and flip follow from ``purpose``, ``seed`` and ``epoch`` alone, so that
+    a training which was interrupted goes on as if it had not been. A last batch that is smaller
+    than the others is left out, as by the authors' loaders, unless it is the only one.
 
     Parameters
     ----------
+    purpose
+        What the batches are for: two purposes have independent orders and crops.
     limit
         At most this many batches.
-    drop_last
-        Leave out a last batch that is smaller than the others, unless it is the only one.
     """
-    generator = torch.Generator().manual_seed(seed * _EPOCH_STRIDE + epoch)
+    generator = torch.Generator().manual_seed(stream("batches", purpose, seed, epoch))
     order = torch.randperm(len(faces), generator=generator)
     size = faces.images.shape[-1]
     for done, start in enumerate(range(0, len(faces), how.batch_size)):
         at = order[start : start + how.batch_size]
-        short = drop_last and done > 0 and len(at) < how.batch_size
+        short = done > 0 and len(at) < how.batch_size
         if (limit is not None and done >= limit) or len(at) < 2 or short:
             return
         images = faces.images[faces.rows[at]].to(device, non_blocking=True)
@@ -144,7 +178,7 @@ def batches(
                 size,
                 generator=generator,
                 scale=(how.smallest_crop, 1.0),
-                aspect=faces.aspect,
+                aspect=faces.aspect[at] if isinstance(faces.aspect, Tensor) else faces.aspect,
                 flip=how.flip,
             )
         else:
@@ -199,6 +233,7 @@ def fit(
     how: ImageOptimisation,
     *,
     seed: int,
+    purpose: str = "training",
     set_train_mode: Callable[[nn.Module], object] = nn.Module.train,
     device: str = "cpu",
     progress: Progress | None = None,
@@ -218,8 +253,10 @@ def fit(
     how
         Schedule, selection rule, precision, augmentation.
     seed
-        Fixes order, crops and flips. The same seed on the same kind of CPU with the same number of
-        threads gives the same weights bit for bit.
+        Fixes order, crops, flips and dropout. The same seed on the same kind of CPU with the same
+        number of threads gives the same weights bit for bit.
+    purpose
+        See :func:`batches`.
     set_train_mode
         Called before every epoch instead of ``model.train()``, for layers that must stay in
         evaluation mode.
@@ -229,7 +266,8 @@ def fit(
     Raises
     ------
     TrainingError
-        If no tensor is trainable, a set is too small, or the loss is no longer finite.
+        If no tensor is trainable, a set is too small, or the loss of the first epoch is not finite
+        (of a later one: training ends there, and the best epoch before it is kept).
     """
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trainable:
@@ -250,12 +288,26 @@ def fit(
         model.load_state_dict(at.model)
         for name, parameter in trainable.items():
             if name in at.momentum:
-                optimiser.state[parameter]["momentum_buffer"] = at.momentum[name].clone()
+                # Laid out as the parameter is: the fused step reads both by address.
+                buffer = torch.empty_like(parameter, requires_grad=False)
+                optimiser.state[parameter]["momentum_buffer"] = buffer.copy_(at.momentum[name])
     for epoch in range(at.epoch + 1, how.epochs + 1):
         rate = how.learning_rate * 0.1 ** sum(epoch > milestone for milestone in how.milestones)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        loss = _one_epoch(model, train, how, optimiser, seed, epoch, set_train_mode, device)
+        set_train_mode(model)
+        with torch.random.fork_rng():  # of dropout, for models that have it
+            torch.manual_seed(stream("dropout", purpose, seed, epoch))
+            given = batches(train, how, seed=seed, epoch=epoch, purpose=purpose, device=device)
+            loss = _one_epoch(model, given, how, optimiser, device)
+        if not math.isfinite(loss):
+            if epoch > 1:  # what was reached before is kept, and the history says how it ended
+                at.history[-1]["diverged"] = f"loss {loss} in epoch {epoch}"
+                break
+            raise TrainingError(
+                f"the loss is {loss} in epoch {epoch}: look for NaN in the start, or try a smaller "
+                f"learning_rate than {how.learning_rate:g}"
+            )
         tables = {
             part: counts_of(predict(model, faces, precision=how.precision, device=device), faces)
             for part, faces in evaluated.items()
@@ -315,18 +367,14 @@ def kept_epoch(history: list[dict[str, Any]], rule: str) -> int:
 
 def _one_epoch(
     model: nn.Module,
-    train: Faces,
+    given: Iterable[tuple[Tensor, Tensor]],
     how: ImageOptimisation,
     optimiser: torch.optim.Optimizer,
-    seed: int,
-    epoch: int,
-    set_train_mode: Callable[[nn.Module], object],
     device: str,
 ) -> float:
-    """Train once over the images; return the mean loss."""
-    set_train_mode(model)
+    """Train once over the batches; return the mean loss."""
     total, images = torch.zeros((), device=device), 0
-    for inputs, target in batches(train, how, seed=seed, epoch=epoch, device=device):
+    for inputs, target in given:
         with _autocast(device, how.precision):
             logits = model(inputs)
         loss = bce(logits, target)
@@ -335,13 +383,7 @@ def _one_epoch(
         optimiser.step()
         total += loss.detach() * len(target)
         images += len(target)
-    mean = float(total) / images
-    if not math.isfinite(mean):
-        raise TrainingError(
-            f"the loss is {mean} in epoch {epoch}: look for NaN in the start, or try a smaller "
-            f"learning_rate than {how.learning_rate:g}"
-        )
-    return mean
+    return float(total) / images
 
 
 def _autocast(device: str, precision: str) -> torch.autocast:

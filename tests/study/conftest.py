@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from repro.study import plans
+from repro.study import aim_plans, experiments, plans
 from repro.study.profiles import Profile, load_profile, project_root
 from repro.study.records import Results
 from repro.study.runs import Record, Runs
@@ -31,6 +31,18 @@ win:
   ranks: [1, 2]
   weights: [0.5, 0.9]
   permutations: 19
+faces:
+  data: {name: toyfaces, size: 32, total: 160}
+  synthetic: {source: studio, total: 160, pool: 100}
+  width: 4
+  initialisation: scratch
+  pretrain: {learning_rate: 0.05, epochs: 1, milestones: [], batch_size: 32}
+  finetune: {learning_rate: 0.05, epochs: 1, milestones: [], batch_size: 32}
+  ks: [40, 62]
+  blocks: [layer4, fc]
+  random_draws: 1
+  fractions: [1.0, 0.5]
+  gradient_batches: 2
 """
 
 
@@ -53,6 +65,9 @@ class Computed:
     tuned: Results  # Table 2
     probes: Results
     weights: Results
+    table_3: Results  # of AIM-Fair
+    rules: Results  # its Table 4
+    masks: Results  # sensitivities
     everything: Results
 
 
@@ -63,7 +78,7 @@ def computed(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Compu
         patch.setenv("REPRO_ROOT", str(tiny_root))
         profile = load_profile("tiny")
     study = Study(profile, runs=Runs(tmp_path_factory.mktemp("runs")))
-    every = study.compute(plans.everything(profile, profile.seeds))
+    every = study.compute(experiments.everything(profile))
     return Computed(
         profile,
         study.runs,
@@ -71,6 +86,9 @@ def computed(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Compu
         study.compute(plans.fair_then_tuned(profile, profile.seeds)),
         study.compute(plans.probes(profile, profile.seeds)),
         study.compute(plans.group_weights(profile, profile.seeds)),
+        study.compute(aim_plans.strategies(profile, profile.seeds)),
+        study.compute(aim_plans.selection_rules(profile, profile.seeds)),
+        study.compute(aim_plans.sensitivities(profile, profile.seeds)),
         every,
     )
 

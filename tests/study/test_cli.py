@@ -19,8 +19,8 @@ from repro.data import sources
 from repro.settings import SettingsError
 from repro.study import cli
 from repro.study import records as records_module
-from repro.study.claims import WIN_CLAIMS
 from repro.study.cli import README_MARKS, write_readme
+from repro.study.experiments import CLAIMS
 from repro.study.preflight import preflight
 from repro.study.profiles import project_root
 from repro.study.runs import RECORD, RecordError, Runs
@@ -133,18 +133,24 @@ def test_preflight_before_the_first_run(
 
 def test_verdicts(invoke: Invoke) -> None:
     said = lines(invoke("verdicts", "tiny"))
-    words = [line[10:28].strip() for line in said[::2]]
-    assert set(words) <= {HOLDS, IN_PART, NOT}
-    assert said[0].startswith("Figure 1")
-    assert "contrasts supported" in said[1]
-    assert {line[10:28].strip() for line in lines(invoke("verdicts"))[::2]} == {UNTESTABLE}
+    assert len(said) == 2 * len(CLAIMS)
+    for claim, line, why in zip(CLAIMS, said[::2], said[1::2], strict=True):
+        word = line[13:31].strip()
+        assert word in (HOLDS, IN_PART, NOT)
+        assert line == f"{claim.where:12} {word:18} {claim.statement}"  # in columns
+        assert "contrasts supported" in why
+    assert {line[13:31].strip() for line in lines(invoke("verdicts"))[::2]} == {UNTESTABLE}
 
 
 def test_verdicts_as_markdown(invoke: Invoke) -> None:
     said = lines(invoke("verdicts", "tiny", "--markdown"))
-    table = [line for line in said if line.startswith("|")]
-    assert len(table) == 2 + len(WIN_CLAIMS)
-    assert len({line.count("|") for line in table}) == 1
+    tables = [block.splitlines() for block in "\n".join(said).split("\n\n")]
+    tables = [block for block in tables if block[0].startswith("|")]
+    assert [block[0].split("|")[1].strip() for block in tables] == ["AIM-Fair", "WIN"]
+    for block, paper in zip(tables, ("aim-fair", "win"), strict=True):
+        rows = [line for line in block if line.startswith("|")]
+        assert len(rows) == 2 + sum(claim.paper == paper for claim in CLAIMS)
+        assert len({line.count("|") for line in rows}) == 1
 
 
 def test_verdicts_into_the_readme(invoke: Invoke, own_project: Path) -> None:

@@ -150,10 +150,159 @@ def test_the_data_set_can_be_chosen_in_every_profile(profile: str) -> None:
     assert simulated.data_label == "toycensus (simulated)"
 
 
+# The parameters of AIM-Fair's notebooks
+
+FACES = (
+    *("seeds", "dataset", "target", "protected", "strategies", "k", "ks", "blocks", "fractions"),
+    "overrides",
+)
+
+
+def check_faces(profile: str = "quick", **given: Any) -> Study:
+    """Check as a notebook on AIM-Fair with all of its parameters does."""
+    names = {"profile": profile} | given
+    return parameters.check(names, *FACES, notebook="25_selective_finetuning", paper="aim-fair")
+
+
+def test_a_notebook_on_aim_fair_sets_the_faces() -> None:
+    plain = load_profile("quick")
+    study = check_faces(
+        seeds="[7, 8]",
+        target="Young",
+        protected="Smiling",
+        strategies='["erm", "mask"]',
+        k="50",
+        ks="[40, 62]",
+        blocks="[layer4]",
+        fractions="[1.0, 0.1]",
+        overrides='{"faces.finetune.epochs": 5}',
+    )
+    faces = study.profile.faces
+    assert study.paper == "aim-fair"
+    assert study.seeds == faces.seeds == (7, 8)
+    assert (faces.data.target, faces.data.protected) == ("Young", "Smiling")
+    assert faces.strategies == ("erm", "mask")
+    assert (faces.k, faces.ks) == (50, (40, 62))
+    assert (faces.blocks, faces.fractions) == (("layer4",), (1.0, 0.1))
+    assert faces.finetune == plain.faces.finetune.model_copy(update={"epochs": 5})
+    # The other half of the profile is as it was, its seeds included.
+    assert study.profile.model_copy(update={"faces": plain.faces}) == plain
+    assert study.half("win").seeds == plain.seeds
+    assert study.data_label == "toyfaces (simulated), Young | Smiling, 32x32"
+    assert "-p strategies '['erm', 'mask']'" not in study.again  # quoted for a shell
+    assert study.again.startswith(
+        ".venv/bin/papermill notebooks/25_selective_finetuning.ipynb out.ipynb -p profile quick "
+    )
+
+
+def test_seeds_of_one_half_are_not_those_of_the_other() -> None:
+    desk = load_profile("desk")
+    assert desk.seeds_of("aim-fair") == (100, 200, 300)
+    assert desk.seeds_of("win") == desk.seeds == tuple(range(10))
+    quick = load_profile("quick")
+    assert quick.seeds_of("aim-fair") == quick.seeds_of("win") == (0, 1, 2)
+    assert check("seeds", seeds=[5]).profile.faces == quick.faces
+
+
+def test_the_papers_own_settings_are_the_defaults() -> None:
+    faces = load_profile("paper").faces
+    assert faces.seeds == tuple(range(100, 1001, 100))
+    assert (faces.architecture, faces.width, faces.initialisation) == ("resnet18", 64, "imagenet")
+    assert (faces.data.name, faces.data.edition, faces.data.size) == ("celeba", "official", 224)
+    assert (faces.data.total, faces.data.bias_ratio, faces.data.fraction) == (20_000, 1 / 9, 1)
+    for how, rate, epochs in ((faces.pretrain, 0.01, 15), (faces.finetune, 0.06, 10)):
+        assert (how.learning_rate, how.epochs, how.milestones) == (rate, epochs, (10,))
+        assert (how.batch_size, how.momentum, how.weight_decay) == (128, 0.9, 1e-4)
+        assert (how.selection, how.smallest_crop, how.flip) == ("accuracy", 0.08, 0.5)
+    assert faces.k == 55
+    assert faces.ks == (40, 45, 50, 55, 60)
+    assert faces.fractions == (1.0, 0.5, 0.25, 0.1)
+    assert faces.synthetic is None  # there is no latent diffusion model here
+
+
+def test_toy_faces_come_with_their_clean_domain() -> None:
+    desk = load_profile("desk")
+    assert desk.faces.synthetic is None
+    study = check_faces("desk", dataset="toyfaces")
+    synthetic = study.profile.faces.synthetic
+    assert synthetic is not None
+    assert (synthetic.source, synthetic.total, synthetic.pool) == ("studio", 20_000, 20_000)
+    assert study.profile.is_simulated("aim-fair")
+    assert study.data_label == "toyfaces (simulated), Smiling | Male, 64x64"
+    # A profile that has some keeps them, and what is set by hand is what is set.
+    quick = load_profile("quick").faces.synthetic
+    assert check_faces(dataset="toyfaces").profile.faces.synthetic == quick
+    own = {"source": "studio", "total": 400, "pool": 300}
+    given = check_faces("desk", dataset="toyfaces", overrides={"faces.synthetic": own})
+    assert given.profile.faces.synthetic is not None
+    assert given.profile.faces.synthetic.pool == 300
+
+
+@pytest.mark.parametrize("name", ["celeba", "utkface"])
+def test_a_real_data_set_has_no_seed_of_the_drawing(root: Path, name: str) -> None:
+    rewrite(root, "name: toyfaces,", "name: toyfaces, toy_seed: 3, toy_noise: 0.5,")
+    toys = check_faces("mine").profile.faces.data
+    assert (toys.toy_seed, toys.toy_noise) == (3, 0.5)
+    study = check_faces("mine", dataset=name)
+    assert study.profile.faces.data == toys.model_copy(
+        update={"name": name, "toy_seed": None, "toy_noise": None}
+    )
+    assert not study.profile.is_simulated("aim-fair")
+    with pytest.raises(SettingsError, match=r"\['toy_seed', 'toy_noise'\] set the embedded faces"):
+        check_faces("mine", overrides={"faces.data.name": name})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"dataset": "celebA"}, "unknown dataset 'celebA'; did you mean 'celeba'"),
+        ({"dataset": "adult"}, r"unknown dataset 'adult'.* \(valid: toyfaces, celeba, utkface\)"),
+        ({"stratgies": ["erm"]}, "no parameter 'stratgies'; did you mean 'strategies'"),
+        ({"overrides": {"faces.finetune.epoch": 1}}, "'epoch'; did you mean 'epochs'"),
+        ({"overrides": {"faces.data.edtion": "x"}}, "'edtion'; did you mean 'edition'"),
+        ({"overrides": {"faces.synthetic.totl": 1}}, "'totl'; did you mean 'total'"),
+        ({"overrides": {"face.k": 1}}, "'face'; did you mean 'faces'"),
+    ],
+)
+def test_an_unknown_name_of_the_faces_names_the_nearest(
+    given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UnknownNameError, match=message):
+        check_faces(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"strategies": '["masks"]'}, "unknown strategy 'masks'; did you mean 'mask'"),
+        ({"strategies": "mask"}, r"""parameter strategies = 'mask': .* '\["erm", "mask"\]'"""),
+        ({"strategies": ["freeze"]}, "unknown strategy 'freeze'"),  # not one of Table 3
+        ({"k": "[55]"}, r"parameter k = \[55\]: .*, e\.g\. -p k '55'"),
+        ({"k": 0}, r"faces\.k = 0"),
+        ({"k": 5.5}, r"parameter k = 5\.5"),
+        ({"ks": [40, 0]}, r"faces\.ks\.1 = 0"),
+        ({"ks": []}, r"faces\.ks"),
+        ({"fractions": [0.0]}, r"faces\.fractions\.0 = 0"),
+        ({"fractions": []}, r"faces\.fractions"),
+        ({"fractions": [50]}, r"parameter fractions|faces\.fractions\.0 = 50"),
+        ({"seeds": []}, r"faces\.seeds"),
+        ({"seeds": [3, 3]}, "every seed may be named once"),
+        ({"target": "Male"}, "target and protected attribute are both 'Male'"),
+        ({"overrides": {"faces.pretrain.batch_size": 1}}, r"faces\.pretrain\.batch_size = 1"),
+        ({"overrides": {"faces.initialisation": "random"}}, "'scratch', 'imagenet' or 'file'"),
+    ],
+)
+def test_a_value_of_the_faces_that_cannot_be_used_is_named(
+    given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        check_faces(**given)
+
+
 # Profiles
 
 
-@pytest.mark.parametrize("name", ["smoke", "quick", "desk"])
+@pytest.mark.parametrize("name", ["smoke", "quick", "desk", "paper"])
 def test_every_profile_loads(name: str) -> None:
     assert name in profile_names()
     assert load_profile(name).name == name
@@ -161,7 +310,9 @@ def test_every_profile_loads(name: str) -> None:
 
 def test_every_file_is_a_profile_and_has_three_seeds_or_is_for_tests() -> None:
     for name in profile_names():
-        assert len(load_profile(name).seeds) >= (2 if name == "smoke" else 3)
+        for paper in ("win", "aim-fair"):
+            found = load_profile(name).seeds_of(paper)
+            assert len(found) >= (2 if name == "smoke" else 3)
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ import pytest
 
 from repro.settings import SettingsError
 from repro.study import plans, reported
-from repro.study.claims import DP, EO, ERROR, WIN_CLAIMS, Claim
+from repro.study.claims import DP, EO, ERROR, WIN_CLAIMS
 from repro.study.configs import Finetune, Pretrain, Probe
+from repro.study.contrasts import Claim
+from repro.study.experiments import CLAIMS, EXPERIMENTS, everything
 from repro.study.profiles import Profile, load_profile, profile_names, project_root
 
 each_profile = pytest.mark.parametrize("name", profile_names())
@@ -40,23 +42,31 @@ def test_the_plan_of_a_claim_has_what_its_contrasts_compare(claim: Claim, name: 
 def test_everything_holds_every_plan_and_every_upstream_run(name: str) -> None:
     profile = load_profile(name)
     seeds = profile.seeds[:2]
-    whole = {c.identity for group in plans.everything(profile, seeds).values() for c in group}
-    for claim in WIN_CLAIMS:
-        for group in claim.plan(profile, seeds).values():
-            for config in group:
-                assert config.identity in whole
-                assert {up.identity for up in config.upstream().values()} <= whole
+    seeds = {"win": profile.seeds[:2], "aim-fair": profile.seeds_of("aim-fair")[:2]}
+    faces = profile.faces.model_copy(update={"seeds": seeds["aim-fair"]})
+    fewer = profile.model_copy(update={"seeds": seeds["win"], "faces": faces})
+    configs = [c for group in everything(fewer).values() for c in group]
+    whole = {config.identity for config in configs}
+    above = [up for config in configs for up in config.upstream().values()]
+    above += [up for config in above for up in config.upstream().values()]
+    assert {config.identity for config in above} <= whole
+    for claim in CLAIMS:
+        for group in claim.plan(profile, seeds[claim.paper]).values():
+            assert {config.identity for config in group} <= whole
+    assert {config.seed for config in configs} == {*seeds["win"], *seeds["aim-fair"]}
 
 
 def test_claim_names_differ() -> None:
-    assert len({claim.name for claim in WIN_CLAIMS}) == len(WIN_CLAIMS)
+    assert len({claim.name for claim in CLAIMS}) == len(CLAIMS)
 
 
-@each_claim
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
 def test_a_claim_names_the_notebook_that_shows_it(claim: Claim, quick: Profile) -> None:
     assert (project_root() / "notebooks" / f"{claim.notebook}.ipynb").is_file()
-    if claim.notebook in plans.EXPERIMENTS:  # else it only looks at what others ran
-        run = [plan(quick, [0]) for plan in plans.EXPERIMENTS[claim.notebook]]
+    if claim.notebook in EXPERIMENTS:  # else it only looks at what others ran
+        paper, experiments = EXPERIMENTS[claim.notebook]
+        assert paper == claim.paper
+        run = [plan(quick, [0]) for plan in experiments]
         there = {config.identity for plan in run for group in plan.values() for config in group}
         needed = claim.plan(quick, [0]).values()
         assert {config.identity for group in needed for config in group} <= there

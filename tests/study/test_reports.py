@@ -13,7 +13,9 @@ import torch
 from repro import models
 from repro.data import toycensus
 from repro.data.tabular import Encoder
-from repro.study import glance, plans, reports, verdicts
+from repro.study import glance, reports, verdicts
+from repro.study.claims import WIN_CLAIMS
+from repro.study.experiments import CLAIMS, everything
 from repro.study.intervals import Interval
 from repro.study.profiles import load_profile, project_root
 from repro.study.records import look_up, recorded
@@ -112,7 +114,7 @@ def test_corrected_intervals_keep_only_what_is_clear(computed: Computed) -> None
     profile = computed.profile
     found = [
         verdicts.decide(claim, profile, look_up(claim.plan(profile, profile.seeds), computed.runs))
-        for claim in verdicts.WIN_CLAIMS
+        for claim in WIN_CLAIMS
     ]
     table = reports.corrected(computed.strategies, found)
     sizes = computed.strategies["pre-trained"][0].results["records"]
@@ -142,21 +144,26 @@ def test_clearest_contrast() -> None:
 def test_table_at_a_glance_has_every_claim_and_its_links() -> None:
     table = glance.at_a_glance_markdown("desk", Runs(Path("nothing-here")), notebooks="there")
     rows = [line for line in table.splitlines() if line.startswith("| [")]
-    assert len(rows) == len(verdicts.WIN_CLAIMS)
-    for row, claim in zip(rows, verdicts.WIN_CLAIMS, strict=True):
-        assert f"(there/{claim.notebook}.ipynb)" in row
+    assert len(rows) == len(CLAIMS)
+    desk = load_profile("desk")
+    for row, claim in zip(rows, CLAIMS, strict=True):
+        assert f"[{claim.where}](there/{claim.notebook}.ipynb)" in row
         assert claim.statement in row
         assert (project_root() / "notebooks" / f"{claim.notebook}.ipynb").is_file()
-        assert "not testable" not in row  # the records are committed
         assert row.count("|") == 6
+        # The records are committed: what is not testable is what the profile does not run.
+        plan = claim.plan(desk, desk.seeds_of(claim.paper))
+        needed = {key for c in claim.contrasts(desk) for key in (c.first, c.second)}
+        assert row.count("not testable") == (0 if needed <= plan.keys() else 1), row
 
 
-def test_committed_records_are_complete_and_hold_nobody() -> None:
-    profile = load_profile("desk")
-    plan = plans.everything(profile, profile.seeds)
-    known = recorded("desk")
+@pytest.mark.parametrize("name", ["desk", "quick"])
+def test_committed_records_are_complete_and_hold_nobody(name: str) -> None:
+    profile = load_profile(name)
+    plan = everything(profile)
+    known = recorded(name)
     wanted = {config.identity for configs in plan.values() for config in configs}
-    assert wanted == known.keys()
+    assert wanted == known.keys(), f"run 'make study PROFILE={name}' and 'repro export {name}'"
 
     def lists(value: Any) -> int:
         """Return the length of the longest list in a body."""

@@ -15,7 +15,9 @@ from scipy import stats
 
 from repro.names import UnknownNameError
 from repro.study import verdicts as judge
-from repro.study.claims import DP, EO, WIN_CLAIMS, Claim, Contrast
+from repro.study.claims import DP, EO
+from repro.study.contrasts import Claim, Contrast
+from repro.study.experiments import CLAIMS
 from repro.study.glance import at_a_glance_markdown
 from repro.study.intervals import mean_interval, paired_interval
 from repro.study.profiles import Profile, load_profile
@@ -92,7 +94,12 @@ def group(make: MakeRecord, gaps: Sequence[int]) -> list[Any]:
 
 
 def claim(*contrasts: Contrast) -> Claim:
-    return Claim("test", "Table 0", "It is so.", "no", lambda p, s: {}, lambda p: list(contrasts))
+    """Return a claim whose plan has every setting that its contrasts name."""
+    keys = {key for c in contrasts for key in (c.first, c.second)}
+    return Claim(
+        "test", "Table 0", "It is so.", "no", lambda p, s: {k: [] for k in keys},
+        lambda p: list(contrasts),
+    )  # fmt: skip
 
 
 def contrast(direction: Direction = "less", quantity: str = DP, **given: Any) -> Contrast:
@@ -220,12 +227,22 @@ def test_missing_runs_are_named_and_not_testable(made_up: MakeRecord, three: Pro
     assert found.reason == "no records of: b. 'make study PROFILE=quick' computes them"
 
 
+def test_what_a_profile_does_not_run_is_not_promised(made_up: MakeRecord, three: Profile) -> None:
+    other = dataclasses.replace(claim(contrast()), plan=lambda profile, seeds: {"a": []})
+    found = decide(other, three, {"a": group(made_up, LESS)})
+    assert (found.word, found.reason) == (UNTESTABLE, "profile 'quick' does not run: b")
+    desk = load_profile("desk")
+    assert desk.faces.synthetic is None
+    found = decide(judge.claim_named("sft-vs-erm"), desk, {})
+    assert (found.word, found.reason) == (UNTESTABLE, "profile 'desk' does not run: mask")
+
+
 def test_nothing_to_compare_is_not_testable(three: Profile) -> None:
     # Not "holds": all of no contrasts are supported.
     found = decide(claim(), three, {})
     assert found.word == UNTESTABLE
     without = load_profile("quick", {"win.architectures": [], "win.constraints": []})
-    for one in WIN_CLAIMS:
+    for one in CLAIMS:
         if not one.contrasts(without):
             assert decide(one, without, {}).word == UNTESTABLE
 
@@ -303,7 +320,7 @@ def test_a_claim_by_its_name() -> None:
 @pytest.mark.usefixtures("tiny")
 def test_verdicts_of_a_profile_that_was_run(computed: Computed) -> None:
     found = judge.verdicts("tiny")
-    assert [v.claim.name for v in found] == [c.name for c in WIN_CLAIMS]
+    assert [v.claim.name for v in found] == [c.name for c in CLAIMS]
     for verdict in found:
         assert verdict.word in (HOLDS, IN_PART, NOT)
         assert verdict.simulated
@@ -311,13 +328,24 @@ def test_verdicts_of_a_profile_that_was_run(computed: Computed) -> None:
         assert (verdict.word == HOLDS) == (supported == len(verdict.judged))
         if not supported:
             assert verdict.word == NOT
-    text = at_a_glance_markdown("tiny")
+    text = at_a_glance_markdown("tiny", simulated="tiny")
     for verdict in found:
         row = f"{verdict.claim.statement} | {SIGNS[verdict.word]} {verdict.word} |"
         assert row in text
+        if verdict.claim.paper == "aim-fair":  # real faces and toy faces are the same runs here
+            (line,) = [line for line in text.splitlines() if verdict.claim.statement in line]
+            assert line.count(f"| {SIGNS[verdict.word]} {verdict.word} ") == 2
+            assert "| real faces: " in line
     assert "toycensus (simulated), profile `tiny`, 3 seeds" in text
+    assert "toyfaces (simulated), Smiling | Male, 32x32, profile `tiny`, 3 seeds" in text
     assert "paper" not in text
     assert "nan" not in text
+    # A profile without records beside it: the table says so, and speaks of the one that has them.
+    beside = at_a_glance_markdown("tiny").splitlines()
+    rows = [line for line in beside if "](notebooks/2" in line or "](notebooks/3" in line]
+    assert len(rows) == sum(claim.paper == "aim-fair" for claim in CLAIMS)
+    for row in rows:
+        assert f"| {SIGNS[UNTESTABLE]} {UNTESTABLE} | real faces: " in row
 
 
 @pytest.mark.usefixtures("tiny")

@@ -23,7 +23,7 @@ def random_resized_crop(
     generator: torch.Generator,
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
-    aspect: float = 1.0,
+    aspect: float | Tensor = 1.0,
     flip: float = 0.5,
 ) -> Tensor:
     """Crop a box of its own from each image, resize it, flip it perhaps, normalise.
@@ -74,7 +74,7 @@ def crop_boxes(
     generator: torch.Generator,
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
-    aspect: float = 1.0,
+    aspect: float | Tensor = 1.0,
 ) -> Tensor:
     """Draw n boxes as torchvision's ``RandomResizedCrop.get_params`` draws each one.
 
@@ -96,7 +96,7 @@ def crop_boxes(
         Smallest and largest width / height of a box *in the original frame*; positive.
     aspect
         Width / height of the original frame over that of the images: a frame that was squashed
-        to a square is cropped as if it had not been.
+        to a square is cropped as if it had not been. One number, or (n,) of each image.
 
     Returns
     -------
@@ -108,13 +108,15 @@ def crop_boxes(
     ValueError
         If an argument is out of its range.
     """
-    _check_ranges(scale, ratio, aspect)
+    aspects = torch.as_tensor(aspect, dtype=torch.float64).expand(n)
+    for one in aspects.unique().tolist() or [1.0]:  # type: ignore[no-untyped-call]
+        _check_ranges(scale, ratio, one)
     draws = torch.rand(n, 2, ATTEMPTS, generator=generator, dtype=torch.float64)
     corner = torch.rand(n, 2, generator=generator, dtype=torch.float64)
     area = height * width * (scale[0] + (scale[1] - scale[0]) * draws[:, 0])
     low, high = math.log(ratio[0]), math.log(ratio[1])
     # Width / height in the pixels of the images, which show the frame narrower by ``aspect``.
-    shape = torch.exp(low + (high - low) * draws[:, 1]) / aspect
+    shape = torch.exp(low + (high - low) * draws[:, 1]) / aspects[:, None]
     wide = torch.round(torch.sqrt(area * shape)).long()
     tall = torch.round(torch.sqrt(area / shape)).long()
     fits = (wide > 0) & (wide <= width) & (tall > 0) & (tall <= height)
@@ -123,7 +125,9 @@ def crop_boxes(
     top = (corner[:, 0] * (height - tall + 1)).floor().long()
     left = (corner[:, 1] * (width - wide + 1)).floor().long()
     drawn = torch.stack([top, left, tall, wide], dim=1)
-    central = torch.tensor(_central_box(height, width, ratio, aspect))
+    different, which = aspects.unique(return_inverse=True)  # type: ignore[no-untyped-call]
+    boxes = [_central_box(height, width, ratio, one) for one in different.tolist()]
+    central = torch.tensor(boxes, dtype=torch.int64).reshape(-1, 4)[which]
     return torch.where(fits.any(dim=1, keepdim=True), drawn, central)
 
 

@@ -272,7 +272,7 @@ def _beard(
     cheek = 0.30 - 0.75 * u * u
     area = ramp((v - cheek) / 0.14) * c.inside(shape - 0.07 * beard, 0.04)
     lip = 1 - bump(u, v - 0.55, 0.30, 0.16) * 0.5
-    shadow = rows.between("stubble", 0.0, 0.34) * gender.clamp(min=0) * (1 - beard) * rows["Male"]
+    shadow = rows.between("stubble", 0.1, 0.36) * gender.clamp(min=0) * (1 - beard) * rows["Male"]
     c.paint(area * lip * (0.94 * beard + shadow), hair * 0.8)
 
 
@@ -289,8 +289,8 @@ def _mouth(
     """The mouth: its corners rise in a smile; open it shows teeth or only dark; lips."""
     smiling, opened = rows["Smiling"], rows["Mouth_Slightly_Open"]
     mood = rows["smile"]
-    curve = smiling * look.smile * (0.17 + 0.11 * mood) - (1 - smiling) * (0.07 - 0.07 * mood)
-    half = 0.27 + 0.02 * gender + smiling * look.smile * (0.08 + 0.05 * mood)
+    curve = smiling * look.smile * (0.15 + 0.13 * mood) - (1 - smiling) * (0.07 - 0.07 * mood)
+    half = 0.27 + 0.02 * gender + smiling * look.smile * (0.07 + 0.06 * mood)
     mu, mv = u, v - 0.55 + 0.35 * curve
     t2 = (mu / half) * (mu / half)
     # Cheeks lift: a light spot over a crease at each corner, where no beard hides them.
@@ -305,7 +305,7 @@ def _mouth(
 
     full = rows.between("lips", 0.85, 1.15) * (1 - 0.35 * gender)
     # Between the lips, from above: teeth in a smile, then the dark of an open mouth.
-    teeth = smiling * look.smile * (0.10 + 0.08 * mood)
+    teeth = smiling * look.smile * (0.08 + 0.10 * mood) * ((mood - 0.2) * 20).clamp(0, 1)
     dark = opened * (0.055 + 0.02 * mood)
     slope = (1 + (2 * curve * mu / (half * half)) * (2 * curve * mu / (half * half))).sqrt()
 

@@ -80,8 +80,8 @@ _POSE_SHARES = (0.5, 0.25, 0.25)
 _GREY = {True: 0.04, False: 0.7}  # by Young
 _BEARD_OF_MEN = 0.4
 _EARRINGS = {True: 0.04, False: 0.45}  # by Male
-_STYLES_OF_WOMEN = (0.0, 0.12, 0.28, 0.38, 0.22)
-_STYLES_OF_MEN = (0.0, 0.84, 0.08, 0.08, 0.0)
+_STYLES_OF_WOMEN = (0.0, 0.06, 0.28, 0.44, 0.22)
+_STYLES_OF_MEN = (0.0, 0.90, 0.04, 0.06, 0.0)
 _BALD = {True: 0.1, False: 0.4}  # by Young, of men without wavy hair
 
 

@@ -7,9 +7,9 @@ trained (1c), the sensitivity of its tensors is measured (SMG, 1d), and some ten
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from repro.settings import FaceData, ImageOptimisation, SyntheticFaces
 from repro.study.configs import RunConfig
@@ -35,6 +35,12 @@ class FaceTraining(RunConfig):
     #: where the file is; what it holds is in the identity, not where it lies
     weights_file: str | None = Field(default=None, exclude=True)
     optimisation: ImageOptimisation
+
+    @model_validator(mode="after")
+    def _what_is_read(self) -> Self:
+        if (self.synthetic is None) != (self.strategy in ("erm", "balanced real")):
+            raise ValueError(f"strategy '{self.strategy}' and synthetic images do not go together")
+        return self
 
     @property
     def label(self) -> str:
@@ -93,6 +99,22 @@ class FaceTuning(RunConfig):
     draw: int | None = None  # random
     statistics: Literal["move", "freeze"] = "move"  # of BatchNorm layers that are frozen
     optimisation: ImageOptimisation
+
+    @model_validator(mode="after")
+    def _only_what_is_read(self) -> Self:
+        # A setting that means nothing would give one run two identities.
+        needed = {
+            "sensitivity": self.strategy in ("random", "cosine mask", "mask"),
+            "k": self.strategy in ("random", "cosine mask", "mask"),
+            "block": self.strategy in ("freeze", "update"),
+            "draw": self.strategy == "random",
+        }
+        for name, wanted in needed.items():
+            if (getattr(self, name) is not None) != wanted:
+                raise ValueError(
+                    f"strategy '{self.strategy}' {'needs' if wanted else 'has no'} {name}"
+                )
+        return self
 
     @property
     def label(self) -> str:

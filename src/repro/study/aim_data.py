@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from repro.aimfair.finetune import Data, compose
 from repro.data import celeba, toyfaces, utkface
+from repro.data.images import VERSION as DECODING
 from repro.data.images import ImageSet
 from repro.data.splits import biased_split
 from repro.settings import TOY, FaceData, SyntheticFaces
@@ -48,22 +50,32 @@ def declared_sha256(data: FaceData, synthetic: SyntheticFaces | None = None) -> 
     if data.name == "toyfaces":
         digests = {"toyfaces camera": toyfaces.fingerprint(_camera(data))}
     else:
-        digests = dict(REAL[data.name].declared(data.edition))
+        digests = _stamped(REAL[data.name].declared(data.edition))
     if synthetic is not None:
         digests["toyfaces studio"] = toyfaces.fingerprint(_studio(data, synthetic))
     return digests
 
 
-@lru_cache(maxsize=2)
+# By what makes the images, not by what is asked of them: one set for all tasks and fractions.
+@lru_cache(maxsize=3)
+def _generated(settings: toyfaces.ToyFaces) -> ImageSet:
+    return toyfaces.generate(settings)
+
+
+@lru_cache(maxsize=1)
+def _read(name: str, size: int, edition: str) -> ImageSet:
+    return REAL[name].load(size, edition=edition)
+
+
 def _images(data: FaceData) -> ImageSet:
     if data.name == "toyfaces":
-        return toyfaces.generate(_camera(data))
-    return REAL[data.name].load(data.size, edition=data.edition)
+        return _generated(_camera(data))
+    return _read(data.name, data.size, data.edition)
 
 
-@lru_cache(maxsize=2)
-def _synthetic_images(data: FaceData, synthetic: SyntheticFaces) -> ImageSet:
-    return toyfaces.generate(_studio(data, synthetic))
+def _stamped(digests: Mapping[str, str]) -> dict[str, str]:
+    """Return digests of files with the version of their decoding, which makes other pixels."""
+    return {**digests, "decoding": f"version {DECODING}"}
 
 
 @dataclass(frozen=True)
@@ -94,9 +106,7 @@ def real_faces(data: FaceData, *, balanced: bool = False) -> RealFaces:
 
     With ``balanced`` every group has as many training images, in all as many as the biased set.
     """
-    whole = data.model_copy(update={"fraction": 1.0})
-    # The labels choose rows, they do not choose images: one set for all tasks and fractions.
-    images = _images(whole)
+    images = _images(data)
     pool = np.flatnonzero(images.part == "train")
     target, protected = images.attribute(data.target), images.attribute(data.protected)
     total = round(data.total * data.fraction)
@@ -106,7 +116,8 @@ def real_faces(data: FaceData, *, balanced: bool = False) -> RealFaces:
         part: np.flatnonzero(images.part == part) for part in ("validation", "test")
     }
     parts = {part: faces_of(images, data.target, data.protected, at) for part, at in rows.items()}
-    return RealFaces(**parts, skipped=dict(images.skipped), sha256=dict(images.sha256))
+    read = images.sha256 if data.name == "toyfaces" else _stamped(images.sha256)
+    return RealFaces(**parts, skipped=dict(images.skipped), sha256=dict(read))
 
 
 @dataclass(frozen=True)
@@ -121,18 +132,19 @@ class SyntheticSets:
 
 def synthetic_faces(data: FaceData, synthetic: SyntheticFaces, *, seed: int) -> SyntheticSets:
     """Draw S1 and S2 from the pool: by sorted names and a seed, so that both can be had again."""
-    images = _synthetic_images(data.model_copy(update={"fraction": 1.0}), synthetic)
+    images = _generated(_studio(data, synthetic))
     by_name = np.argsort(images.attributes.index.to_numpy().astype(str), kind="stable")
-    order = np.random.default_rng(seed).permutation(by_name)
-    target = images.attribute(data.target)[order]
-    protected = images.attribute(data.protected)[order]
+    target, protected = images.attribute(data.target), images.attribute(data.protected)
 
-    def draw(ratio: float) -> Faces:
-        at = order[biased_split(target, protected, synthetic.total, bias_ratio=ratio)]
-        return faces_of(images, data.target, data.protected, at)
+    def draw(ratio: float, which: int) -> Faces:
+        # Two draws, independent as the authors' are: a common order would share most images.
+        order = np.random.default_rng([seed, which]).permutation(by_name)
+        chosen = biased_split(target[order], protected[order], synthetic.total, bias_ratio=ratio)
+        return faces_of(images, data.target, data.protected, order[chosen])
 
-    pool = faces_of(images, data.target, data.protected, order)
-    return SyntheticSets(draw(synthetic.bias_ratio), draw(1.0), pool, dict(images.sha256))
+    pool = faces_of(images, data.target, data.protected, by_name)
+    biased, balanced = draw(synthetic.bias_ratio, 1), draw(1.0, 2)
+    return SyntheticSets(biased, balanced, pool, dict(images.sha256))
 
 
 def group_counts(faces: Faces) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor
 
 from repro.aimfair.mask import block_of
@@ -113,6 +113,7 @@ def history_figure(results: Results, names: Mapping[str, str], *, title: str = "
         panels, ("training loss", "validation accuracy (%)", "its worst group (%)"), strict=True
     ):
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel(name)
     panels[0].legend(fontsize="small")
     figure.suptitle(title, fontsize="medium")
@@ -128,7 +129,7 @@ def group_accuracy_figure(
 ) -> Figure:
     """Draw the accuracy of each group, seeds as dots; the paper as open diamonds."""
     shown = {key: name for key, name in names.items() if key in results}
-    figure, axes = plt.subplots(figsize=(1.6 + 0.95 * len(shown), 3.6))
+    figure, axes = plt.subplots(figsize=(2.6 + 0.95 * len(shown), 3.6))
     for at, key in enumerate(shown):
         for group, name in enumerate(GROUP_NAMES):
             metric = f"accuracy_t{group // 2}_p{group % 2}"
@@ -145,7 +146,10 @@ def group_accuracy_figure(
                 axes.plot(x, 100 * told, "D", color=PAPER, fillstyle="none", markersize=5)
     axes.set_xticks(range(len(shown)), list(shown.values()), rotation=25, ha="right")
     axes.set_ylabel("accuracy of the group (%)")
-    axes.legend(title="group (t,p)", fontsize="small", ncols=4, loc="lower right")
+    if reported:
+        axes.plot([], [], "D", color=PAPER, fillstyle="none", markersize=5, label="paper")
+    axes.set_xlim(-0.6, len(shown) - 0.4)
+    axes.legend(title="group (t,p)", fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     axes.grid(axis="x", visible=False)
     axes.set_title(title)
     return figure

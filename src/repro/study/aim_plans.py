@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from pathlib import Path
 from typing import Literal, get_args
 
-from repro.data.sources import sha256_of
+from repro.data.sources import DataError, digest_of
 from repro.names import check_name
 from repro.settings import FaceData, SettingsError, SyntheticFaces
 from repro.study.aim_configs import FaceTraining, FaceTuning, Sensitivity
@@ -17,12 +17,11 @@ from repro.study.profiles import TABLE_3, Profile
 TRAINED = get_args(FaceTraining.model_fields["strategy"].annotation)
 
 
-@lru_cache(maxsize=8)
 def _digest_of(path: str) -> str:
     try:
-        return sha256_of(path)
-    except OSError as error:
-        raise SettingsError(f"weights_file {path} cannot be read: {error}") from None
+        return digest_of(Path(path))  # hashed again only when the file has changed
+    except DataError as error:
+        raise SettingsError(f"weights_file: {error}") from None
 
 
 def training(
@@ -102,7 +101,7 @@ def tuning(
             "data_sha256": declared_sha256(base.data, synthetic_of(profile)),
             "strategy": strategy,
             "block": block,
-            "k": (k or profile.faces.k) if masked else None,
+            "k": (profile.faces.k if k is None else k) if masked else None,
             "draw": draw,
             "statistics": statistics,
             "optimisation": profile.faces.finetune,

@@ -201,7 +201,7 @@ def _chance(masks: Sequence[frozenset[str]], record: Record) -> float:
     rng, whole = np.random.default_rng(0), len(record.results["tensors"])
     drawn = []
     for _ in range(500):
-        size = len(masks[rng.integers(len(masks))])
+        size = len(masks[int(rng.integers(len(masks)))])
         first, second = (set(rng.permutation(whole)[:size].tolist()) for _ in range(2))
         drawn.append(jaccard(first, second))
     return float(np.mean(drawn))

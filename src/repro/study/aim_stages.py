@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from repro import models, vision
 from repro.aimfair import finetune as rules
 from repro.aimfair import mask as smg
+from repro.data.sources import sha256_of
 from repro.settings import ImageOptimisation
 from repro.study.aim_configs import FaceTraining, FaceTuning, Sensitivity
 from repro.study.aim_data import (
@@ -24,7 +25,7 @@ from repro.study.aim_data import (
 )
 from repro.study.checkpoints import Checkpoint
 from repro.study.configs import RunConfig
-from repro.study.runs import WEIGHTS, Outcome, Record, RunError, Runs
+from repro.study.runs import WEIGHTS, Outcome, Record, RunError, Runs, git_commit
 from repro.training import TrainingError
 from repro.vision import Faces, VisionFit
 
@@ -41,10 +42,11 @@ def train(config: FaceTraining, runs: Runs) -> Outcome:
     """Train a classifier from its initialisation (1c), on the data of its strategy (Table 3)."""
     # The one strategy that the paper does not have: what could be reached without the bias.
     real = real_faces(config.data, balanced=config.strategy == "balanced real")
-    digests, sets = real.sha256, None
+    digests, sets = dict(real.sha256), None
     if config.synthetic is not None:
         sets = synthetic_faces(config.data, config.synthetic, seed=config.seed)
         digests = digests | sets.sha256
+    _check_read(config, digests)
     data = rules.STRATEGIES["erm" if sets is None else config.strategy].data
     examples = training_set(data, real.train, sets, seed=config.seed)
     model = initial_model(config)
@@ -64,27 +66,13 @@ def measure(config: Sensitivity, runs: Runs) -> Outcome:
     model = trained_model(config.pretrained, record)
     real = real_faces(config.pretrained.data)
     sets = synthetic_faces(config.pretrained.data, config.synthetic, seed=config.seed)
+    _check_read(config, real.sha256 | sets.sha256)
     how = config.pretrained.optimisation.model_copy(update={"batch_size": config.batch_size})
+    parts = {"R": real.train, "S1": sets.biased, "S2": sets.balanced}
     draws = []
     for draw in range(config.draws):
         gradients = [
-            smg.mean_gradients(
-                model,
-                vision.batches(
-                    faces,
-                    how,
-                    seed=config.seed,
-                    epoch=1_000 + draw,  # not an order that a training has used
-                    augmented=config.augmented,
-                    device=device(),
-                    limit=config.batches,
-                    drop_last=True,  # every batch counts the same in the mean
-                ),
-                vision.bce,
-                mode=config.mode,
-                precision=how.precision,
-            )
-            for faces in (real.train, sets.biased, sets.balanced)
+            _gradients(model, config, how, name, faces, draw) for name, faces in parts.items()
         ]
         on_real, on_biased, on_balanced = gradients
         draws.append(
@@ -124,12 +112,38 @@ def measure(config: Sensitivity, runs: Runs) -> Outcome:
     )
 
 
+def _gradients(
+    model: nn.Module,
+    config: Sensitivity,
+    how: ImageOptimisation,
+    name: str,
+    faces: Faces,
+    draw: int,
+) -> dict[str, Tensor]:
+    """Return the mean gradients on one set, in float32: their differences are small."""
+    purpose = f"gradients on {name}"
+    given = vision.batches(
+        faces,
+        how,
+        seed=config.seed,
+        epoch=draw,
+        purpose=purpose,
+        augmented=config.augmented,
+        device=device(),
+        limit=config.batches,
+    )
+    with torch.random.fork_rng():  # of dropout, for models that have it
+        torch.manual_seed(vision.stream("dropout", purpose, config.seed, draw))
+        return smg.mean_gradients(model, given, vision.bce, mode=config.mode)
+
+
 def tune(config: FaceTuning, runs: Runs) -> Outcome:
     """Fine-tune the tensors of a strategy on balanced synthetic images (1e; Figure 2, Table 4)."""
     record = _upstream(config.pretrained, runs)
     model = trained_model(config.pretrained, record)
     real = real_faces(config.pretrained.data)
     sets = synthetic_faces(config.pretrained.data, config.synthetic, seed=config.seed)
+    _check_read(config, real.sha256 | sets.sha256)
     trainable = chosen_tensors(config, model, runs)
     trained_parameters = rules.freeze_all_but(model, trainable)
     result = _fit(
@@ -164,7 +178,9 @@ def chosen_tensors(config: FaceTuning, model: nn.Module, runs: Runs) -> frozense
         mask = mask_of(measured, config.k, kind=kind)
     if config.strategy == "random":
         assert mask is not None
-        return rules.trainable_tensors(model, "random", k=len(mask), draw=config.draw)
+        assert config.draw is not None
+        draw = vision.stream("random tensors", config.seed, config.draw)
+        return rules.trainable_tensors(model, "random", k=len(mask), draw=draw)
     return rules.trainable_tensors(model, config.strategy, block=config.block, mask=mask)
 
 
@@ -190,6 +206,13 @@ def mask_of(
 
 def initial_model(config: FaceTraining) -> nn.Module:
     """Build the classifier of a run at its initialisation, on the device that trains."""
+    if config.weights_file is not None:  # it may have changed since the run was planned
+        found = sha256_of(config.weights_file)
+        if found != config.initialisation_sha256:
+            raise models.WeightsError(
+                f"{config.weights_file} has sha256 {found}, not {config.initialisation_sha256} "
+                f"as when the run was planned; plan it again"
+            )
     model = models.image_classifier(
         config.architecture,
         width=config.width,
@@ -236,6 +259,7 @@ def _fit(
         {"validation": real.validation, "test": real.test},
         how,
         seed=config.seed,
+        purpose=config.stage,
         set_train_mode=rules.frozen_batchnorm(model, names, statistics=statistics),
         device=device(),
         progress=checkpoint.load(),
@@ -245,7 +269,19 @@ def _fit(
 
 def checkpoint_of(config: RunConfig, runs: Runs) -> Checkpoint:
     """Return the checkpoint of a run; it is removed when the record has been written."""
-    return Checkpoint(runs.root / ".checkpoints" / f"{config.identity}.safetensors")
+    # Code, library and device, so that what goes on is what was begun.
+    stamp = f"{git_commit()} torch {torch.__version__} {device()}"
+    path = runs.root / ".checkpoints" / f"{config.identity}.safetensors"
+    return Checkpoint(path, stamp=stamp)
+
+
+def _check_read(config: FaceTraining | Sensitivity | FaceTuning, read: dict[str, str]) -> None:
+    """Refuse other data than declared before hours are spent on them."""
+    if read != config.data_sha256:
+        raise RunError(
+            f"{config.label}: the data that were read ({read}) are not those that the run "
+            f"declares ({config.data_sha256})"
+        )
 
 
 def _outcome(

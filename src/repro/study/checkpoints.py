@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -26,10 +27,12 @@ class Checkpoint:
         Where the file is; its folder is made when the first checkpoint is written.
     every
         Seconds between two checkpoints.
+    stamp
+        By what it was written; one with another stamp is not gone on from.
     """
 
-    def __init__(self, path: Path, *, every: float = EVERY_SECONDS) -> None:
-        self.path, self.every = path, every
+    def __init__(self, path: Path, *, every: float = EVERY_SECONDS, stamp: str = "") -> None:
+        self.path, self.every, self.stamp = path, every, stamp
         self._last = time.monotonic()
 
     def load(self) -> Progress | None:
@@ -37,10 +40,12 @@ class Checkpoint:
         try:
             with safe_open(self.path, framework="pt") as file:
                 about = json.loads(file.metadata()["progress"])
+                if file.metadata()["stamp"] != self.stamp:
+                    return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError, KeyError, ValueError):
-            return None  # none, or one that a full disk cut short: the run starts anew
-        progress = Progress(**about)
+            progress = Progress(**about)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+            return None  # none, or not one of ours in full: the run starts anew
         for state in _STATES:
             prefix = f"{state}/"
             values = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
@@ -61,19 +66,23 @@ class Checkpoint:
             "history": progress.history,
             "best_epoch": progress.best_epoch,
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(f".{os.getpid()}.partial")
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             # Copies: one tensor may stand in two states, which safetensors refuses.
             copies = {name: tensor.clone() for name, tensor in tensors.items()}
-            save_file(copies, partial, metadata={"progress": json.dumps(about)})
+            save_file(
+                copies, partial, metadata={"progress": json.dumps(about), "stamp": self.stamp}
+            )
             partial.replace(self.path)
         except (OSError, SafetensorError):
             pass  # a full disk costs the checkpoint, not the run; the record will say if it must
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
         self._last = time.monotonic()
 
     def remove(self) -> None:
         """Remove the file; the run is finished."""
-        self.path.unlink(missing_ok=True)
+        with suppress(OSError):  # whatever cannot be removed was never written
+            self.path.unlink(missing_ok=True)

@@ -51,8 +51,8 @@ def verdicts(
         typer.echo(at_a_glance_markdown(profile), nl=False)
     else:
         for verdict in judge.verdicts(profile):
-            typer.echo(f"{verdict.claim.where:9} {verdict.word:18} {verdict.claim.statement}")
-            typer.echo(f"{'':28} {verdict.reason}.{judge.proportion(verdict)}")
+            typer.echo(f"{verdict.claim.where:12} {verdict.word:18} {verdict.claim.statement}")
+            typer.echo(f"{'':31} {verdict.reason}.{judge.proportion(verdict)}")
 
 
 @app.command()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from repro.names import check_name
 from repro.settings import (
@@ -24,9 +24,17 @@ from repro.settings import (
     validate,
 )
 
+
+def _different(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):  # one seed twice is not two seeds
+        raise ValueError("every seed may be named once")
+    return seeds
+
+
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_different)]
 Paper = Literal["win", "aim-fair"]
 #: The strategies of AIM-Fair's Table 3, in its order.
 TABLE_3 = (
@@ -67,7 +75,7 @@ class WinSettings(Strict):
 class FaceSettings(Strict):
     """Sizes and choices of the AIM-Fair half (Zhao et al., 2025); defaults are the paper's."""
 
-    seeds: tuple[Seed, ...] | None = None  # None: those of the profile
+    seeds: Seeds | None = None  # None: those of the profile
     seeds_per_job: int | None = Field(default=None, ge=1)
     data: FaceData
     synthetic: SyntheticFaces | None = None  # None: no synthetic faces to fine-tune on
@@ -79,10 +87,10 @@ class FaceSettings(Strict):
     finetune: ImageOptimisation = ImageOptimisation(learning_rate=0.06, epochs=10)
     strategies: tuple[str, ...] = TABLE_3  # of Table 3
     k: int = Field(default=55, ge=1)  # the mask of SFT
-    ks: tuple[int, ...] = (40, 45, 50, 55, 60)  # Figure 5
+    ks: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(40, 45, 50, 55, 60), min_length=1)
     blocks: tuple[str, ...] = ("layer1", "layer2", "layer3", "layer4", "fc")  # Figure 2
     random_draws: int = Field(default=3, ge=1)  # of Table 4's best random selection
-    fractions: tuple[Share, ...] = (1.0, 0.5, 0.25, 0.1)  # Table 2
+    fractions: tuple[Share, ...] = Field(default=(1.0, 0.5, 0.25, 0.1), min_length=1)  # Table 2
     gradient_batches: int | None = Field(default=None, ge=1)  # None: one pass over each set
     gradient_draws: int = Field(default=2, ge=1)  # orders and crops: how stable is the mask?
 
@@ -99,7 +107,7 @@ class Profile(Strict):
 
     name: str
     description: str
-    seeds: tuple[Seed, ...] = Field(min_length=1)
+    seeds: Seeds
     seeds_per_job: int = Field(ge=1)
     data: DataSettings
     win: WinSettings
@@ -121,13 +129,6 @@ class Profile(Strict):
         data = self.faces.data
         name = {"toyfaces": "toyfaces (simulated)", "celeba": "CelebA", "utkface": "UTKFace"}
         return f"{name[data.name]}, {data.target} | {data.protected}, {data.size}x{data.size}"
-
-    @field_validator("seeds")
-    @classmethod
-    def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(seeds)) < len(seeds):  # one seed twice is not two seeds
-            raise ValueError("every seed may be named once")
-        return seeds
 
 
 def project_root() -> Path:

@@ -39,7 +39,10 @@ RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"
 WEIGHTS = "weights.safetensors"
 #: Packages whose version can change a number.
-VERSIONS = ("torch", "numpy", "scikit-learn", "pandas", "safetensors", "repro")
+VERSIONS = (
+    *("torch", "torchvision", "numpy", "pillow", "scikit-learn", "pandas", "safetensors"),
+    "repro",
+)
 
 
 class RecordError(RuntimeError):

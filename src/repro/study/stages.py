@@ -49,6 +49,9 @@ def compute(config: RunConfig, runs: Runs) -> Outcome:
     """Compute one run whose upstream runs are there, on one thread, so that it can be repeated."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in another order are other sums; two jobs share two cores
+    # On a GPU: the same kernels each time, and float32 that is float32.
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     try:
         if isinstance(config, Pretrain):
             return _pretrain(config)

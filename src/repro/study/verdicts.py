@@ -119,6 +119,10 @@ def decide(claim: Claim, profile: Profile, results: Results) -> Verdict:
     missing = {
         key for c in contrasts for key in (c.first, c.second) if key not in results
     }  # fmt: skip
+    if never := missing - claim.plan(profile, seeds).keys():
+        return verdict(
+            UNTESTABLE, f"profile '{profile.name}' does not run: {'; '.join(sorted(never))}"
+        )
     if missing:
         return verdict(
             UNTESTABLE,
