@@ -145,7 +145,7 @@ def test_replace_module_puts_it_in_place() -> None:
     replace_module(model, "0.0", other)
     assert model.get_submodule("0.0") is other
     assert model(torch.zeros(1, 3)).shape == (1, 5)
-    with pytest.raises(UnknownNameError, match="unknown module '0.1'"):
+    with pytest.raises(UnknownNameError, match=r"unknown module '0\.1'"):
         replace_module(model, "0.1", other)
     with pytest.raises(ValueError, match="cannot be replaced in place"):
         replace_module(model, "", other)

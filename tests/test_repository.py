@@ -80,6 +80,12 @@ def test_nothing_is_pickled() -> None:
     assert [path for path in FILES if path.suffix in suffixes] == []
 
 
+def test_no_photograph_is_committed() -> None:
+    # What CelebA and UTKFace show may not be passed on; figures are made when the book is built.
+    suffixes = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".npy"}
+    assert [path for path in FILES if path.suffix.lower() in suffixes] == []
+
+
 def test_no_file_names_a_home_folder_or_an_index() -> None:
     found = []
     for path in FILES:

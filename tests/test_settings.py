@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from repro.names import UnknownNameError
 from repro.settings import (
-    DataSettings,
     TOY,
+    DataSettings,
     FaceData,
     ImageOptimisation,
     Optimisation,

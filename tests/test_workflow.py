@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,10 @@ data: {name: toycensus, records: 3000}
 win:
   pretrain: {learning_rates: [0.01], epochs: 1, batch_size: 256}
   finetune: {learning_rates: [0.01], epochs: 1, batch_size: 256}
+faces:
+  seeds: [5, 6, 7]
+  seeds_per_job: 2
+  data: {name: toyfaces, size: 32, total: 160}
 """
 PARAMETERS = "profile: str = None  # p\nseeds: list[int] = None  # s"
 SAY = "open('said', 'a').write(f'{name} {profile} {seeds}\\n')"
@@ -58,11 +63,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def sweep(project: Path, profile: str = "tiny") -> subprocess.CompletedProcess[str]:
+def sweep(project: Path, profile: str = "tiny", *options: str) -> subprocess.CompletedProcess[str]:
     """Ask for the last page, as `make study` does for the book."""
     command = [sys.executable, "-m", "snakemake", f"build/{profile}/pages/90_verdicts.ipynb"]
     command += ["--cores", "2", "--config", f"profile={profile}", "--keep-going"]
-    command += ["--rerun-incomplete", "--nolock", "--quiet", "host", "reason"]
+    command += ["--rerun-incomplete", "--nolock", *(options or ("--quiet", "host", "reason"))]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONWARNINGS"}
     return subprocess.run(
         command, cwd=project, env=environment, capture_output=True, text=True, timeout=300
@@ -85,7 +90,7 @@ def test_a_failed_notebook_is_kept_and_is_the_only_one_redone(project: Path) -> 
     assert first.returncode != 0
     assert said(project) == [
         "10_good tiny [3, 4]",
-        "20_bad tiny [3, 4]",
+        "20_bad tiny [5, 6, 7]",  # by its number on AIM-Fair, which has seeds of its own
         "43_win_on_adult tiny [3, 4]",
         "43_win_on_adult tiny [3]",
         "43_win_on_adult tiny [4]",
@@ -105,8 +110,65 @@ def test_a_failed_notebook_is_kept_and_is_the_only_one_redone(project: Path) -> 
     (project / "mended").touch()
     second = sweep(project)
     assert second.returncode == 0, second.stderr
-    assert said(project) == ["20_bad tiny [3, 4]", "90_verdicts tiny [3, 4]"]
+    assert said(project) == ["20_bad tiny [5, 6, 7]", "90_verdicts tiny [3, 4]"]
     assert not kept.exists()
+
+
+AIM_FAIR = ("20_biased_data", "23_pretraining", "24_selective_mask", "31_top_k")
+
+
+def test_seeds_are_shared_out_by_paper_and_order_follows_what_builds_on_what(
+    project: Path,
+) -> None:
+    for name in AIM_FAIR:
+        write(project / "notebooks" / f"{name}.ipynb")
+    planned = sweep(project, "tiny", "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    # Of each job what it says, what it makes, and the pages and jobs that must be there before it.
+    told, before = set(), {}
+    for message, made, needed in re.findall(
+        r"^Job \d+: (.+)\nReason: Missing output files: build/tiny/([^;\n]+)\.ipynb(.*)$",
+        planned.stdout + planned.stderr,
+        re.M,
+    ):
+        told.add(message)
+        before[made] = set(re.findall(r"build/tiny/([^,;]+)\.ipynb", needed))
+    assert {message for message in told if "[" in message} == {
+        *(f"{name}: seeds {seeds}" for name in AIM_FAIR[1:] for seeds in ("[5, 6]", "[7]")),
+        "43_win_on_adult: seeds [3]",
+        "43_win_on_adult: seeds [4]",
+    }
+
+    def jobs(name: str) -> set[str]:
+        return {f"jobs/{name}/0", f"jobs/{name}/1"}
+
+    for chunk in (0, 1):
+        assert before[f"jobs/23_pretraining/{chunk}"] == set()
+        assert before[f"jobs/24_selective_mask/{chunk}"] == jobs("23_pretraining")
+        assert before[f"jobs/31_top_k/{chunk}"] == jobs("24_selective_mask")
+    # A page finds what its own jobs left, and is not shared out where nothing is trained.
+    assert before["pages/20_biased_data"] == jobs("23_pretraining")
+    assert before["pages/23_pretraining"] == jobs("23_pretraining")
+    assert before["pages/31_top_k"] == jobs("31_top_k") | jobs("24_selective_mask")
+    assert before["pages/43_win_on_adult"] == jobs("43_win_on_adult")
+    assert before["pages/10_good"] == set()
+    names = ("10_good", "20_bad", "43_win_on_adult", *AIM_FAIR)
+    assert before["pages/90_verdicts"] == {f"pages/{name}" for name in names}
+
+
+def test_missing_faces_are_said_before_anything_runs(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = PROFILE.replace("name: toyfaces", "name: celeba")
+    (project / "profiles" / "tiny.yaml").write_text(real, encoding="utf-8")
+    monkeypatch.setenv("REPRO_DATA", str(project / "no-data"))
+    done = sweep(project)
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "img_align_celeba.zip" in text
+    assert "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html" in text
+    assert "Traceback" not in text
+    assert said(project) == []
 
 
 def test_an_unknown_profile_is_named(project: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,22 @@ faces:
   initialisation: scratch
   pretrain: {learning_rate: 0.05, epochs: 1, milestones: [], batch_size: 32}
   finetune: {learning_rate: 0.05, epochs: 1, milestones: [], batch_size: 32}
-  ks: [40, 62]
+  k: 40
+  ks: [34, 62]
   blocks: [layer4, fc]
   random_draws: 1
   fractions: [1.0, 0.5]
   gradient_batches: 2
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep images in a folder of this session, not in the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("REPRO_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

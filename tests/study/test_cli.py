@@ -20,6 +20,7 @@ from repro.settings import SettingsError
 from repro.study import cli
 from repro.study import records as records_module
 from repro.study.cli import README_MARKS, write_readme
+from repro.study.compare import COMPARED
 from repro.study.experiments import CLAIMS
 from repro.study.preflight import preflight
 from repro.study.profiles import project_root
@@ -77,7 +78,11 @@ def test_preflight_without_data_downloads_nothing_and_shows_no_key(
     assert "NO  data: UCI Adult: " in text
     assert f"adult.data and adult.test not in {tmp_path / 'empty' / 'adult'}" in text
     assert "fetch them from https://archive.ics.uci.edu/dataset/2/adult and put them there" in text
-    assert "NO  profile desk: needs UCI Adult" in text
+    (desk,) = [line for line in said if line.startswith("NO  profile desk: needs UCI Adult")]
+    assert "; faces: " in desk
+    assert "img_align_celeba.zip" in desk
+    assert "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html" in desk
+    assert "ok  weights: ImageNet weights of torchvision are fetched for profile paper" in text
     for profile in ("smoke", "quick", "tiny"):
         assert f"ok  profile {profile}: can run" in text
     assert not (tmp_path / "empty").exists()
@@ -187,7 +192,8 @@ def test_export_then_read_without_the_runs(
     here = invoke("verdicts", "tiny").output
     same = invoke("compare", str(computed.runs.root), "tiny")
     assert same.exit_code == 0
-    assert f"{4 * n // 3} comparisons: {4 * n // 3} identical, 0 agree" in same.output
+    comparisons = len(COMPARED) * n // 3  # three seeds of each setting
+    assert f"{comparisons} comparisons: {comparisons} identical, 0 agree" in same.output
     monkeypatch.setenv("REPRO_RUNS", str(tmp_path / "none"))
     assert invoke("verdicts", "tiny").output == here
     run = computed.strategies["tl"][0].run
@@ -221,10 +227,11 @@ def test_compare_counts_what_agrees(invoke: Invoke, computed: Computed, tmp_path
     result = invoke("compare", str(computed.runs.root), str(other))
     assert result.exit_code == 0
     assert f"settings are only in {computed.runs.root}" in result.output
-    assert "8 comparisons: 8 identical" in result.output
+    n = 2 * len(COMPARED)
+    assert f"{n} comparisons: {n} identical" in result.output
     assert "finetune toycensus mlp-2 tl" not in result.output
     everything = invoke("compare", str(computed.runs.root), str(other), "--all")
-    assert everything.output.count("finetune toycensus mlp-2 tl") == 4
+    assert everything.output.count("finetune toycensus mlp-2 tl") == len(COMPARED)
 
 
 def test_compare_of_one_seed_cannot_tell(
@@ -235,8 +242,8 @@ def test_compare_of_one_seed_cannot_tell(
         shutil.copytree(record.folder, tmp_path / str(at) / record.run)
     result = invoke("compare", str(tmp_path / "0"), str(tmp_path / "1"))
     assert result.exit_code == 0
-    assert "4 comparisons: 0 identical, 0 agree" in result.output
-    assert "4 cannot be told (a single seed)" in result.output
+    assert f"{len(COMPARED)} comparisons: 0 identical, 0 agree" in result.output
+    assert f"{len(COMPARED)} cannot be told (a single seed)" in result.output
 
 
 def test_compare_exits_with_1_where_sets_differ(

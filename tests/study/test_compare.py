@@ -23,7 +23,7 @@ def records(
     make: MakeRecord, gaps: Sequence[int], first_seed: int = 0, strategy: str = "tl"
 ) -> dict[str, Record]:
     found = [
-        make(first_seed + i, (50, 60, 700, 700 + gap), strategy=strategy, optimisation={"a": 1})
+        make(first_seed + i, (50, 60, 700, 700 - gap), strategy=strategy, optimisation={"a": 1})
         for i, gap in enumerate(gaps)
     ]
     return by_identity(found)
@@ -135,6 +135,42 @@ def test_a_setting_is_known_by_what_it_builds_on(computed: Computed) -> None:
     assert describe(retrained, runs) == "finetune toycensus mlp-2 retrain dp 0.5"
     win = computed.weights["rank 2, a 0.9"][0]
     assert describe(win, runs) == "finetune toycensus mlp-2 win rank 2 a=0.9"
+
+
+def test_runs_on_faces_are_described(computed: Computed) -> None:
+    runs = by_identity(computed.runs.records())
+    found = {
+        key: describe(computed.everything[key][0], runs)
+        for key in (
+            "strategies: erm",
+            "strategies: mask",
+            "less_real_data: 50 %, mask",
+            "selection_rules: random 0",
+            "selection_rules: update layer4",
+            "switches: linear probing, statistics freeze",
+            "sensitivities: eval, augmented",
+            "sensitivities: eval, plain",
+            "switches: mask, gradients in eval mode",
+        )
+    }
+    on = "toyfaces Smiling|Male"
+    assert list(found.values()) == [
+        f"train {on} resnet18 erm",
+        f"finetune {on} resnet18 mask k 40",
+        f"finetune {on} 50% resnet18 mask k 40",
+        f"finetune {on} resnet18 random k 40 draw 0",
+        f"finetune {on} resnet18 update layer4",
+        f"finetune {on} resnet18 linear probing frozen statistics",
+        f"sensitivity {on} resnet18 eval",
+        f"sensitivity {on} resnet18 eval plain",
+        f"finetune {on} resnet18 mask k 40 by gradients in eval mode",
+    ]
+
+
+def test_two_settings_have_two_descriptions(computed: Computed) -> None:
+    runs = by_identity(computed.runs.records())
+    settings = {settings_key(record, runs): describe(record, runs) for record in runs.values()}
+    assert len(set(settings.values())) == len(settings) == len(runs) / 3
 
 
 # Where sets come from

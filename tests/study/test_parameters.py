@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import types
 from pathlib import Path
 from typing import Any
@@ -189,10 +190,26 @@ def test_a_notebook_on_aim_fair_sets_the_faces() -> None:
     assert study.profile.model_copy(update={"faces": plain.faces}) == plain
     assert study.half("win").seeds == plain.seeds
     assert study.data_label == "toyfaces (simulated), Young | Smiling, 32x32"
-    assert "-p strategies '['erm', 'mask']'" not in study.again  # quoted for a shell
-    assert study.again.startswith(
-        ".venv/bin/papermill notebooks/25_selective_finetuning.ipynb out.ipynb -p profile quick "
+
+
+def test_the_command_to_compute_again_gives_the_same_study() -> None:
+    study = check_faces(
+        seeds=[7],
+        dataset="toyfaces",
+        strategies=["erm", "fully fine-tuning"],
+        k=50,
+        overrides={"faces.finetune.epochs": 5},
     )
+    words = shlex.split(study.again)
+    assert words[:3] == [
+        ".venv/bin/papermill", "notebooks/25_selective_finetuning.ipynb", "out.ipynb",
+    ]  # fmt: skip
+    given = {words[i + 1]: words[i + 2] for i in range(3, len(words), 3)}
+    assert words[3::3] == ["-p"] * len(given)
+    assert given.pop("profile") == "quick"
+    # As text, which is how papermill hands lists and mappings over.
+    assert check_faces("quick", **given).profile == study.profile
+    assert study.profile != load_profile("quick")
 
 
 def test_seeds_of_one_half_are_not_those_of_the_other() -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from repro.names import UnknownNameError
-from repro.study import plans
+from repro.study import aim_plans, plans
 from repro.study import records as records_module
 from repro.study.configs import digest
 from repro.study.profiles import load_profile
@@ -28,7 +28,7 @@ from repro.study.records import (
     value,
 )
 from repro.study.runs import PREDICTIONS, Record, RecordError, Runs
-from repro.study.session import Study
+from repro.study.session import Study, View
 
 from .conftest import Computed, MakeRecord
 
@@ -36,7 +36,9 @@ from .conftest import Computed, MakeRecord
 def some(computed: Computed) -> list[Record]:
     """Return a run of each stage."""
     keys = ("pre-trained", "tl", "win, rank 2")
-    return [computed.strategies[key][0] for key in keys] + [computed.probes["unconstrained"][0]]
+    found = [computed.strategies[key][0] for key in keys] + [computed.probes["unconstrained"][0]]
+    found += [computed.table_3[key][0] for key in ("erm", "mask")]
+    return [*found, computed.masks["train, augmented"][0]]
 
 
 @pytest.fixture
@@ -89,6 +91,7 @@ def test_exported_file_holds_no_example(computed: Computed, exported: Path) -> N
     for body in bodies:
         assert not keys_of(body) & {"example", "examples", "score", "scores", "predictions"}
         assert longest(body) < smallest  # nothing in it has an entry for each person
+        assert longest(body) <= 62  # the tensors of a classifier are what is longest
 
 
 Change = Callable[[dict[str, Any]], Any]
@@ -290,3 +293,30 @@ def test_recorded_runs_stand_beside_those_of_this_call(
     one = Study(load_profile("tiny", {"seeds": [1]}), runs=computed.runs)
     known, here = one.views(plans.strategies)
     assert [len(view.results["tl"]) for view in (known, here)] == [3, 1]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_each_half_of_the_study_has_its_own_words(
+    computed: Computed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from repro.study import session
+
+    study = Study(computed.profile, "90_verdicts", {}, computed.runs)
+    faces = study.half("aim-fair")
+    (here,) = faces.views(aim_plans.top_k)
+    assert (faces.data_label, study.data_label) == (
+        "toyfaces (simulated), Smiling | Male, 32x32",
+        "toycensus (simulated)",
+    )
+    assert here.label == f"{faces.data_label}, this call: profile tiny"
+    assert here.paper({("erm", "accuracy"): 0.9}) is None
+    assert list(here.results) == ["erm", "k 34", "k 40", "k 62", "fully fine-tuning"]
+    # What is recorded stands first, under its own name; the paper's numbers beside real faces only.
+    monkeypatch.setattr(session, "RECORDED", "tiny")
+    fewer = computed.profile.faces.model_copy(update={"seeds": (1,)})
+    one = Study(computed.profile.model_copy(update={"faces": fewer}), runs=computed.runs)
+    known, alone = one.half("aim-fair").views(aim_plans.top_k)
+    assert known.label.endswith(", recorded under profile tiny")
+    assert [len(view.results["k 40"]) for view in (known, alone)] == [3, 1]
+    real = View("CelebA", {}, "again", load_profile("desk"), "aim-fair")
+    assert real.paper({("erm", "accuracy"): 0.9}) == {("erm", "accuracy"): 0.9}

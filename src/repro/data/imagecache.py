@@ -12,8 +12,10 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -137,6 +139,37 @@ def load_images(
     if stored is None:
         stored = _fill(path, shape, dataset, archive, names, crop)
     return torch.from_numpy(np.array(stored) if _keep(dataset, shape, resident) else stored)
+
+
+def kept(name: str, shape: tuple[int, ...], make: Callable[[], Tensor]) -> Tensor:
+    """Return images that are drawn, not read, from the cache; made and kept the first time.
+
+    Parameters
+    ----------
+    name
+        Of the cache file; says all that the images depend on.
+    shape
+        (n, 3, size, size).
+    make
+        Draws them, uint8. Where the cache cannot be written they are drawn each time.
+    """
+    import torch
+
+    path = cache_root() / "images" / f"{name}.npy"
+    stored = _stored(path, shape)
+    if stored is not None:
+        return torch.from_numpy(np.array(stored))
+    images = make()
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("xb") as out:
+            np.save(out, images.numpy(), allow_pickle=False)
+        unfinished.replace(path)
+    except OSError:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+    return images
 
 
 def _stored(path: Path, shape: tuple[int, ...]) -> np.memmap | None:

@@ -67,12 +67,12 @@ class Optics:
 
 
 CAMERA = (
-    Look(smile=1.0, gender=1.0, light=0.55, texture=1.0, eyes=1.0, line=0.0),
+    Look(smile=1.0, gender=1.0, light=0.45, texture=1.0, eyes=1.0, line=0.0),
     Optics(
         clutter=0.8,
         haze=0.07,
         blur=0.9,
-        noise=0.06,
+        noise=0.05,
         cast=0.12,
         exposure=0.22,
         chroma=0.8,
@@ -80,7 +80,7 @@ CAMERA = (
     ),
 )
 STUDIO = (
-    Look(smile=1.25, gender=1.0, light=0.22, texture=0.25, eyes=1.22, line=0.55),
+    Look(smile=1.5, gender=1.0, light=0.22, texture=0.25, eyes=1.22, line=0.55),
     Optics(
         clutter=0.0,
         haze=0.0,
@@ -95,10 +95,12 @@ STUDIO = (
 
 
 def between(start: T, end: T, share: float) -> T:
-    """Return the numbers that lie ``share`` of the way from one set to the other."""
+    """Return the numbers ``share`` of the way from one set to the other; none is negative."""
     return type(start)(
         **{
-            field.name: (1 - share) * getattr(start, field.name) + share * getattr(end, field.name)
+            field.name: max(
+                0.0, (1 - share) * getattr(start, field.name) + share * getattr(end, field.name)
+            )
             for field in fields(start)
         }
     )
@@ -225,4 +227,5 @@ def _hash(key: NDArray[np.uint32], count: int, stream: int) -> NDArray[np.uint32
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
         z ^= z >> np.uint32(shift)
         z *= np.uint32(factor)
-    return z ^ (z >> np.uint32(16))
+    mixed: NDArray[np.uint32] = z ^ (z >> np.uint32(16))
+    return mixed

@@ -22,7 +22,7 @@ SKIN: tuple[RGB, ...] = (
     (0.97, 0.84, 0.75),
     (0.90, 0.70, 0.56),
     (0.68, 0.46, 0.32),
-    (0.38, 0.24, 0.17),
+    (0.44, 0.28, 0.20),
 )
 HAIR: Mapping[str, RGB] = {
     "black": (0.09, 0.08, 0.09),
@@ -49,6 +49,8 @@ HAT: Mapping[str, RGB] = {
 
 TEETH: RGB = (0.97, 0.96, 0.93)
 GULLET: RGB = (0.22, 0.06, 0.07)
+BLUSH: RGB = (1.15, 0.86, 0.84)
+"""Factors on the colour of the skin."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def draw_person(canvas: Canvas, rows: Rows, look: Look) -> None:
 
     # Coordinates on the face: the middle goes with the pose, the outline stays.
     square = (u / width) * (u / width)
-    fu = u - yaw * 0.30 * (1 - square.clamp(max=1))
+    fu = u - yaw * 0.27 * (1 - square.clamp(max=1))
     fv = v - rows.between("tilt", -0.05, 0.05)
     _age(c, rows, fu, fv, head, old, look)
     _nose(c, rows, fu, fv, yaw, skin, look)
@@ -266,7 +268,7 @@ def _nose(
 def _beard(
     c: Canvas, rows: Rows, u: Tensor, v: Tensor, shape: Tensor, gender: Tensor, hair: Tensor
 ) -> None:
-    """A full beard with moustache, or the shadow of shaving (a gendered cue)."""
+    """Draw a full beard with moustache, or the shadow of shaving (a gendered cue)."""
     beard = rows["Beard"]
     # From the sideburns down along the cheek, and around the mouth.
     cheek = 0.30 - 0.75 * u * u
@@ -286,26 +288,33 @@ def _mouth(
     gender: Tensor,
     look: Look,
 ) -> None:
-    """The mouth: its corners rise in a smile; open it shows teeth or only dark; lips."""
+    """Draw the mouth: its corners rise in a smile; open it shows teeth or only dark; lips."""
     smiling, opened = rows["Smiling"], rows["Mouth_Slightly_Open"]
     mood = rows["smile"]
-    curve = smiling * look.smile * (0.15 + 0.13 * mood) - (1 - smiling) * (0.07 - 0.07 * mood)
-    half = 0.27 + 0.02 * gender + smiling * look.smile * (0.07 + 0.06 * mood)
+    # Women are drawn to smile more openly, and to look friendlier when they do not: a gendered cue
+    # in the same place as the target.
+    joy = smiling * look.smile * (1.06 - 0.34 * gender).clamp(min=0.3)
+    curve = joy * (0.15 + 0.10 * mood) - (1 - smiling) * (0.04 - 0.05 * mood + 0.05 * gender)
+    half = 0.28 - 0.025 * gender + joy * (0.07 + 0.06 * mood)
     mu, mv = u, v - 0.55 + 0.35 * curve
     t2 = (mu / half) * (mu / half)
     # Cheeks lift: a light spot over a crease at each corner, where no beard hides them.
-    lift = smiling * look.smile * head * (1 - 0.85 * rows["Beard"])
+    lift = joy.clamp(max=1) * head
     au = mu.abs() - half - 0.06
-    c.paint(0.35 * bump(au - 0.1, v - 0.30, 0.2, 0.16) * lift, (skin * 1.15).clamp(max=1))
+    rose = torch.tensor(BLUSH).reshape(1, 3, 1, 1)
+    apple = bump(au - 0.02, v - 0.25, 0.26, 0.22) * lift
+    rosy = (0.22 - 0.22 * gender).clamp(0, 0.6) * head
+    c.paint(rosy * bump(u.abs() - 0.38, v - 0.28, 0.24, 0.2), skin * rose)
+    c.paint(0.3 * apple, skin * rose)
     crease = (au + 0.5 * (v - 0.45) * (v - 0.45)).abs() - 0.02
     c.shade(c.inside(torch.maximum(crease, (v - 0.45).abs() - 0.12)) * lift * 0.6, 0.7)
 
     line = curve * (1 - t2)  # height of the line between the lips
     dome = (1 - t2).clamp(min=0)
 
-    full = rows.between("lips", 0.85, 1.15) * (1 - 0.35 * gender)
+    full = rows.between("lips", 0.85, 1.15) * (1 - 0.35 * gender * (1 - rows["Beard"]))
     # Between the lips, from above: teeth in a smile, then the dark of an open mouth.
-    teeth = smiling * look.smile * (0.08 + 0.10 * mood) * ((mood - 0.2) * 20).clamp(0, 1)
+    teeth = joy * (0.05 + 0.08 * mood)
     dark = opened * (0.055 + 0.02 * mood)
     slope = (1 + (2 * curve * mu / (half * half)) * (2 * curve * mu / (half * half))).sqrt()
 
@@ -316,7 +325,9 @@ def _mouth(
 
     red = torch.tensor([0.72, 0.20, 0.24]).reshape(1, 3, 1, 1)
     rouge = (0.38 - 0.34 * gender).clamp(0, 0.9)[:, None]
-    lips = (1 - rouge) * skin * 0.74 + rouge * red
+    # Seen in a beard they need to be lighter than it.
+    bare = (0.74 + 0.3 * rows["Beard"])[:, None] * skin
+    lips = (1 - rouge) * bare + rouge * red
     c.paint(band(-0.055 * full, teeth + dark + 0.075 * full), lips)
     c.paint(band(teeth - 0.02, teeth + dark) * opened, torch.tensor(GULLET).reshape(1, 3, 1, 1))
     shown = (teeth * 20).clamp(max=1)
@@ -339,7 +350,7 @@ def _eyes(
     """Eyes with lids and lashes, and brows."""
     eu, ev = u.abs() - 0.34, v + 0.10
     wide = look.eyes * (0.165 - 0.012 * gender - 0.012 * old)
-    squint = 1 - 0.45 * rows["Smiling"] * look.smile * rows["squint"] - 0.12 * old
+    squint = 1 - rows["Smiling"] * look.smile * rows.between("squint", 0.0, 0.45) - 0.12 * old
     tall = look.eyes * (0.098 - 0.014 * gender) * squint
     white = c.inside(ellipse(eu, ev, wide, tall))
     c.shade(bump(eu, ev, 0.27, 0.2), 0.86)
@@ -360,7 +371,7 @@ def _eyes(
 
 
 def _earrings(c: Canvas, rows: Rows, u: Tensor, v: Tensor, width: Tensor, yaw: Tensor) -> None:
-    """A golden drop below each ear, in front of the hair."""
+    """Draw a golden drop below each ear, in front of the hair."""
     gold = torch.tensor([0.98, 0.80, 0.25]).reshape(1, 3, 1, 1)
     for side in (-1.0, 1.0):
         at = u - side * (width + 0.02) + 0.10 * yaw
@@ -390,7 +401,7 @@ def _glasses(c: Canvas, rows: Rows, u: Tensor, v: Tensor, head: Tensor, width: T
 def _hat(
     c: Canvas, rows: Rows, u: Tensor, v: Tensor, head: Tensor, width: Tensor, light: Tensor
 ) -> None:
-    """A crown with a band, and a brim of any width from a cap's to a sun hat's."""
+    """Draw a crown with a band, and a brim of any width from a cap's to a sun hat's."""
     worn, colour = rows["Wearing_Hat"], rows.colour("hat_colour", HAT)
     rim, sag = rows.between("brim", 0.02, 0.55), 0.06
     edge = -0.52 + sag * (u / width) * (u / width)

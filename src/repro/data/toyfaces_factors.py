@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -128,7 +129,7 @@ def draw_factors(
     def uniform(name: str) -> NDArray[np.float64]:
         return _uniform(seed, name, n)
 
-    column: dict[str, NDArray[np.generic]] = {}
+    column: dict[str, NDArray[Any]] = {}
     coins = {name: uniform(name) < chance for name, chance in COINS.items()}
     if shares is not None:
         pair = [check_name("attribute", name, COINS) for name in (target, protected)]
@@ -162,7 +163,7 @@ def draw_factors(
     column["skin"] = np.where(coins["Pale_Skin"], 0.4 * tone, 0.55 + 0.45 * tone)
     turn = uniform("yaw")
     column["yaw"] = np.select(
-        [pose == 0, pose == 1], [0.5 * turn - 0.25, -0.6 - 0.4 * turn], 0.6 + 0.4 * turn
+        [pose == 0, pose == 1], [0.4 * turn - 0.2, -0.6 - 0.25 * turn], 0.6 + 0.25 * turn
     )
     column |= {name: uniform(name) for name in NUISANCES}
     column["noise_key"] = (_bits(seed, "noise_key", n) >> np.uint64(32)).astype(np.int64)
@@ -216,5 +217,5 @@ def _bits(seed: int, name: str, n: int) -> NDArray[np.uint64]:
     )
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z ^= z >> np.uint64(31)
-    return z
+    mixed: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return mixed

@@ -71,7 +71,8 @@ class Sensitivity(RunConfig):
     @property
     def label(self) -> str:
         """A few words for progress lines and messages."""
-        return f"sensitivities in {self.mode} mode, seed {self.seed}"
+        way = "" if self.augmented else ", plain images"
+        return f"sensitivities in {self.mode} mode{way}, seed {self.seed}"
 
 
 class FaceTuning(RunConfig):
@@ -124,4 +125,6 @@ class FaceTuning(RunConfig):
         words += [f"k {self.k}"] if self.k else []
         words += [f"draw {self.draw}"] if self.draw is not None else []
         words += ["with frozen statistics"] if self.statistics == "freeze" else []
+        if self.sensitivity is not None and self.sensitivity.mode == "eval":
+            words += ["by gradients in eval mode"]
         return f"fine-tune {' '.join(words)}, seed {self.seed}"

@@ -59,12 +59,13 @@ def declared_sha256(data: FaceData, synthetic: SyntheticFaces | None = None) -> 
 # By what makes the images, not by what is asked of them: one set for all tasks and fractions.
 @lru_cache(maxsize=3)
 def _generated(settings: toyfaces.ToyFaces) -> ImageSet:
-    return toyfaces.generate(settings)
+    return toyfaces.generate(settings, keep=True)
 
 
 @lru_cache(maxsize=1)
 def _read(name: str, size: int, edition: str) -> ImageSet:
-    return REAL[name].load(size, edition=edition)
+    images: ImageSet = REAL[name].load(size, edition=edition)
+    return images
 
 
 def _images(data: FaceData) -> ImageSet:

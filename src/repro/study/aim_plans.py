@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
+from repro.aimfair.mask import block_of
 from repro.data.sources import DataError, digest_of
+from repro.models import image_classifier
 from repro.names import check_name
 from repro.settings import FaceData, SettingsError, SyntheticFaces
 from repro.study.aim_configs import FaceTraining, FaceTuning, Sensitivity
@@ -89,6 +92,8 @@ def tuning(
 ) -> FaceTuning:
     """Return the configuration of one fine-tuned classifier; ``k`` is the profile's by default."""
     masked = strategy in ("mask", "cosine mask", "random")
+    k = profile.faces.k if k is None else k
+    _check_tensors(profile, k=k if masked else None, block=block)
     if masked and measured is None:
         measured = sensitivity(profile, base)
     return FaceTuning.model_validate(
@@ -101,7 +106,7 @@ def tuning(
             "data_sha256": declared_sha256(base.data, synthetic_of(profile)),
             "strategy": strategy,
             "block": block,
-            "k": (profile.faces.k if k is None else k) if masked else None,
+            "k": k if masked else None,
             "draw": draw,
             "statistics": statistics,
             "optimisation": profile.faces.finetune,
@@ -129,6 +134,24 @@ def _known(profile: Profile, names: Sequence[str]) -> list[str]:
     """Return the strategies that the profile names and has images for."""
     named = [name for name in names if name in profile.faces.strategies]
     return [name for name in named if name == "erm" or profile.faces.synthetic is not None]
+
+
+@lru_cache(maxsize=4)
+def _tensors(architecture: str, width: int) -> tuple[str, ...]:
+    model = image_classifier(architecture, width=width, seed=0)
+    return tuple(name for name, _ in model.named_parameters())
+
+
+def _check_tensors(profile: Profile, *, k: int | None, block: str | None) -> None:
+    """Refuse a k or a block that the model does not have, before anything is trained."""
+    names = _tensors(profile.faces.architecture, profile.faces.width)
+    if k is not None and not 1 <= k <= len(names):
+        raise SettingsError(
+            f"k = {k} is out of range: {profile.faces.architecture} has {len(names)} tensors, so k "
+            f"runs from 1 to {len(names)}"
+        )
+    if block is not None:
+        check_name("block", block, dict.fromkeys(block_of(name) for name in names))
 
 
 def _bases(profile: Profile, seeds: Sequence[int]) -> list[FaceTraining]:

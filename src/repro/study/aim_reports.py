@@ -163,10 +163,18 @@ def mask_in_words(results: Results, k: int, label: str) -> str:
     """Return what the measured masks come to, as Markdown; every number is computed."""
     records = results["train, augmented"]
     found = [sizes(record)[k - 1] for record in records]
-    part = masks_by_part(records, k)
-    blocks = part[part["by"] == "block"]
-    share = blocks["share, mean"].str.rstrip("%").astype(float)
-    least, most = (blocks["part"].iloc[int(i)] for i in (share.argmin(), share.argmax()))
+    grouped: dict[str, list[str]] = {}
+    for name in records[0].results["tensors"]:
+        grouped.setdefault(block_of(name), []).append(name)
+    chosen = [mask(record, k) for record in records]
+    shares = {
+        block: sum(len(held & set(names)) for held in chosen) / (len(names) * len(chosen))
+        for block, names in grouped.items()
+    }
+    most, least = (
+        ", ".join(f"`{block}`" for block, share in shares.items() if share == end(shares.values()))
+        for end in (max, min)
+    )
     within = [
         jaccard(mask(record, k, draw=i), mask(record, k, draw=j))
         for record in records
@@ -177,7 +185,7 @@ def mask_in_words(results: Results, k: int, label: str) -> str:
         f"**{label}**, k = {k}: the mask holds "
         f"{_range([s.share_of_tensors for s in found], '{:.0%}')} of the tensors and "
         f"{_range([s.share_of_parameters for s in found], '{:.0%}')} of the scalar parameters. "
-        f"Of its blocks it holds the largest share of `{most}` and the smallest of `{least}`."
+        f"Of the blocks it holds the largest share of {most} and the smallest of {least}."
     )
     if within:
         text += f" Masks of one model from other batches agree by {np.mean(within):.2f} (Jaccard)"

@@ -17,7 +17,14 @@ from repro.study.profiles import profile_names
 from repro.study.records import read_exported, recorded, recorded_folder
 from repro.study.runs import Record, RecordError, Runs, by_identity
 
-COMPARED = ("accuracy", "weighted_f1_error", "demographic_parity", "equalized_odds_sum")
+COMPARED = (
+    "accuracy",
+    "worst_group_accuracy",
+    "weighted_f1_error",
+    "demographic_parity",
+    "equalized_odds_max",
+    "equalized_odds_sum",
+)
 
 
 def read_set(name: str) -> dict[str, Record]:
@@ -68,10 +75,20 @@ def describe(record: Record, known: Mapping[str, Record]) -> str:
     """Return a few words for what a run is."""
     config = record.config
     base = known[config["pretrained"]].config if config.get("pretrained") in known else config
-    words = [config["stage"].removeprefix("win-")]
-    words += [base.get("data", {}).get("name", "")]
+    words = [config["stage"].removeprefix("win-").removeprefix("aim-")]
+    data = base.get("data", {})
+    words += [data.get("name", "")]
+    if "target" in data:
+        words += [f"{data['target']}|{data['protected']}"]
+        words += [f"{data['fraction']:.0%}" if data["fraction"] < 1 else ""]
     words += ["p in" if base.get("data", {}).get("include_protected") else ""]
     words += [base.get("architecture", ""), config.get("strategy") or ""]
+    words += [str(config[n]) for n in ("block", "mode") if config.get(n) is not None]
+    words += [f"{n} {config[n]}" for n in ("k", "draw") if config.get(n) is not None]
+    words += ["frozen statistics" if config.get("statistics") == "freeze" else ""]
+    words += ["plain" if config.get("augmented") is False else ""]
+    if config.get("sensitivity") in known and known[config["sensitivity"]].config["mode"] == "eval":
+        words += ["by gradients in eval mode"]
     words += [f"rank {config['rank']}" if config.get("rank") else ""]
     words += [f"a={config['weight']:g}" if config.get("weight") is not None else ""]
     for name, one in (("", config), ("from ", base if base is not config else {})):

@@ -46,3 +46,9 @@ class Claim:
     #: contrasts that are shown beside, because the claim alone would mislead; they judge nothing
     beside: Callable[[Profile], list[Contrast]] = lambda profile: []
     paper: Paper = "win"
+    #: substitutions that a profile's own settings make
+    settings: Callable[[Profile], Sequence[str]] = lambda profile: ()
+
+    def substituted(self, profile: Profile) -> tuple[str, ...]:
+        """Return all that was substituted in testing the claim under a profile."""
+        return (*self.settings(profile), *self.substitutions)

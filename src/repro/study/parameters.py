@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from repro.names import UnknownNameError, check_name, nearest
 from repro.settings import TOY, DataSettings, FaceData, SettingsError
+from repro.study.aim_plans import synthetic_of
 from repro.study.profiles import Paper, Profile, load_profile
 from repro.study.session import Study
 
@@ -115,6 +116,8 @@ def check(namespace: Mapping[str, Any], *names: str, notebook: str, paper: Paper
             overrides[setting] = values[name]
     given_values = {name: v for name, v in values.items() if v not in (None, {})}
     profile = load_profile(values["profile"], overrides)
+    if set(values.get("strategies") or []) - {"erm"}:
+        synthetic_of(profile)  # refused where there are no synthetic faces to train on
     return Study(profile, notebook, given_values, paper=paper)
 
 

@@ -148,6 +148,8 @@ def source(results: Results | Iterable[Record], what: str, again: str) -> Html:
     seeds = sorted({body["config"]["seed"] for body in bodies})
     commits = sorted({_short(body["git_commit"]) for body in bodies})
     seconds = sum(body["seconds"] for body in bodies)
+    faces = bodies[0]["config"].get("paper") == "aim-fair"
+    example = '{"faces.finetune.epochs": 5}' if faces else '{"win.hidden": 20}'
     named = results.items() if isinstance(results, Mapping) else [("runs", list(records.values()))]
     listed = "<br>".join(
         f"{html.escape(key)}: "
@@ -161,7 +163,7 @@ def source(results: Results | Iterable[Record], what: str, again: str) -> Html:
         "<details class='study-source'><summary>Where from: "
         f"{html.escape(what)}, {len(records)} runs, seeds {_ranges(seeds)}</summary>"
         f"<p>Again: <code>{html.escape(again)}</code>. With another setting: add its parameter, "
-        "e.g. <code>-p overrides '{\"win.hidden\": 20}'</code>. One run: "
+        f"e.g. <code>-p overrides '{example}'</code>. One run: "
         "<code>.venv/bin/repro show RUN</code>. "
         f"Computed in {seconds:.0f} s on {html.escape(bodies[0]['machine'])}, torch "
         f"{html.escape(bodies[0]['versions']['torch'])}, commit {', '.join(commits)}.</p>"
@@ -171,7 +173,10 @@ def source(results: Results | Iterable[Record], what: str, again: str) -> Html:
 
 def _words(record: Record) -> str:
     config = record.config
-    names = ("stage", "strategy", "rank", "weight", "constraint", "intensity", "seed")
+    names = (
+        *("stage", "strategy", "block", "k", "draw", "statistics", "mode"),
+        *("rank", "weight", "constraint", "intensity", "seed"),
+    )
     shown = {n: config[n] for n in names if config.get(n) is not None}
     if "constraint" not in shown:
         shown.pop("intensity", None)

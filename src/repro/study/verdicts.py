@@ -73,6 +73,7 @@ class Verdict:
     reason: str
     profile: str
     simulated: bool
+    substitutions: tuple[str, ...]
 
 
 def judge(contrast: Contrast, results: Results, *, family: int = 1) -> Judged:
@@ -103,13 +104,15 @@ def _claimed_side(interval: Interval, contrast: Contrast) -> tuple[float, float]
 
 def decide(claim: Claim, profile: Profile, results: Results) -> Verdict:
     """Apply the rule to one claim; ``results`` are the known records of its plan."""
-    simulated = profile.is_simulated(claim.paper)
+    simulated, substituted = profile.is_simulated(claim.paper), claim.substituted(profile)
     seeds = profile.seeds_of(claim.paper)
 
     def verdict(word: str, reason: str, judged: Sequence[Judged] = ()) -> Verdict:
         known = [c for c in claim.beside(profile) if {c.first, c.second} <= results.keys()]
         beside = tuple(judge(contrast, results) for contrast in known) if judged else ()
-        return Verdict(claim, word, tuple(judged), beside, reason, profile.name, simulated)
+        return Verdict(
+            claim, word, tuple(judged), beside, reason, profile.name, simulated, substituted
+        )
 
     if len(seeds) < MIN_SEEDS:
         return verdict(UNTESTABLE, f"{len(seeds)} seed(s); a verdict takes {MIN_SEEDS}")
@@ -173,10 +176,15 @@ def claim_named(name: str) -> Claim:
 
 
 def sentence(verdict: Verdict, label: str) -> str:
-    """Return a verdict as one line of Markdown; ``label`` says which data it rests on."""
+    """Return a verdict as a paragraph of Markdown; ``label`` says which data it rests on.
+
+    What was substituted stands below it.
+    """
+    words = "; ".join(verdict.substitutions)
+    below = f"<br><small>Substituted: {words}.</small>" if words else ""
     return (
         f"**{verdict.claim.where}: {verdict.claim.statement}** {SIGNS[verdict.word]} "
-        f"*{verdict.word}* ({label}): {verdict.reason}.{proportion(verdict)}"
+        f"*{verdict.word}* ({label}): {verdict.reason}.{proportion(verdict)}{below}"
     )
 
 
