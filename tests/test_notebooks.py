@@ -90,9 +90,9 @@ def executed(folder: Path) -> Iterator[dict[str, Future[Done]]]:
         return call("papermill", notebook, out, *words, runs=folder / parameter)
 
     with ThreadPoolExecutor(2) as pool:
-        first = sorted(NOTEBOOKS, key=lambda path: path.stem not in FIRST)  # they take longest
-        first.sort(key=lambda path: path.stem != "90_verdicts")
-        jobs = {path.stem: pool.submit(execute, path) for path in first}
+        place = {name: at for at, name in enumerate(FIRST)}
+        order = sorted(NOTEBOOKS, key=lambda path: place.get(path.stem, len(FIRST)))
+        jobs = {path.stem: pool.submit(execute, path) for path in order}
         yield jobs | {parameter: pool.submit(refused, parameter) for parameter in WRONG}
 
 

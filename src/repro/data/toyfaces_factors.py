@@ -157,8 +157,8 @@ def draw_factors(
     codes = {"hair_colour": colour, "hair_style": style, "pose": pose}
     for name, values in CATEGORIES.items():
         even = (1 / len(values),) * len(values)
-        code = codes[name] if name in codes else _choose(uniform(name), even)
-        column[name] = np.array(values, dtype=object)[code]
+        which = codes[name] if name in codes else _choose(uniform(name), even)
+        column[name] = np.array(values, dtype=object)[which]
     tone = uniform("skin")
     column["skin"] = np.where(coins["Pale_Skin"], 0.4 * tone, 0.55 + 0.45 * tone)
     turn = uniform("yaw")
