@@ -293,9 +293,9 @@ def _mouth(
     mood = rows["smile"]
     # Women are drawn to smile more openly, and to look friendlier when they do not: a gendered cue
     # in the same place as the target.
-    joy = smiling * (look.smile * (1.0 - 0.32 * gender).clamp(min=0.3)).clamp(max=1.35)
-    curve = joy * (0.16 + 0.08 * mood) - (1 - smiling) * (0.04 - 0.05 * mood + 0.05 * gender)
-    half = 0.28 - 0.025 * gender + joy * (0.06 + 0.05 * mood)
+    joy = smiling * look.smile * (1.06 - 0.34 * gender).clamp(min=0.3)
+    curve = joy * (0.15 + 0.10 * mood) - (1 - smiling) * (0.04 - 0.05 * mood + 0.05 * gender)
+    half = 0.28 - 0.025 * gender + joy * (0.07 + 0.06 * mood)
     mu, mv = u, v - 0.55 + 0.35 * curve
     t2 = (mu / half) * (mu / half)
     # Cheeks lift: a light spot over a crease at each corner, where no beard hides them.
@@ -314,7 +314,7 @@ def _mouth(
 
     full = rows.between("lips", 0.85, 1.15) * (1 - 0.35 * gender * (1 - rows["Beard"]))
     # Between the lips, from above: teeth in a smile, then the dark of an open mouth.
-    teeth = joy * (0.055 + 0.065 * mood)
+    teeth = joy * (0.05 + 0.08 * mood)
     dark = opened * (0.055 + 0.02 * mood)
     slope = (1 + (2 * curve * mu / (half * half)) * (2 * curve * mu / (half * half))).sqrt()
 
