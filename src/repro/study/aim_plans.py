@@ -201,6 +201,16 @@ def strategies(profile: Profile, seeds: Sequence[int]) -> Plan:
     return plan
 
 
+def wider_gap(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Table 3 once more on embedded faces whose domains lie further apart; else empty."""
+    faces = profile.faces
+    if faces.wider_gap is None or faces.data.name != "toyfaces":
+        return {}
+    data = faces.data.model_copy(update={"toy_domain_gap": faces.wider_gap})
+    wide = faces.model_copy(update={"data": data})
+    return strategies(profile.model_copy(update={"faces": wide}), seeds)
+
+
 def switches(profile: Profile, seeds: Sequence[int]) -> Plan:
     """1g.3 and 1g.4: frozen BatchNorm statistics, and a mask from gradients in eval mode."""
     tuned = _known(profile, TABLE_3)
@@ -297,7 +307,7 @@ EXPERIMENTS = {
     "20_biased_data": (properties,),
     "23_pretraining": (pretraining,),
     "24_selective_mask": (sensitivities,),
-    "25_selective_finetuning": (strategies, switches),
+    "25_selective_finetuning": (strategies, switches, wider_gap),
     "30_layer_freezing": (layer_freezing,),
     "31_top_k": (top_k, masks),
     "32_selection_rules": (selection_rules,),

@@ -93,6 +93,7 @@ class FaceSettings(Strict):
     fractions: tuple[Share, ...] = Field(default=(1.0, 0.5, 0.25, 0.1), min_length=1)  # Table 2
     gradient_batches: int | None = Field(default=None, ge=1)  # None: one pass over each set
     gradient_draws: int = Field(default=2, ge=1)  # orders and crops: how stable is the mask?
+    wider_gap: float | None = Field(default=None, gt=0)  # toyfaces: Table 3 at this domain gap, too
 
     @field_validator("strategies")
     @classmethod
