@@ -121,7 +121,7 @@ class ImageOptimisation(Strict):
     batch_size: int = Field(default=128, ge=2)  # BatchNorm has no statistics of one image
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=1e-4, ge=0)
-    #: which epoch is kept: best overall validation accuracy (the authors'), best worst-group
+    #: the epoch that is kept, by best overall validation accuracy (the authors'), best worst-group
     #: validation accuracy (which needs protected labels), or the last one
     selection: Literal["accuracy", "worst_group", "last"] = "accuracy"
     precision: Literal["float32", "bfloat16"] = "bfloat16"  # autocast; weights stay float32

@@ -129,7 +129,7 @@ def sensitivity(
     a, b
         Gradients by tensor name, from :func:`mean_gradients`.
     kind
-        ``"absolute"``: mean |a - b| over the entries, in the unit of the gradient.
+        ``"absolute"``: mean absolute difference of the entries, in the unit of the gradient.
         ``"cosine"``: 1 - cosine similarity, in [0, 2] and without scale. It is 0 where both are
         all zero and 1 where one is. For a tensor of one entry, such as the bias of a one-logit
         head, it can only be 0 or 2.
@@ -281,7 +281,7 @@ def mask_sizes(
 
 
 def jaccard(first: Collection[object], second: Collection[object]) -> float:
-    """Return |A and B| / |A or B| of two masks, in [0, 1]; 1 for two empty ones."""
+    """Return the size of the intersection over that of the union, in [0, 1]; 1 for empty masks."""
     a, b = frozenset(first), frozenset(second)
     return len(a & b) / len(a | b) if a | b else 1.0
 

@@ -21,7 +21,7 @@ from repro.data.sources import DataError, data_root, digest_of
 from repro.names import check_name
 
 FOUND = "found"
-"""The edition that is whatever lies on disk: its digests are measured, not declared."""
+"""The edition that is whatever lies on disk, with digests that are measured, not declared."""
 
 _Entry = tuple[str, int, Callable[[], bytes]]  # name as stored, bytes, how to read them
 

@@ -67,7 +67,7 @@ AGES = (
 """The age groups, ascending."""
 
 YOUNG = AGES[:5]
-"""Age groups that count as Young: under 40, as in `repro.data.utkface`. The rule is ours."""
+"""Age groups that count as Young, under 40 as in `repro.data.utkface`. The rule is ours."""
 
 GENDERS = ("Male", "Female")
 RACES = (

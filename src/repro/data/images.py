@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # torch is imported where a tensor is made: reading labels st
 PARTS = ("train", "validation", "test")
 
 VERSION = 1
-"""Version of what `decode` returns: with another one, images are decoded again."""
+"""Version of what `decode` returns; with another one, images are decoded again."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ImageSet:
     name: str
     images: Tensor
     attributes: pd.DataFrame
-    part: NDArray[np.str_]
+    part: NDArray[np.generic]
     aspect: float = 1.0
     skipped: Mapping[str, int] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)

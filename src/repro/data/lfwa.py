@@ -60,7 +60,7 @@ SHARES = {"train": 6_885 / 13_143, "validation": 1_000 / 13_143, "test": 5_258 /
 """Share of each part in the images, from Table 1 of WIN."""
 
 CROP = 0.6
-"""Share of height and width that is kept, in the middle: 150 of 250 pixels.
+"""Share of height and width that is kept in the middle, 150 of 250 pixels.
 
 The face fills the middle 55 %; what is around it is background and other people.
 """
@@ -149,7 +149,7 @@ def attributes(*, edition: str = "reduced", root: Path | None = None) -> pd.Data
     return _read_all(DATASET.find(edition, root=root, roles=_LABELS))
 
 
-def parts_by_person(names: Sequence[str]) -> NDArray[np.str_]:
+def parts_by_person(names: Sequence[str]) -> NDArray[np.generic]:
     """Assign images to parts so that nobody is in two of them.
 
     People are lined up by the sha256 of their names, each with all images of theirs; the line is

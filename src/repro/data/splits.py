@@ -141,7 +141,9 @@ def biased_split(
     return np.sort(np.concatenate(first)).astype(np.int64)
 
 
-def named_parts(keys: Iterable[str], shares: Mapping[str, float], *, salt: str) -> NDArray[np.str_]:
+def named_parts(
+    keys: Iterable[str], shares: Mapping[str, float], *, salt: str
+) -> NDArray[np.generic]:
     """Assign examples to parts by their keys: the same key always comes to the same part.
 
     The sha256 of a key is read as a number in [0, 1) that is compared with the cumulated shares.

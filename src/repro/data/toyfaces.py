@@ -218,7 +218,7 @@ def _strengthened(look: Look, settings: ToyFaces) -> Look:
     )
 
 
-def _parts(settings: ToyFaces) -> NDArray[np.str_]:
+def _parts(settings: ToyFaces) -> NDArray[np.generic]:
     """(n,) the part of each image."""
     if settings.domain == "studio":
         return np.full(settings.n, "train", dtype="<U10")
