@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from repro.aimfair.mask import block_of
+from repro.aimfair.tensors import block_of
 from repro.study import aim_reports
 from repro.study.records import Results
 from repro.study.runs import Record

@@ -18,16 +18,15 @@ from repro.aimfair.mask import (
     EmptyMaskError,
     MaskSize,
     agreement,
-    block_of,
     entry_k,
     jaccard,
-    kind_of,
     mask_sizes,
     mean_gradients,
     select_mask,
     sensitivity,
     smallest_k,
 )
+from repro.aimfair.tensors import block_of, kind_of
 
 __all__ = [
     "STRATEGIES",

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from repro.aimfair.mask import block_of, check_tensors
+from repro.aimfair.tensors import block_of, check_tensors
 from repro.data.sources import DataError
 from repro.models import last_linear
 from repro.names import check_name
@@ -130,7 +130,7 @@ def blocks(model: nn.Module) -> dict[str, tuple[str, ...]]:
     -------
     dict
         Block -> names of its tensors, both in the order of the model; every tensor is in one
-        block, that of :func:`repro.aimfair.mask.block_of`. Figure 2's block-1 to block-4 are
+        block, that of :func:`repro.aimfair.tensors.block_of`. Figure 2's block-1 to block-4 are
         ``layer1`` to ``layer4`` of a ResNet.
     """
     grouped: dict[str, list[str]] = {}

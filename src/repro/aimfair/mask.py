@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from repro.names import UnknownNameError, check_name, nearest
+from repro.names import check_name
 
 
 class EmptyMaskError(ValueError):
@@ -301,94 +301,6 @@ def agreement(masks: Sequence[Collection[str]]) -> float:
     if not pairs:
         raise ValueError(f"agreement is between at least 2 masks, not {len(masks)}")
     return sum(jaccard(a, b) for a, b in pairs) / len(pairs)
-
-
-#: Parts of torchvision's classifiers whose children are the blocks.
-_OPENED = {"features", "classifier", "heads", "layers", "blocks", "trunk_output", "encoder"} | {
-    "encoder.layers"
-}
-#: part -> the block that it belongs to, where it does not bear its name
-_PART_OF = {
-    **dict.fromkeys(("conv1", "bn1", "features.conv0", "features.norm0"), "stem"),
-    **dict.fromkeys(("class_token", "conv_proj", "encoder"), "stem"),  # of a vision transformer
-    # A transition closes the dense block of its number, the last norm the last of them.
-    **{f"features.transition{i}": f"features.denseblock{i}" for i in (1, 2, 3)},
-    "features.norm5": "features.denseblock4",
-}
-
-
-def block_of(name: str) -> str:
-    """Return the block of a tensor of any torchvision classifier, from the tensor's name alone.
-
-    Parameters
-    ----------
-    name
-        As in ``named_parameters()``.
-
-    Returns
-    -------
-    str
-        For ResNets ``stem`` (conv1 and bn1), ``layer1`` to ``layer4``, ``fc``; for DenseNets
-        ``stem``, ``features.denseblock1`` to 4, ``classifier``; for models in one sequence, such
-        as VGG, MobileNet, EfficientNet and ConvNeXt, the child, ``features.3``; for other models
-        the top-level part.
-    """
-    parts = name.split(".")
-    depth = 1
-    while ".".join(parts[:depth]) in _OPENED and depth < len(parts) - 1:
-        depth += 1
-    part = ".".join(parts[:depth])
-    return _PART_OF.get(part, part)
-
-
-def kind_of(model: nn.Module, name: str) -> str:
-    """Return what a tensor is: ``"conv"``, ``"batchnorm bias"``, ``"linear weight"``, ...
-
-    Parameters
-    ----------
-    model
-        The model that has the tensor.
-    name
-        As in ``model.named_parameters()``.
-
-    Returns
-    -------
-    str
-        ``conv`` for the weight of a convolution, of any dimension; else the layer (``conv``,
-        ``batchnorm``, ``layernorm``, ``linear``, or its class in lower case) and the tensor's
-        own name.
-
-    Raises
-    ------
-    UnknownNameError
-        If the model has no such tensor.
-    """
-    check_tensors(model, [name])
-    owner, _, own = name.rpartition(".")
-    module = model.get_submodule(owner)
-    layer = next((k for c, k in _LAYERS.items() if isinstance(module, c)), None)
-    kind = f"{layer or type(module).__name__.lower()} {own}"
-    return "conv" if kind == "conv weight" else kind
-
-
-_LAYERS: dict[type[nn.Module], str] = {
-    nn.modules.conv._ConvNd: "conv",
-    nn.modules.batchnorm._BatchNorm: "batchnorm",
-    nn.LayerNorm: "layernorm",
-    nn.Linear: "linear",
-}
-
-
-def check_tensors(model: nn.Module, names: Iterable[str]) -> None:
-    """Raise `UnknownNameError` for a name that is no parameter tensor of the model."""
-    valid = dict(model.named_parameters())
-    if unknown := sorted({*names} - valid.keys()):
-        guess = nearest(unknown[0], valid)  # Not check_name: it would list some hundred names.
-        raise UnknownNameError(
-            f"unknown tensor {unknown[0]!r}"
-            + (f"; did you mean {guess!r}?" if guess else "")
-            + f" ({type(model).__name__} has {len(valid)} tensors)"
-        )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor
 
-from repro.aimfair.mask import block_of
+from repro.aimfair.tensors import block_of
 from repro.metrics import flatten_metrics, metrics_from_counts
 from repro.study.aim_claims import ACC, EO, WST
 from repro.study.aim_reports import agreement_by_k, mask, sensitivities, sizes

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
-from repro.aimfair.mask import block_of
+from repro.aimfair.tensors import block_of
 from repro.data.sources import DataError, digest_of
 from repro.models import image_classifier
 from repro.names import check_name

@@ -8,9 +8,16 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from repro.aimfair.mask import MaskSize, block_of, entry_k, jaccard, mask_sizes
+from repro.aimfair.mask import (
+    MaskSize,
+    entry_k,
+    jaccard,
+    mask_sizes,
+)
+from repro.aimfair.tensors import block_of
 from repro.metrics import flatten_metrics, metrics_from_counts
 from repro.study.aim_claims import ACC, EO, STD, WST
+from repro.study.aim_stages import sensitivities_of
 from repro.study.records import Results
 from repro.study.runs import Record
 from repro.study.tables import points
@@ -22,13 +29,7 @@ def sensitivities(
     record: Record, *, kind: str = "absolute", draw: int = 0
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return d and b of every tensor, by name, from a recorded measurement."""
-    results = record.results
-    values = results["draws"][draw][kind]
-    names = results["tensors"]
-    return (
-        dict(zip(names, values["domain"], strict=True)),
-        dict(zip(names, values["fairness"], strict=True)),
-    )
+    return sensitivities_of(record.results, kind=kind, draw=draw)
 
 
 def mask(record: Record, k: int, *, kind: str = "absolute", draw: int = 0) -> frozenset[str]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from repro import models, vision
 from repro.aimfair import finetune as rules
 from repro.aimfair import mask as smg
+from repro.aimfair.tensors import kind_of
 from repro.data.sources import sha256_of
 from repro.settings import ImageOptimisation
 from repro.study.aim_configs import FaceTraining, FaceTuning, Sensitivity
@@ -88,7 +89,7 @@ def measure(config: Sensitivity, runs: Runs) -> Outcome:
     results: dict[str, Any] = {
         "tensors": list(tensors),
         "parameters": list(tensors.values()),
-        "kinds": [smg.kind_of(model, name) for name in tensors],
+        "kinds": [kind_of(model, name) for name in tensors],
         "draws": [
             {
                 kind: {what: [values[name] for name in tensors] for what, values in both.items()}
@@ -198,10 +199,18 @@ def mask_of(
     kind, draw
         Which difference of gradients, and of which draw of batches.
     """
+    return smg.select_mask(*sensitivities_of(measured, kind=kind, draw=draw), k)
+
+
+def sensitivities_of(
+    measured: dict[str, Any], *, kind: str = "absolute", draw: int = 0
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return d and b of every tensor, by name, from the results of a measurement."""
     values = measured["draws"][draw][kind]
-    domain = dict(zip(measured["tensors"], values["domain"], strict=True))
-    fairness = dict(zip(measured["tensors"], values["fairness"], strict=True))
-    return smg.select_mask(domain, fairness, k)
+    domain, fairness = (
+        dict(zip(measured["tensors"], values[what], strict=True)) for what in ("domain", "fairness")
+    )
+    return domain, fairness
 
 
 def initial_model(config: FaceTraining) -> nn.Module:
