@@ -1,6 +1,7 @@
 """The strategies of the comparison, each a rule for which tensors train on which data.
 
-Everything else (loss, schedule, selection of the epoch) is the same for all of them.
+Loss and selection of the epoch are the same for all of them. There are two schedules: that of
+pre-training for what trains from the initialisation, that of fine-tuning for what continues.
 
 Source: Zhao et al. (2025), arXiv 2503.05665, Tables 3 and 4 and Figure 2. The release has code for
 "erm" and "mask" alone; from where the others start is this study's reading.
