@@ -1,0 +1,579 @@
+"""Prompts: their form, the checks that keep them in their group, and the offline writer."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from repro.aimfair.prompt_checks import SHARE, similarity
+from repro.aimfair.prompt_form import put_together, take_apart, tidy, words
+from repro.aimfair.prompt_words import claims, contradictions, facet_of
+from repro.aimfair.prompts import (
+    GROUPS,
+    KINDS,
+    VARIED,
+    VOCABULARIES,
+    Group,
+    Task,
+    VocabularyError,
+    check_prompt,
+    check_prompts,
+    instruction,
+    write_offline,
+)
+from repro.data.captions import FACETS, PHRASES_OF, Phrase
+from repro.names import UnknownNameError
+
+PLAIN, CONTEXTUAL, POSED = KINDS
+SMILING_MALE = Task("Smiling", "Male")
+PAPER = (SMILING_MALE, Task("Smiling", "Young"), Task("Young", "Male"), Task("Female", "White"))
+TASKS = [
+    Task(target, protected)
+    for target in PHRASES_OF
+    for protected in PHRASES_OF
+    if target != protected and {target, protected} != {"Male", "Female"}
+]
+each_group = pytest.mark.parametrize("group", GROUPS, ids=str)
+
+
+def posed(who: str, *features: str, pose: str = "head tilted back") -> str:
+    return put_together([who], [*features, pose])
+
+
+def reasons(prompt: str, group: Group, task: Task = SMILING_MALE, kind: str = POSED) -> str:
+    return "; ".join(check_prompt(prompt, task, group, kind=kind))
+
+
+# Tasks and form
+
+
+def test_a_task_needs_two_attributes_that_differ() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'Smiling'"):
+        Task("Smilling", "Male")
+    for same in (("Male", "Male"), ("Female", "Male")):
+        with pytest.raises(ValueError, match="say the same of a face"):
+            Task(*same)
+    assert len(TASKS) == 18
+
+
+@pytest.mark.parametrize(
+    ("task", "subjects"),
+    [
+        (PAPER[0], ["no-smiling female", "no-smiling male", "smiling female", "smiling male"]),
+        (PAPER[1], ["not smiling aged", "not smiling young", "smiling aged", "smiling young"]),
+        (PAPER[2], ["aged female", "aged male", "young female", "young male"]),
+        (PAPER[3], ["male non-white", "male white", "female non-white", "female white"]),
+    ],
+    ids=str,
+)
+def test_groups_are_named_as_in_the_paper(task: Task, subjects: list[str]) -> None:
+    assert [" ".join(task.subjects(group)[0]) for group in GROUPS] == subjects
+
+
+def test_the_plain_prompt_is_the_papers() -> None:
+    assert write_offline(SMILING_MALE, (1, 1), 1, kind=PLAIN) == [
+        "Portrait face photo of a smiling male"
+    ]
+    assert tidy("Portrait face photo of a smiling male.\n") == (
+        "Portrait face photo of a smiling male"
+    )
+    assert reasons("Portrait face photo of a smiling male", (1, 1), kind=PLAIN) == ""
+    assert "an aged female" in write_offline(Task("Young", "Male"), (0, 0), 1, kind=PLAIN)[0]
+
+
+phrases = st.lists(
+    st.sampled_from([phrase.text for phrase in VOCABULARIES["stable-diffusion"]]), max_size=5
+)
+
+
+@given(context=phrases)
+def test_taking_apart_undoes_putting_together(context: list[str]) -> None:
+    parts = take_apart(put_together(["smiling", "male"], context))
+    assert parts is not None
+    assert parts == ("a", "smiling male", tuple(context))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "A smiling male",
+        "Portrait face photo of a smiling male, glasses",
+        "Portrait face photo of a smiling male with glasses, a hat and chin raised",  # no comma
+        "Portrait face photo of a smiling male with glasses, , and head tilted back",
+        "portrait face photo of a smiling male with glasses, a hat, and head tilted back",
+        " Portrait face photo of a smiling male with glasses, a hat, and head tilted back",
+        "Portrait face photo of a smiling male with glasses, a hat, and head tilted back.",
+        "Portrait face photo of a smiling male with short hair,  a hat, and head tilted back",
+    ],
+)
+def test_other_forms_are_rejected(text: str) -> None:
+    assert "not of the form" in reasons(text, (1, 1)) or "shows" in reasons(text, (1, 1))
+
+
+@given(text=st.text(max_size=80))
+def test_any_text_is_judged_and_none_crashes(text: str) -> None:
+    assert check_prompt(text, SMILING_MALE, (1, 1))  # no random text is a prompt
+    check_prompt(f"Portrait face photo of a smiling male with {text}", SMILING_MALE, (1, 1))
+    words(text)
+
+
+# The group
+
+
+@each_group
+def test_a_prompt_is_right_for_its_own_group_only(group: Group) -> None:
+    for task in PAPER:
+        who = " ".join(task.subjects(group)[0])
+        prompt = posed(who, "freckles", "short grey hair", "a white hat")
+        right = [other for other in GROUPS if not check_prompt(prompt, task, other)]
+        assert right == [group]
+
+
+def test_both_phrases_for_not_smiling_are_right() -> None:
+    for who in ("no-smiling male", "not smiling male"):
+        assert reasons(posed(who, "freckles", "a red hat"), (0, 1)) == ""
+    # "no-smiling" holds "smiling", "female" holds "male"
+    assert "shows 'no-smiling male'" in reasons(
+        posed("no-smiling male", "freckles", "a hat"), (1, 1)
+    )
+    assert "shows 'smiling female'" in reasons(posed("smiling female", "freckles", "hat"), (1, 1))
+    assert "shows" in reasons(posed("smiling male woman", "freckles", "hat"), (1, 1))
+    assert "article" in reasons(
+        posed("aged male", "freckles", "a hat").replace(" an ", " a "),
+        (0, 1),
+        Task("Young", "Male"),
+    )
+
+
+# What only the opposite of (attribute, value) is said to be; each is inserted as a phrase.
+OPPOSITE = {
+    ("Male", 1): ["the hair of a woman", "a girl's face", "a lady's hat", "her grandmother's nose"],
+    ("Male", 0): ["a man bun", "a boyish haircut", "a gentleman's hat", "a full beard", "a goatee"],
+    ("Smiling", 1): ["a frowning mouth", "a neutral expression", "an unsmiling face", "no smile"],
+    ("Smiling", 0): ["a toothy grin", "a warm smile", "smiling eyes", "a laughing mouth"],
+    ("Young", 1): ["elderly skin", "deep wrinkles", "an old face", "a 70-year-old face"],
+    ("Young", 0): ["a youthful face", "teenage skin", "a child's face", "a 20-year-old face"],
+    ("White", 1): ["non-white skin", "dark skin", "Asian features", "a black woman's hair"],
+    ("White", 0): ["white skin", "a Caucasian face", "European features", "a white man's nose"],
+}
+
+
+@pytest.mark.parametrize("attribute", OPPOSITE, ids=str)
+def test_synonyms_of_the_opposite_group_are_rejected(attribute: tuple[str, int]) -> None:
+    name, value = attribute
+    task = Task(name, "White" if name == "Young" else "Young")
+    group = (value, 1)
+    who = " ".join(task.subjects(group)[0])
+    ground = posed(who, "freckles", "glasses")
+    assert check_prompt(ground, task, group) == []
+    for phrase in OPPOSITE[attribute]:
+        wrong = check_prompt(posed(who, "freckles", phrase, "glasses"), task, group)
+        assert any(phrase in reason and "is not said of" in reason for reason in wrong), phrase
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        *("a white hat", "grey hair", "white hair", "black hair", "dark sunglasses", "brown eyes"),
+        *("a gold chain", "an old-fashioned hat", "baby bangs", "a cowboy hat", "a human face"),
+        *("a golden scarf", "a black and white scarf", "no frown", "a semale-brand cap", "a mane"),
+        *("a light blue hat", "a fair isle hat", "deep-set eyes", "indigo glasses"),
+    ],
+)
+def test_harmless_words_say_nothing_of_a_person(phrase: str) -> None:
+    assert claims(phrase) == {}
+
+
+@pytest.mark.parametrize(
+    ("phrase", "said"),
+    [
+        ("no-smiling", {"Smiling": 0}),
+        ("without a hint of a smile", {"Smiling": 0}),
+        ("not smiling", {"Smiling": 0}),
+        ("smiling", {"Smiling": 1}),
+        ("female", {"Male": 0}),
+        ("male", {"Male": 1}),
+        ("non-white", {"White": 0}),
+        ("a white man", {"White": 1, "Male": 1}),
+        ("no glasses with a smile", {"Smiling": 1}),
+        ("an elderly woman", {"Young": 0, "Male": 0}),
+        ("a boy and a girl", {"Young": 1, "Male": -1}),
+        ("no longer young", {"Young": 0}),
+    ],
+)
+def test_what_a_phrase_says_of_a_person(phrase: str, said: dict[str, int]) -> None:
+    assert claims(phrase) == said
+
+
+@pytest.mark.parametrize("phrase", ["a beard", "a thick moustache", "stubble", "sideburns"])
+def test_no_beard_on_a_female_prompt(phrase: str) -> None:
+    assert "is not said of a female face" in reasons(
+        posed("smiling female", phrase, "a hat"), (1, 0)
+    )
+    assert reasons(posed("smiling male", phrase, "a hat"), (1, 1)) == ""
+
+
+# Contradictions
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("a bald head", "long brown hair"),
+        ("a shaved head", "a ponytail"),
+        ("short brown hair", "wavy blonde hair"),
+        ("short brown hair", "long brown hair"),
+        ("straight black hair", "curly black hair"),
+        ("gray hair", "auburn curls"),
+        ("blue eyes", "green eyes"),
+        ("an open mouth", "a closed mouth"),
+        ("an oval face", "a round face"),
+        ("glasses", "no glasses"),
+        ("round glasses", "dark sunglasses"),
+        ("a red hat", "no hat"),
+        ("a red hat", "a woollen beanie"),
+        ("a full beard", "a clean-shaven face"),
+        ("a full beard", "red lipstick"),  # of a man, and of a woman
+        ("deep wrinkles", "a youthful glow"),
+        ("pale skin", "dark skin"),
+        ("a goatee", "no beard"),
+    ],
+)
+def test_phrases_that_exclude_one_another_are_rejected(pair: tuple[str, str]) -> None:
+    task, group = Task("Smiling", "Young"), (1, 1)
+    # Of an attribute that the task does not know, either would do.
+    for phrase in pair if "wrinkles" not in pair[0] else pair[1:]:
+        one = posed("smiling young", phrase, "earrings", "high cheekbones")
+        assert reasons(one, group, task) == ""
+    both = check_prompt(posed("smiling young", *pair, "earrings"), task, group)
+    assert both
+    for order in (pair, pair[::-1]):
+        kinds = ("Male", "Young", "White")
+        assert contradictions(order) or any(
+            claims(order[0]).get(kind, claims(order[1]).get(kind)) != claims(order[1]).get(kind)
+            for kind in kinds
+        )
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("black hair", "a grey beard"),
+        ("a bald head", "a full beard"),
+        ("a bald head", "bushy black eyebrows"),
+        ("long hair", "short black eyelashes"),
+        ("brown hair with blond highlights", "brown eyes"),
+        ("long wavy brown hair", "brown bangs"),
+        ("round glasses", "a square jaw"),
+        ("a white hat", "red hair"),
+        ("no glasses", "a red hat"),
+        ("a clean-shaven face", "glasses"),
+    ],
+)
+def test_phrases_that_go_together_are_not_rejected(pair: tuple[str, str]) -> None:
+    assert reasons(posed("smiling male", *pair, "high cheekbones"), (1, 1)) == ""
+
+
+def test_a_grin_contradicts_no_smiling() -> None:
+    assert "'a toothy grin' is not said of a no-smiling face" in reasons(
+        posed("no-smiling male", "a toothy grin", "a hat"), (0, 1)
+    )
+
+
+# Head poses and facets
+
+
+def test_exactly_one_head_pose_where_it_is_asked_for_and_last() -> None:
+    bare = put_together(["smiling male"], ["freckles", "glasses"])
+    assert reasons(bare, (1, 1), kind=CONTEXTUAL) == ""
+    assert "no head pose" in reasons(bare, (1, 1))
+    one = posed("smiling male", "freckles", "glasses")
+    assert reasons(one, (1, 1)) == ""
+    assert "none is asked for" in reasons(one, (1, 1), kind=CONTEXTUAL)
+    assert "2 head poses" in reasons(
+        posed("smiling male", "freckles", "glasses", "chin raised"), (1, 1)
+    )
+    assert "not the last" in reasons(
+        put_together(["smiling male"], ["freckles", "chin raised", "glasses"]), (1, 1)
+    )
+    assert "plain" in reasons(bare, (1, 1), kind=PLAIN)
+
+
+def test_facets_and_phrases_must_be_enough() -> None:
+    assert "not at least 2" in reasons(posed("smiling male", "freckles", "full lips"), (1, 1))
+    assert "1 phrases" in reasons(posed("smiling male"), (1, 1))
+    many = ["freckles", "full lips", "glasses", "brown hair", "blue eyes", "a mole"]
+    assert "7 phrases" in reasons(posed("smiling male", *many), (1, 1))
+
+
+@pytest.mark.parametrize("name", VOCABULARIES)
+def test_the_facet_of_every_phrase_is_known(name: str) -> None:
+    wrong = {p.text: facet_of(p.text) for p in VOCABULARIES[name] if facet_of(p.text) != p.facet}
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("phrase", "facet"),
+    [
+        ("head slightly tilted to the side", "head pose"),
+        ("a slight head tilt", "head pose"),
+        ("eyes looking at the camera", "head pose"),
+        ("a face with raised eyebrows", "facial features"),
+        ("green eyes with long lashes", "facial features"),
+        ("hair swept back from the face", "hair"),
+        ("a hair clip", "accessories"),
+        ("soft studio lighting", "background"),
+        ("an indescribable something", None),
+    ],
+)
+def test_facets_of_other_words(phrase: str, facet: str | None) -> None:
+    assert facet_of(phrase) == facet
+
+
+def test_unknown_names_are_answered_with_the_nearest() -> None:
+    prompt = posed("smiling male", "freckles", "glasses")
+    with pytest.raises(UnknownNameError, match="did you mean 'contextual'"):
+        check_prompt(prompt, SMILING_MALE, (1, 1), kind="contextal")
+    with pytest.raises(UnknownNameError, match="did you mean 'accessories'"):
+        check_prompt(prompt, SMILING_MALE, (1, 1), facets=["accesories"])
+    with pytest.raises(UnknownNameError, match="did you mean 'toyfaces'"):
+        write_offline(SMILING_MALE, (1, 1), 2, vocabulary="toyface")
+    with pytest.raises(ValueError, match="asked for by the kind"):
+        check_prompt(prompt, SMILING_MALE, (1, 1), facets=["head pose"])
+    with pytest.raises(ValueError, match="at least one facet"):
+        check_prompt(prompt, SMILING_MALE, (1, 1), facets=[])
+    with pytest.raises(ValueError, match="no group"):
+        check_prompt(prompt, SMILING_MALE, (1, 2))
+
+
+# Sets
+
+
+def test_near_duplicates_are_rejected_and_say_of_what() -> None:
+    first = posed("smiling male", "light freckles", "short wavy brown hair", "thin round glasses")
+    second = first.replace("thin round glasses", "the thin round glasses")
+    other = posed("smiling male", "full lips", "long black hair", "a red hat", pose="chin raised")
+    checked = check_prompts([first, second, other, first], SMILING_MALE, (1, 1))
+    assert checked.accepted == (first, other)
+    assert [r.prompt for r in checked.rejected] == [second, first]
+    assert first in checked.rejected[0].reasons[0]
+    assert checked.rejected[1].reasons == ("written before",)
+    strict = check_prompts([first, second], SMILING_MALE, (1, 1), nearest=0.01)
+    assert len(strict.accepted) == 1
+    with pytest.raises(ValueError, match="nearest"):
+        check_prompts([first], SMILING_MALE, (1, 1), nearest=0.0)
+
+
+def test_negation_tells_two_prompts_apart() -> None:
+    assert similarity(words(posed("x", "glasses")), words(posed("x", "no glasses"))) < 0.85
+    assert "no-glasse" in words(posed("x", "no glasses"))
+
+
+def test_places_are_kept_for_a_facet_that_is_missing() -> None:
+    without_hair = [
+        posed("smiling male", feature, worn, pose=pose)
+        for feature, worn, pose in zip(
+            ["freckles", "full lips", "blue eyes", "a cleft chin", "a broad nose"],
+            ["glasses", "a red hat", "earrings", "a silk scarf", "a gold chain"],
+            ["chin raised", "looking up", "head tilted back", "looking down", "left profile view"],
+            strict=True,
+        )
+    ]
+    n = 4
+    assert int(n * SHARE) == 1
+    checked = check_prompts(without_hair, SMILING_MALE, (1, 1), n=n)
+    assert len(checked.accepted) == n - 1
+    assert {r.reasons for r in checked.rejected} == {
+        ("the places that are left are for prompts that vary hair",)
+    }
+    haired = posed("smiling male", "a small mole", "brown hair", pose="looking straight ahead")
+    assert len(check_prompts([*without_hair, haired], SMILING_MALE, (1, 1), n=n).accepted) == n
+    # Nothing is looked at once the set is full.
+    full = check_prompts([haired, *without_hair], SMILING_MALE, (1, 1), n=1)
+    assert (full.accepted, full.rejected) == ((haired,), ())
+
+
+# The instruction
+
+
+@each_group
+def test_the_instruction_says_what_is_wanted(group: Group) -> None:
+    task = Task("Smiling", "Male")
+    asked = instruction(task, group, 25, facets=(*VARIED, "clothing"))
+    for text in ("25", "Smiling", "Male", *VARIED, "clothing", "head pose", '"prompts"'):
+        assert text in asked
+    assert f"Portrait face photo of a {' '.join(task.subjects(group)[0])} with" in asked
+    assert "no head pose" in instruction(task, group, 25, kind=CONTEXTUAL)
+    plain = instruction(task, group, 1, kind=PLAIN)
+    assert "with {" not in plain
+    assert "hair" not in plain
+    with pytest.raises(ValueError, match="n must be"):
+        instruction(task, group, 0)
+
+
+# The offline writer
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    task=st.sampled_from(TASKS),
+    group=st.sampled_from(GROUPS),
+    seed=st.integers(0, 10_000),
+    vocabulary=st.sampled_from(sorted(VOCABULARIES)),
+    kind=st.sampled_from([CONTEXTUAL, POSED]),
+    n=st.sampled_from([1, 7, 25, 50]),
+)
+def test_offline_prompts_always_pass(
+    task: Task, group: Group, seed: int, vocabulary: str, kind: str, n: int
+) -> None:
+    if vocabulary == "faces":
+        kind = CONTEXTUAL
+    written = write_offline(task, group, n, seed=seed, vocabulary=vocabulary, kind=kind)
+    checked = check_prompts(written, task, group, kind=kind, n=n)
+    assert checked.rejected == ()
+    assert checked.accepted == tuple(written)
+    assert len(set(written)) == n
+
+
+@pytest.mark.parametrize("vocabulary", VOCABULARIES)
+@each_group
+def test_sets_of_table_5_nest(vocabulary: str, group: Group) -> None:
+    kind = CONTEXTUAL if vocabulary == "faces" else POSED
+    for task in (SMILING_MALE, Task("Female", "White")):
+        largest = write_offline(task, group, 200, vocabulary=vocabulary, kind=kind)
+        assert len(set(largest)) == 200
+        for n in (25, 50, 100):
+            small = write_offline(task, group, n, vocabulary=vocabulary, kind=kind)
+            assert small == largest[:n]
+
+
+def test_head_poses_are_added_and_nothing_else_changes() -> None:
+    for vocabulary in ("stable-diffusion", "toyfaces"):
+        sets = {
+            kind: write_offline(SMILING_MALE, (1, 0), 50, vocabulary=vocabulary, kind=kind)
+            for kind in (CONTEXTUAL, POSED)
+        }
+        pairs = zip(sets[CONTEXTUAL], sets[POSED], strict=True)
+        for bare, whole in pairs:
+            a, b = take_apart(bare), take_apart(whole)
+            assert a is not None
+            assert b is not None
+            assert a.context == b.context[:-1]
+            assert facet_of(b.context[-1]) == "head pose"
+
+
+def test_facets_are_covered_evenly() -> None:
+    n = 200
+    written = write_offline(SMILING_MALE, (1, 1), n)
+    parts = [take_apart(prompt) for prompt in written]
+    for place in range(4):
+        counts = Counter(p.context[place] for p in parts if p is not None)
+        fitting = [
+            phrase
+            for phrase in VOCABULARIES["stable-diffusion"]
+            if phrase.facet == FACETS[place]
+            and phrase.only.get("Male", 1) == 1
+            and phrase.only.get("Smiling", 1) == 1
+        ]
+        assert len(counts) == len(fitting)  # every phrase that fits is used
+        share = n / len(fitting)
+        assert max(counts.values()) <= share + 3
+        assert min(counts.values()) >= share - 3
+        # Independent draws are not as even: their spread is near sqrt(share).
+        spread = sum((count - share) ** 2 for count in counts.values()) / len(fitting)
+        assert spread < 0.5 * share
+
+
+def test_groups_that_the_same_phrases_fit_get_the_same_contexts() -> None:
+    smiling, neutral = (
+        [take_apart(p) for p in write_offline(SMILING_MALE, (t, 1), 50, vocabulary="toyfaces")]
+        for t in (1, 0)
+    )
+    assert [p.context for p in smiling if p] == [p.context for p in neutral if p]
+
+
+def test_seeds_differ_and_a_seed_is_the_same_everywhere() -> None:
+    written = {seed: tuple(write_offline(SMILING_MALE, (1, 1), 25, seed=seed)) for seed in range(4)}
+    assert len(set(written.values())) == 4
+    # Images are recorded under their prompts: another machine must not write others.
+    text = "\n".join(write_offline(SMILING_MALE, (1, 1), 200))
+    assert hashlib.sha256(text.encode()).hexdigest() == RECORDED
+
+
+RECORDED = "9148c3bc2f88053253ed2f1fd344c21766f6f8011fb7824e5863e47223fca3ea"
+
+
+def test_a_vocabulary_without_head_poses_says_so() -> None:
+    with pytest.raises(VocabularyError, match=r"'faces' has no phrase of head pose.*'contextual'"):
+        write_offline(SMILING_MALE, (1, 1), 25, vocabulary="faces", kind=POSED)
+    with pytest.raises(VocabularyError, match="no phrase of background"):
+        write_offline(
+            SMILING_MALE, (1, 1), 2, vocabulary="faces", kind=CONTEXTUAL, facets=["background"]
+        )
+
+
+def test_a_vocabulary_that_is_too_small_says_how_many_it_gives() -> None:
+    small = [
+        Phrase("blue eyes", "facial features"),
+        Phrase("a full beard", "facial features", only={"Male": 1}),
+        Phrase("red lipstick", "facial features", only={"Male": 0}),
+        Phrase("brown hair", "hair"),
+        Phrase("glasses", "accessories"),
+        Phrase("a hat", "accessories"),
+    ]
+
+    def write(group: Group, n: int) -> list[str]:
+        return write_offline(SMILING_MALE, group, n, vocabulary=small, kind=CONTEXTUAL)
+
+    assert len(write((1, 1), 4)) == 4  # two features times two accessories
+    with pytest.raises(VocabularyError, match=r"gives 4 distinct .* not 5; ask for at most 4"):
+        write((1, 1), 5)
+    assert not any("beard" in prompt for prompt in write((1, 0), 4))
+    assert not any("lipstick" in prompt for prompt in write((1, 1), 4))
+
+
+def test_the_number_that_an_error_gives_is_reached() -> None:
+    two = ("hair", "accessories")
+
+    def write(n: int) -> list[str]:
+        return write_offline(SMILING_MALE, (0, 0), n, vocabulary="toyfaces", facets=two)
+
+    with pytest.raises(VocabularyError, match="gives") as error:
+        write(1000)
+    most = int(str(error.value).split(" gives ")[1].split()[0])
+    fitting = [p for p in VOCABULARIES["toyfaces"] if p.only.get("Male", 0) == 0]
+    combinations = math.prod(sum(p.facet == facet for p in fitting) for facet in two)
+    assert 200 < most < combinations  # near duplicates are no new prompts
+    assert len(check_prompts(write(most), SMILING_MALE, (0, 0), facets=two).accepted) == most
+    with pytest.raises(VocabularyError, match=f"gives {most} "):
+        write(most + 1)
+
+
+def test_one_facet_is_enough_where_one_is_asked_for() -> None:
+    for kind in (CONTEXTUAL, POSED):
+        written = write_offline(SMILING_MALE, (1, 1), 9, kind=kind, facets=["hair"])
+        checked = check_prompts(written, SMILING_MALE, (1, 1), kind=kind, facets=["hair"], n=9)
+        assert checked.accepted == tuple(written)
+
+
+def test_there_is_one_plain_prompt() -> None:
+    with pytest.raises(ValueError, match="one plain prompt"):
+        write_offline(SMILING_MALE, (1, 1), 2, kind=PLAIN)
+    with pytest.raises(ValueError, match="n must be"):
+        write_offline(SMILING_MALE, (1, 1), 0)
+
+
+def test_the_lexicon_is_rich_and_fits_whom_it_says() -> None:
+    lexicon = VOCABULARIES["stable-diffusion"]
+    counts = Counter(phrase.facet for phrase in lexicon)
+    assert all(counts[facet] >= 25 for facet in FACETS[:4])
+    assert len({phrase.text for phrase in lexicon}) == len(lexicon)
+    for phrase in lexicon:
+        said = claims(phrase.text)
+        assert {k: phrase.only.get(k) for k in said} == said, phrase.text
