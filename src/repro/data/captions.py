@@ -64,12 +64,13 @@ def _toy_hair() -> list[Phrase]:
     phrases = [Phrase("a bald head", "hair", {"hair_style": "bald"}, {"Male": 1})]
     for colour in ("black", "brown", "blond", "grey"):
         for style, words in lengths.items():
+            only = {"Male": 0} if style == "bun" else {}  # no man is drawn with one
             for wavy, texture in ((0, "straight"), (1, "wavy")):
                 when = {"hair_style": style, "hair_colour": colour, "Wavy_Hair": wavy}
-                phrases.append(Phrase(f"{words} {texture} {colour} hair", "hair", when))
+                phrases.append(Phrase(f"{words} {texture} {colour} hair", "hair", when, only))
                 if not wavy:  # the texture need not be said
                     short = {"hair_style": style, "hair_colour": colour}
-                    phrases.append(Phrase(f"{words} {colour} hair", "hair", short))
+                    phrases.append(Phrase(f"{words} {colour} hair", "hair", short, only))
     return phrases
 
 
@@ -112,7 +113,8 @@ def _faces_hair() -> list[Phrase]:
         "brown": "Brown_Hair",
         "grey": "Gray_Hair",
     }
-    phrases = [Phrase("a bald head", "hair", {"Bald": 1}, {"Male": 1})]
+    bald = {"Bald": 1, "Bangs": 0, "Receding_Hairline": 0}
+    phrases = [Phrase("a bald head", "hair", bald, {"Male": 1})]
     for colour, column in colours.items():
         phrases.append(Phrase(f"{colour} hair", "hair", {column: 1, "Bald": 0}))
         for texture, shape in (("wavy", "Wavy_Hair"), ("straight", "Straight_Hair")):

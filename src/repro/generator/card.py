@@ -1,0 +1,75 @@
+"""Model cards: what a generator was trained on, what it may be used for, where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from repro.data.captions import VOCABULARIES
+from repro.generator.settings import GeneratorSettings
+
+_TOYFACES = """\
+# Toy-face generator
+
+A text-to-image latent diffusion model for {size}x{size} toy faces, of Stable Diffusion's own
+classes in small. It draws nobody: every training image was rendered by `repro.data.toyfaces`.
+
+- **Data.** {images:,} studio images of `toyfaces` with captions written from their factors
+  (`repro.data.captions`), of which {held_out:,} were held out. Simulated, no person is shown.
+- **Licence.** MIT, like the code.
+- **Intended use.** The source of synthetic images in this study's default profile, and a model that
+  a student can train again.
+- **Limits.** It knows the {words} phrases of its vocabulary and no other word. It draws toy faces
+  only; conclusions from them are about methods, not about photographs.
+"""
+
+_FACES = """\
+# Face generator
+
+A text-to-image latent diffusion model for {size}x{size} faces, of Stable Diffusion's own classes
+in small: the closest analogue that could be had where Stable Diffusion could not.
+
+- **Data.** {images:,} images, of which {held_out:,} were held out: LFW deep-funneled with the
+  LFWA+ attributes (smile, age, hair, accessories, make-up) and FairFace (gender, age, ancestry),
+  adults only as far as their labels know (FairFace: 20 years and more; LFWA+: no child, no baby).
+  Never CelebA or UTKFace, which its images are to debias. Attributes that a data set does not have are never mentioned in its captions.
+- **Licences of the data.** FairFace: CC BY 4.0. LFWA+ labels: non-commercial research. LFW: no
+  explicit licence. The weights are therefore for **non-commercial research only**.
+- **Intended use.** Balanced synthetic faces for fine-tuning a biased classifier in this study.
+  Not for identification, not for depicting anybody, not for decisions about people.
+- **Limits.** {size}x{size} pixels, trained for hours on a CPU: blurred, sometimes distorted.
+  Labels of LFWA+ are predictions of a classifier, its gender and age are binary and as others
+  perceived them; LFW is mostly of white men in public life. The images inherit all of that. What is
+  known of copies of training faces is under "measured" in `generator.json`.
+"""
+
+_AGAIN = """\
+- **Made by** `papermill notebooks/29_train_a_generator.ipynb out.ipynb -p corpus {corpus} -p train
+  true`, {autoencoder} + {diffusion} training steps (autoencoder, diffusion), {minutes:.0f} minutes
+  on {device} ({machine}), torch {torch}, diffusers {diffusers}.
+- **Load** with `diffusers.DiffusionPipeline.from_pretrained(folder)`; defaults of this study
+  ({steps} steps of DPM-Solver++, guidance {guidance:g}) and everything measured are in
+  `generator.json`.
+"""
+
+
+def card(settings: GeneratorSettings, training: Mapping[str, Any]) -> str:
+    """Return the model card, Markdown."""
+    values = {
+        "corpus": settings.corpus,
+        "size": settings.size,
+        "images": training["images"],
+        "held_out": training["held_out"],
+        "words": len(VOCABULARIES[settings.corpus]),
+        "autoencoder": settings.autoencoder.steps,
+        "diffusion": settings.diffusion.steps,
+        "minutes": sum(training["seconds"].values()) / 60,
+        "device": training["device"],
+        "machine": training["machine"],
+        "torch": training["versions"]["torch"],
+        "diffusers": training["versions"]["diffusers"],
+        "steps": settings.steps,
+        "guidance": settings.guidance,
+    }
+    about = _TOYFACES if settings.corpus == "toyfaces" else _FACES
+    return about.format(**values) + _AGAIN.format(**values)

@@ -1,0 +1,149 @@
+"""What a generator learns from: images, and a table from which their captions are written.
+
+``toyfaces`` is drawn by this project. ``faces`` is LFW with its LFWA+ attributes and FairFace,
+adults only; never CelebA or UTKFace, which the generator's images are to debias.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from repro.data import fairface, lfwa, toyfaces
+from repro.data.captions import VOCABULARIES, Phrase
+from repro.generator.settings import GeneratorSettings
+
+TOY_SEED = 700_001
+"""Seed of the toy faces that a generator sees: no other set of the study is drawn with it."""
+
+LFW_CROP = 0.72
+"""Share of an LFW frame that is kept: with hair and chin, as in other aligned faces."""
+
+ADULT = fairface.AGES[3:]
+"""FairFace age groups that are used, 20 years and more; of LFW, what LFWA+ calls neither child nor
+baby. No minor is learnt from, as far as these labels know."""
+
+_ANCESTRY = {
+    "White": "ancestry_white",
+    "Black": "ancestry_black",
+    "East Asian": "ancestry_east_asian",
+    "Southeast Asian": "ancestry_southeast_asian",
+    "Indian": "ancestry_indian",
+    "Middle Eastern": "ancestry_middle_eastern",
+    "Latino_Hispanic": "ancestry_latino",
+}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Captioned images, n of them.
+
+    Attributes
+    ----------
+    name
+        ``toyfaces`` or ``faces``.
+    images
+        (n, 3, s, s) uint8.
+    table
+        n rows of what is known of each image; missing where nothing is.
+    vocabulary
+        The phrases that captions are made of.
+    flip
+        Whether a mirrored image deserves the same caption.
+    held
+        (n,) bool, one in twenty: kept from the text encoder and the UNet, to compare with. Nobody
+        of LFW has images on both sides; FairFace does not say who is who.
+    sha256
+        Digests of what was read.
+    """
+
+    name: str
+    images: Tensor
+    table: pd.DataFrame
+    vocabulary: Sequence[Phrase]
+    flip: bool
+    held: NDArray[np.bool_]
+    sha256: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def load(settings: GeneratorSettings) -> Corpus:
+    """Return the corpus that the settings name.
+
+    Raises
+    ------
+    DataError
+        If the photographs are not there; the message says what to fetch.
+    """
+    return _toyfaces(settings) if settings.corpus == "toyfaces" else _faces(settings)
+
+
+def toy_settings(settings: GeneratorSettings) -> toyfaces.ToyFaces:
+    """Return the renderer's settings of the toy corpus: the studio, as designed."""
+    assert settings.images is not None
+    return toyfaces.ToyFaces(n=settings.images, seed=TOY_SEED, size=settings.size, domain="studio")
+
+
+def _toyfaces(settings: GeneratorSettings) -> Corpus:
+    drawn = toy_settings(settings)
+    images = toyfaces.generate(drawn, keep=True)
+    return Corpus(
+        name="toyfaces",
+        images=images.images,
+        table=toyfaces.factors(drawn),
+        vocabulary=VOCABULARIES["toyfaces"],
+        flip=False,  # heads turn left or right, and captions say which
+        held=_held(images.attributes.index.tolist()),
+        sha256=dict(images.sha256),
+    )
+
+
+def _faces(settings: GeneratorSettings) -> Corpus:
+    lfw = lfwa.load(settings.size, crop=LFW_CROP)
+    fair = fairface.load(settings.size)
+    records = fairface.records().loc[fair.attributes.index]
+    adult = records["age"].isin(ADULT).to_numpy()
+    of_fair = pd.DataFrame(
+        {"Male": fair.attributes["Male"], "Young": fair.attributes["Young"]}
+    ).astype("Int8")
+    for race, column in _ANCESTRY.items():
+        of_fair[column] = records["race"].eq(race).astype("Int8")
+    grown = ~(lfw.attributes["Child"].eq(1) | lfw.attributes["Baby"].eq(1)).to_numpy()
+    of_lfw = lfw.attributes[grown].astype("Int8")
+    # LFWA+ knows four ancestries, each by a classifier of its own: one is said where one holds.
+    known = of_lfw[["Asian", "White", "Black", "Indian"]].fillna(0)
+    single = known.sum(axis=1) == 1
+    for name, column in (
+        ("White", "ancestry_white"),
+        ("Black", "ancestry_black"),
+        ("Indian", "ancestry_indian"),
+    ):
+        of_lfw[column] = (known[name].eq(1) & single).astype("Int8")
+    table = pd.concat([of_lfw, of_fair[adult]])
+    keep = torch.from_numpy(np.flatnonzero(adult))
+    return Corpus(
+        name="faces",
+        images=torch.cat([lfw.images[torch.from_numpy(np.flatnonzero(grown))], fair.images[keep]]),
+        table=table,
+        vocabulary=VOCABULARIES["faces"],
+        flip=True,
+        held=_held(
+            [name.split("/")[0] for name in of_lfw.index] + table.index[len(of_lfw) :].tolist()
+        ),
+        sha256={**lfw.sha256, **fair.sha256},
+    )
+
+
+def _held(names: Sequence[str]) -> NDArray[np.bool_]:
+    """Choose about one in twenty by name."""
+    digests = (hashlib.sha256(f"held out {name}".encode()).digest() for name in names)
+    return np.array([digest[0] < 256 // 20 for digest in digests])

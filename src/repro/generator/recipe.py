@@ -1,0 +1,152 @@
+"""From settings to a packed generator: corpus, autoencoder, latents, diffusion, folder.
+
+Every step that takes long leaves a checkpoint in a working folder, so that the same call goes on
+where an earlier one stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from repro.data.sources import cache_root
+from repro.generator import autoencoder, diffusion, package
+from repro.generator.card import card
+from repro.generator.corpus import Corpus, load
+from repro.generator.diffusion import TextToLatent
+from repro.generator.settings import GeneratorSettings
+from repro.generator.trainer import Fitted
+
+VERSION = 1
+"""Raise when the same settings come to mean another training."""
+
+
+@dataclass
+class Trained:
+    """The parts of a generator, and how their trainings went."""
+
+    settings: GeneratorSettings
+    autoencoder: Any  # an AutoencoderTiny
+    networks: TextToLatent
+    words: CLIPTokenizer
+    fits: dict[str, Fitted]
+    corpus: Corpus
+    device: str
+
+
+def work_folder(settings: GeneratorSettings) -> Path:
+    """Return where a training keeps its checkpoints."""
+    return cache_root() / "generators" / f"{settings.corpus}-{_stamp(settings, 'diffusion')[:16]}"
+
+
+def train(
+    settings: GeneratorSettings,
+    *,
+    work: Path | None = None,
+    device: str | None = None,
+    say: Callable[[str], object] = print,
+) -> Trained:
+    """Train a generator, or go on with a training that was interrupted.
+
+    Parameters
+    ----------
+    settings
+        All choices.
+    work
+        Folder of the checkpoints; `work_folder` by default.
+    device
+        The GPU if there is one, by default.
+
+    Raises
+    ------
+    DataError
+        If the corpus is not there.
+    TrainingError
+        If a loss is not finite.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    work = work or work_folder(settings)
+    corpus = load(settings)
+    say(f"{len(corpus):,} images of {settings.corpus}, {int(corpus.held.sum()):,} held out")
+    vae = autoencoder.build(settings)
+    fits = {
+        "autoencoder": autoencoder.train(
+            vae,
+            corpus,
+            settings,
+            checkpoint=work / "autoencoder.safetensors",
+            stamp=_stamp(settings, "autoencoder", corpus),
+            device=device,
+            say=say,
+        )
+    }
+    latents = _latents(vae, corpus.images, device)
+    mirrored = _latents(vae, corpus.images.flip(3), device) if corpus.flip else None
+    words = diffusion.tokenizer(corpus.vocabulary, length=settings.text_length)
+    networks = diffusion.build(settings, words)
+    fits["diffusion"] = diffusion.train(
+        networks,
+        words,
+        corpus,
+        latents,
+        settings,
+        mirrored=mirrored,
+        checkpoint=work / "diffusion.safetensors",
+        stamp=_stamp(settings, "diffusion", corpus),
+        device=device,
+        say=say,
+    )
+    return Trained(settings, vae.cpu(), networks.cpu(), words, fits, corpus, device)
+
+
+def pack(trained: Trained, folder: Path, *, measured: dict[str, Any] | None = None) -> None:
+    """Write a trained generator as a folder that `diffusers` loads."""
+    drawn_by = package.pipeline(trained.autoencoder, trained.networks, trained.words)
+    training = {
+        "images": len(trained.corpus),
+        "held_out": int(trained.corpus.held.sum()),
+        "data_sha256": trained.corpus.sha256,
+        "seconds": {name: round(fit.seconds) for name, fit in trained.fits.items()},
+        "history": {name: fit.history for name, fit in trained.fits.items()},
+        "device": trained.device,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "versions": {
+            name: metadata.version(name) for name in ("torch", "diffusers", "transformers", "repro")
+        },
+        "measured": measured or {},
+    }
+    package.save(
+        folder, drawn_by, trained.settings, training=training, card=card(trained.settings, training)
+    )
+
+
+def _latents(vae: Any, images: Tensor, device: str) -> Tensor:
+    scale = float(vae.config.scaling_factor)
+    return autoencoder.encode(vae, images, device=device) * scale
+
+
+def _stamp(settings: GeneratorSettings, until: str, corpus: Corpus | None = None) -> str:
+    """Hash what a training depends on: one of the autoencoder not on what comes after it.
+
+    Without a corpus only the settings count: what names the folder of the checkpoints.
+    """
+    values = settings.model_dump(mode="json", exclude={"steps", "guidance"})
+    if until == "autoencoder":
+        kept = ("corpus", "seed", "size", "images", "width", "latent_channels", "autoencoder")
+        values = {n: v for n, v in values.items() if n in kept or n.endswith("coder_blocks")}
+    read: Any = None
+    if corpus is not None:
+        read = [corpus.sha256, len(corpus), [phrase.text for phrase in corpus.vocabulary]]
+    text = json.dumps([VERSION, until, values, read], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

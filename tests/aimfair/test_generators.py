@@ -1,0 +1,384 @@
+"""Loading a text-to-image pipeline safely, and what it draws."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+
+from repro.aimfair import generators
+from repro.aimfair.generators import (
+    HOW_IT_RUNS,
+    MIRROR,
+    GenerationSettings,
+    lanczos,
+    load,
+    place,
+    power_of_two,
+)
+from repro.aimfair.pipelinefolder import GenerationError, check_folder, folder_digest
+from repro.names import UnknownNameError
+from repro.settings import SettingsError, validate
+
+# Without type hints for their methods.
+DPMSolverMultistepScheduler: Any = diffusers.DPMSolverMultistepScheduler
+StableDiffusionPipeline: Any = diffusers.StableDiffusionPipeline
+
+PROMPTS = ["a smiling male", "a male, aged", "smiling", "a man", "ab", "cd", "ef", "a male"]
+SEEDS = list(range(100, 108))
+
+
+def tiny(folder: Path, **changes: Any) -> GenerationSettings:
+    small = {"steps": 3, "size": None, "resize": None}
+    return GenerationSettings.model_validate({"pipeline": str(folder), **small, **changes})
+
+
+@pytest.fixture
+def copied(pipeline_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(pipeline_folder, tmp_path / "copied"))
+
+
+def test_defaults_are_the_papers() -> None:
+    paper = GenerationSettings()
+    assert (paper.pipeline, paper.scheduler, paper.steps) == (MIRROR, "ddim", 50)
+    assert (paper.eta, paper.guidance, paper.size, paper.resize) == (0.0, 9.0, 512, 224)
+    assert GenerationSettings.model_fields.keys() >= set(HOW_IT_RUNS)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ValidationError, match=r"unknown scheduler 'dimm'; did you mean 'ddim'"):
+        GenerationSettings.model_validate({"scheduler": "dimm"})
+    with pytest.raises(ValidationError, match=r"unknown precision 'bfloat'"):
+        GenerationSettings.model_validate({"precision": "bfloat"})
+    with pytest.raises(UnknownNameError, match="did you mean 'steps'"):
+        validate(GenerationSettings, {"step": 3}, "here")
+    with pytest.raises(SettingsError, match="steps = 0"):
+        validate(GenerationSettings, {"steps": 0}, "here")
+
+
+@pytest.mark.parametrize("which", ["pipeline_folder", "tiny_autoencoder_folder"])
+def test_the_papers_settings_draw_what_diffusers_draws(
+    which: str, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = request.getfixturevalue(which)
+    settings = tiny(folder, steps=50, size=32, resize=14)
+    with caplog.at_level(logging.WARNING):
+        drawn = load(settings, device="cpu").draw(PROMPTS[:2], SEEDS[:2])
+    assert not caplog.records
+    assert drawn.dtype == torch.uint8
+    assert drawn.shape == (2, 3, 14, 14)
+
+    pipe = StableDiffusionPipeline.from_pretrained(folder, use_safetensors=True)
+    assert isinstance(pipe.scheduler, diffusers.DDIMScheduler)
+    pipe.set_progress_bar_config(disable=True)
+    pictures = pipe(
+        prompt=PROMPTS[:2],
+        num_inference_steps=50,
+        guidance_scale=9.0,
+        eta=0.0,
+        height=32,
+        width=32,
+        generator=[torch.Generator().manual_seed(seed) for seed in SEEDS[:2]],
+    ).images
+    small = [p.resize((14, 14), Image.Resampling.LANCZOS) for p in pictures]
+    expected = np.stack([np.asarray(p) for p in small]).transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(drawn.numpy(), expected)
+    assert drawn.float().std() > 5  # a picture, not a surface
+
+
+def test_guidance_prompt_and_seed_change_the_image(pipeline_folder: Path) -> None:
+    generator = load(tiny(pipeline_folder), device="cpu")
+    image = generator.draw(["a male"], [1])
+    assert torch.equal(image, generator.draw(["a male"], [1]))
+    assert not torch.equal(image, generator.draw(["a man"], [1]))
+    assert not torch.equal(image, generator.draw(["a male"], [2]))
+    other = load(tiny(pipeline_folder, guidance=1.0), device="cpu")
+    assert not torch.equal(image, other.draw(["a male"], [1]))
+
+
+def test_an_image_hardly_depends_on_its_batch(pipeline_folder: Path) -> None:
+    generator = load(tiny(pipeline_folder, steps=10), device="cpu")
+    alone = torch.cat([generator.draw([p], [s]) for p, s in zip(PROMPTS, SEEDS, strict=True)])
+    for n in (3, 8):
+        parts = range(0, len(PROMPTS), n)
+        together = torch.cat([generator.draw(PROMPTS[i : i + n], SEEDS[i : i + n]) for i in parts])
+        apart = (together.int() - alone.int()).abs()
+        assert int(apart.max()) <= 1
+        assert float((apart > 0).float().mean()) < 1e-3
+    # The same row of as many others is the same image, whatever they are.
+    together = generator.draw(PROMPTS, SEEDS)
+    beside = generator.draw(["x", *PROMPTS[1:-1], "y"], [1, *SEEDS[1:-1], 2])
+    assert torch.equal(together[1:-1], beside[1:-1])
+    assert not torch.equal(together[0], beside[0])
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_precision_and_layout(pipeline_folder: Path, precision: str) -> None:
+    generator = load(tiny(pipeline_folder, precision=precision, channels_last=True), device="cpu")
+    assert generator.pipe.unet.dtype == getattr(torch, precision)
+    assert generator.pipe.text_encoder.dtype == getattr(torch, precision)
+    weight = generator.pipe.unet.conv_in.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert generator.draw(["a male"], [1]).shape == (1, 3, 16, 16)
+
+
+def test_half_precision_on_disk_is_drawn_in_single(
+    pipeline_with: Callable[..., Any], tmp_path: Path
+) -> None:
+    pipe = pipeline_with().to(torch.bfloat16)
+    pipe.save_pretrained(tmp_path / "half", safe_serialization=True)
+    generator = load(tiny(tmp_path / "half"), device="cpu")
+    assert {generator.pipe.unet.dtype, generator.pipe.text_encoder.dtype} == {torch.float32}
+
+
+# ---- schedulers
+
+
+def test_scheduler_is_replaced_only_when_asked(
+    pipeline_with: Callable[..., Any], tmp_path: Path
+) -> None:
+    shipped = DPMSolverMultistepScheduler(
+        beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction"
+    )
+    with pytest.warns(FutureWarning, match="steps_offset"):
+        pipe = pipeline_with(scheduler=shipped)
+    pipe.save_pretrained(tmp_path / "dpm", safe_serialization=True)
+
+    # The warning of the class, which is set right by it, is held back here.
+    as_shipped = load(tiny(tmp_path / "dpm", scheduler="as shipped"), device="cpu")
+    assert as_shipped.identity.scheduler == "DPMSolverMultistepScheduler"
+    ddim = load(tiny(tmp_path / "dpm", scheduler="ddim"), device="cpu")
+    assert ddim.identity.scheduler == "DDIMScheduler"
+    config = ddim.pipe.scheduler.config
+    assert config.beta_schedule == "squaredcos_cap_v2"
+    assert config.prediction_type == "v_prediction"
+    # DDIM's own defaults would clip latents to [-1, 1] here.
+    assert (config.clip_sample, config.set_alpha_to_one, config.steps_offset) == (False, False, 1)
+    first = as_shipped.draw(["a male"], [1])
+    assert not torch.equal(first, ddim.draw(["a male"], [1]))
+
+
+def test_dpm_solver_keeps_the_noise_of_training(pipeline_folder: Path) -> None:
+    fast = load(tiny(pipeline_folder, scheduler="dpm++", steps=4), device="cpu")
+    assert fast.identity.scheduler == "DPMSolverMultistepScheduler"
+    config = fast.pipe.scheduler.config
+    assert (config.algorithm_type, config.beta_start) == ("dpmsolver++", 0.00085)
+    assert fast.draw(["a male"], [1]).float().std() > 1
+
+
+def test_eta_is_refused_where_it_means_nothing(pipeline_folder: Path) -> None:
+    with pytest.raises(GenerationError, match=r"eta 0.5 means nothing to DPMSolver.*'ddim'"):
+        load(tiny(pipeline_folder, scheduler="dpm++", eta=0.5), device="cpu")
+    noisy = load(tiny(pipeline_folder, eta=1.0), device="cpu")
+    images = noisy.draw(PROMPTS[:3], SEEDS[:3])
+    # The noise of the steps too comes from the image's own generator.
+    apart = (noisy.draw(PROMPTS[1:2], SEEDS[1:2])[0].int() - images[1].int()).abs()
+    assert int(apart.max()) <= 1
+
+
+# ---- identity
+
+
+def test_identity_of_a_folder(copied: Path) -> None:
+    names = sorted(
+        path.relative_to(copied).as_posix()
+        for path in copied.rglob("*")
+        if path.suffix in {".json", ".txt", ".safetensors"}
+    )
+    assert "unet/diffusion_pytorch_model.safetensors" in names
+    lines = [f"{n} {hashlib.sha256((copied / n).read_bytes()).hexdigest()}\n" for n in names]
+    expected = hashlib.sha256("".join(lines).encode()).hexdigest()
+    assert folder_digest(copied) == expected
+
+    identity = load(tiny(copied, sha256=expected.upper()), device="cpu").identity
+    assert (identity.pipeline, identity.revision) == ("copied", f"sha256:{expected}")
+    (copied / "README.md").write_text("read me")  # no part of what is drawn
+    (copied / ".cache").mkdir()
+    (copied / ".cache" / "note.json").write_text("{}")
+    assert folder_digest(copied) == expected
+    moved = copied.rename(copied.with_name("moved"))
+    assert folder_digest(moved) == expected
+    (moved / "unet" / "config.json").write_bytes(
+        (moved / "unet" / "config.json").read_bytes() + b"\n"
+    )
+    assert folder_digest(moved) != expected
+
+
+def test_another_digest_is_refused(pipeline_folder: Path) -> None:
+    with pytest.raises(GenerationError, match=r"sha256 [0-9a-f]{64}, expected 1234"):
+        load(tiny(pipeline_folder, sha256="1234"), device="cpu")
+
+
+def test_a_name_on_the_hub_is_resolved_to_a_commit(
+    pipeline_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = shutil.copytree(pipeline_folder, tmp_path / "snapshots" / commit)
+    asked = []
+
+    def download(name: str, **how: Any) -> str:
+        asked.append((name, how["revision"], how["use_safetensors"]))
+        return str(snapshot)
+
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "download", download)
+    settings = GenerationSettings(pipeline="owner/name", size=None, resize=None)
+    identity = load(settings, device="cpu").identity
+    assert asked == [("owner/name", None, True)]
+    assert (identity.pipeline, identity.revision) == ("owner/name", commit)
+    assert identity.sha256 == folder_digest(snapshot)
+
+
+def test_a_name_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(name: str, **how: Any) -> str:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "download", download)
+    settings = GenerationSettings(pipeline="owner/name", revision="abc")
+    with pytest.raises(GenerationError, match=r"at revision abc.*no route.*give its folder"):
+        load(settings, device="cpu")
+
+
+def test_neither_folder_nor_name() -> None:
+    with pytest.raises(GenerationError, match="neither a folder nor a name"):
+        load(GenerationSettings(pipeline="a/b/c"), device="cpu")
+
+
+def test_a_folder_has_no_revision(pipeline_folder: Path) -> None:
+    with pytest.raises(GenerationError, match="has no revision"):
+        load(tiny(pipeline_folder, revision="main"), device="cpu")
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize("suffix", ["bin", "pt", "ckpt", "pkl"])
+def test_a_pickle_beside_safetensors_is_refused(copied: Path, suffix: str) -> None:
+    (copied / "unet" / f"weights.{suffix}").write_bytes(b"anything")
+    with pytest.raises(GenerationError, match=rf"unet.weights\.{suffix} is a pickle.*delete it"):
+        load(tiny(copied), device="cpu")
+
+
+def test_only_a_pickle_is_refused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = copied / "vae" / "diffusion_pytorch_model.safetensors"
+    weights.rename(weights.with_suffix(".bin"))
+    monkeypatch.setattr(torch, "load", lambda *a, **k: pytest.fail("unpickled"))
+    with pytest.raises(GenerationError, match=r"diffusion_pytorch_model.bin is a pickle.*safe_ser"):
+        load(tiny(copied), device="cpu")
+
+
+def test_a_pickle_that_no_component_loads_is_no_matter(copied: Path) -> None:
+    (copied / "old").mkdir()
+    (copied / "old" / "weights.ckpt").write_bytes(b"anything")
+    check_folder(copied)
+
+
+def test_missing_weights_are_named(copied: Path) -> None:
+    (copied / "text_encoder" / "model.safetensors").unlink()
+    with pytest.raises(GenerationError, match=r"text_encoder has a config.json but no .safetens"):
+        load(tiny(copied), device="cpu")
+    shutil.rmtree(copied / "text_encoder")
+    with pytest.raises(GenerationError, match="has no folder 'text_encoder'"):
+        load(tiny(copied), device="cpu")
+
+
+def test_truncated_weights_are_refused(copied: Path) -> None:
+    weights = copied / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(GenerationError, match="cannot be loaded as a pipeline"):
+        load(tiny(copied), device="cpu")
+
+
+def test_code_of_its_own_is_refused(copied: Path) -> None:
+    index = copied / "model_index.json"
+    read = json.loads(index.read_text())
+    index.write_text(json.dumps(read | {"unet": ["my_unet", "MyUNet"]}))
+    with pytest.raises(GenerationError, match=r"code that is not in diffusers.*unet \(my_unet\)"):
+        load(tiny(copied), device="cpu")
+    index.write_text(json.dumps(read | {"_class_name": ["mine", "MyPipeline"]}))
+    with pytest.raises(GenerationError, match="never run"):
+        load(tiny(copied), device="cpu")
+
+
+def test_no_pipeline_at_all(tmp_path: Path) -> None:
+    with pytest.raises(GenerationError, match=r"model_index.json is absent"):
+        load(tiny(tmp_path), device="cpu")
+    with pytest.raises(GenerationError, match="it is no pipeline"):
+        folder_digest(tmp_path)
+
+
+def test_a_pipeline_that_wants_an_image_is_refused(copied: Path) -> None:
+    index = copied / "model_index.json"
+    read = json.loads(index.read_text())
+    index.write_text(json.dumps(read | {"_class_name": "StableDiffusionImg2ImgPipeline"}))
+    with pytest.raises(GenerationError, match="does not draw images from text alone"):
+        load(tiny(copied), device="cpu")
+
+
+# ---- the rest
+
+
+def test_pixels_that_are_no_numbers_are_black(
+    pipeline_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = load(tiny(pipeline_folder), device="cpu")
+    bad = torch.tensor([float("nan"), 1.0, 0.5]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
+    monkeypatch.setattr(generator, "_call", lambda *_: bad)
+    assert generator.draw(["a"], [1])[0, :, 0, 0].tolist() == [0, 255, 128]
+    monkeypatch.setattr(generator, "_call", lambda *_: torch.zeros(1, 3, 4, 6))
+    with pytest.raises(GenerationError, match="not square"):
+        generator.draw(["a"], [1])
+    with pytest.raises(ValueError, match="2 prompts but 1 seeds"):
+        generator.draw(["a", "b"], [1])
+
+
+def test_long_prompts_are_found(pipeline_folder: Path) -> None:
+    generator = load(tiny(pipeline_folder), device="cpu")
+    exactly = "a " * 22  # and the two ends: 24 tokens
+    assert generator.too_long(["a male", exactly, exactly + "b"]) == [exactly + "b"]
+
+
+def test_batch_follows_the_memory_unless_it_is_set(
+    pipeline_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load(tiny(pipeline_folder, batch=7), device="cpu").batch == 7
+    monkeypatch.setattr(generators, "available_memory", lambda: 0)
+    assert load(tiny(pipeline_folder), device="cpu").batch == 1
+    monkeypatch.setattr(generators, "available_memory", lambda: 40 << 30)
+    assert load(tiny(pipeline_folder), device="cpu").batch == 4  # 20 GB, 3 each, a power of two
+    assert load(tiny(pipeline_folder, size=64), device="cpu").batch == 16
+    assert [power_of_two(n, 64) for n in (0, 1, 3, 4, 63, 64, 1000)] == [1, 1, 2, 4, 32, 64, 64]
+
+
+def test_lanczos_is_pillows() -> None:
+    images = torch.randint(0, 256, (2, 3, 20, 20), generator=torch.Generator().manual_seed(0))
+    images = images.to(torch.uint8)
+    expected = Image.fromarray(images[1].permute(1, 2, 0).numpy()).resize(
+        (7, 7), Image.Resampling.LANCZOS
+    )
+    np.testing.assert_array_equal(lanczos(images, 7)[1].permute(1, 2, 0).numpy(), expected)
+    assert torch.equal(lanczos(images, 20), images)
+
+
+def test_one_process_needs_no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = place()
+    assert (here.rank, here.world, here.wait()) == (0, 1, None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    def absent(name: str) -> Any:
+        raise ImportError(name)
+
+    monkeypatch.setattr(importlib, "import_module", absent)
+    with pytest.raises(GenerationError, match="takes the library accelerate"):
+        place()

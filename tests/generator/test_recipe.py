@@ -1,0 +1,168 @@
+"""All of a training in one call: what it leaves, and that stopping changes nothing."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from repro.generator import diffusion, package, recipe, trainer
+from repro.generator.card import card
+from repro.generator.recipe import Trained
+from repro.generator.settings import FACES, TOYFACES, GeneratorSettings, Schedule
+
+HOW = Schedule(
+    steps=3, batch_size=4, learning_rate=3e-3, warmup=1, average=0.5, precision="float32"
+)
+SETTINGS = GeneratorSettings(
+    corpus="toyfaces",
+    images=64,
+    size=32,
+    width=8,
+    encoder_blocks=(0, 1, 1),
+    decoder_blocks=(1, 1, 0),
+    latent_channels=4,
+    text_width=32,
+    text_layers=1,
+    channels=(32, 32),
+    autoencoder=HOW,
+    diffusion=HOW,
+)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPRO_CACHE", str(cache))
+    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
+
+
+@pytest.fixture(scope="module")
+def trained(cache: Path) -> Trained:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPRO_CACHE", str(cache))
+        patch.setattr(trainer, "LOG_EVERY", 1)
+        return recipe.train(SETTINGS, device="cpu", say=lambda words: None)
+
+
+def weights(found: Trained) -> list[torch.Tensor]:
+    parts = (found.autoencoder, found.networks)
+    return [value for part in parts for value in part.state_dict().values()]
+
+
+def test_a_finished_training_is_found_again(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = recipe.work_folder(SETTINGS)
+    assert sorted(path.name for path in work.iterdir()) == [
+        "autoencoder.safetensors",
+        "diffusion.safetensors",
+    ]
+    heard: list[str] = []
+
+    def nothing_to_do(*_: Any) -> Any:
+        raise AssertionError("a step was trained again")
+
+    monkeypatch.setattr(diffusion, "_batch", nothing_to_do)
+    again = recipe.train(SETTINGS, device="cpu", say=heard.append)
+    assert heard.count("going on from step 3 of 3") == 2
+    assert all(torch.equal(a, b) for a, b in zip(weights(trained), weights(again), strict=True))
+    assert again.autoencoder.config.scaling_factor == trained.autoencoder.config.scaling_factor
+    for name in ("autoencoder", "diffusion"):
+        assert again.fits[name].history == trained.fits[name].history
+
+
+def test_latents_are_scaled_to_unit_spread(trained: Trained) -> None:
+    latents = recipe._latents(trained.autoencoder, trained.corpus.images, "cpu")
+    assert latents.shape == (64, 4, 8, 8)
+    assert float(latents.std()) == pytest.approx(1, abs=0.01)
+
+
+def test_what_is_packed_says_how_it_was_made(trained: Trained, tmp_path: Path) -> None:
+    recipe.pack(trained, tmp_path / "toys", measured={"images": 5})
+    about = package.about(tmp_path / "toys")
+    training = about["training"]
+    assert about["settings"] == SETTINGS.model_dump(mode="json")
+    assert training["images"] == 64
+    assert training["held_out"] == int(trained.corpus.held.sum())
+    assert training["data_sha256"] == trained.corpus.sha256
+    assert training["measured"] == {"images": 5}
+    for name in ("autoencoder", "diffusion"):
+        assert training["history"][name] == trained.fits[name].history
+        assert [entry["step"] for entry in training["history"][name]] == [1, 2, 3]
+    text = (tmp_path / "toys" / "README.md").read_text(encoding="utf-8")
+    assert text == card(SETTINGS, training)
+    everything = json.dumps(about) + text
+    assert not [
+        root
+        for root in (str(tmp_path), str(Path.home()), tempfile.gettempdir())
+        if root in everything
+    ]
+
+
+@pytest.mark.parametrize("settings", [TOYFACES, FACES])
+def test_cards_are_complete(settings: GeneratorSettings) -> None:
+    training = {
+        "images": 12_345,
+        "held_out": 678,
+        "seconds": {"autoencoder": 60, "diffusion": 120},
+        "device": "cpu",
+        "machine": "Linux, 2 cores",
+        "versions": {"torch": "1.2.3", "diffusers": "4.5.6"},
+    }
+    text = card(settings, training)
+    assert "{" not in text
+    for words in (
+        "12,345", "678", "3 minutes", "torch 1.2.3", "diffusers 4.5.6",
+        f"{settings.size}x{settings.size}", f"-p corpus {settings.corpus}",
+        f"{settings.autoencoder.steps} + {settings.diffusion.steps} training steps",
+        "Licence", "Intended use", "Limits", "Data",
+    ):  # fmt: skip
+        assert words in text
+    assert ("non-commercial" in text) == (settings.corpus == "faces")
+
+
+@pytest.mark.parametrize(
+    ("changed", "autoencoder", "networks"),
+    [
+        ({"steps": 7, "guidance": 1.5}, False, False),
+        ({"text_width": 64}, False, True),
+        ({"caption_dropout": 0.2}, False, True),
+        ({"diffusion": HOW.model_copy(update={"steps": 5})}, False, True),
+        ({"autoencoder": HOW.model_copy(update={"steps": 5})}, True, True),
+        ({"latent_channels": 8}, True, True),
+        ({"seed": 1}, True, True),
+        ({"images": 65}, True, True),
+    ],
+)
+def test_what_makes_a_training_another_one(
+    changed: dict[str, Any], autoencoder: bool, networks: bool
+) -> None:
+    other = SETTINGS.model_copy(update=changed)
+    for until, differs in (("autoencoder", autoencoder), ("diffusion", networks)):
+        assert (recipe._stamp(other, until) != recipe._stamp(SETTINGS, until)) == differs
+    assert (recipe.work_folder(other) != recipe.work_folder(SETTINGS)) == networks
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"size": 36}, "multiple of 8"),
+        ({"images": None}, "images must be given"),
+        ({"corpus": "faces"}, "images cannot be set"),
+        ({"channels": (48,)}, "multiples of 32"),
+        ({"encoder_blocks": (0, 1)}, "must be as many"),
+        ({"width_of": 3}, "width_of"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GeneratorSettings.model_validate(SETTINGS.model_dump() | changed)
