@@ -134,6 +134,8 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been() -> None:
     resumed, again = trained(progress=saved[-1])
     assert same(whole, resumed)
     assert again == fitted
+    # It says so, and that is the only difference.
+    assert (fitted.resumed_from, again.resumed_from) == (None, 2)
 
 
 def test_frozen_tensors_stay_bit_for_bit() -> None:

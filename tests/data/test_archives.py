@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from repro.data import archives
 from repro.data.archives import FOUND, Dataset, Piece, members, read_members
 from repro.data.sources import DataError
 from repro.names import UnknownNameError
@@ -230,14 +231,57 @@ def test_an_absent_file_says_what_to_fetch_and_where_to_put_it(folder: Path, edi
     assert "not downloaded automatically" in message
 
 
-def test_a_folder_is_found_by_the_names_and_sizes_in_it(folder: Path) -> None:
-    _write(folder / "faces", {"b.jpg": b"12", "deep/a.jpg": b"1"})
+def _found(folder: Path) -> str:
+    return DATASET.declared(FOUND, root=folder.parent)["faces"]
+
+
+def test_a_folder_is_known_by_the_names_and_contents_in_it(folder: Path, tmp_path: Path) -> None:
+    contents = {"b.jpg": b"12", "b/a.jpg": b"1", ".DS_Store": b"x"}
+    _write(folder / "faces", contents)
     with pytest.raises(DataError, match=r"There is faces: .*no edition that is known"):
         DATASET.find("reduced", root=folder.parent)
-    before = DATASET.declared(FOUND, root=folder.parent)["faces"]
-    assert before == "listing:" + hashlib.sha256(b"2 b.jpg\n1 deep/a.jpg\n").hexdigest()
-    (folder / "faces" / "b.jpg").write_bytes(b"123")
-    assert DATASET.declared(FOUND, root=folder.parent)["faces"] != before
+    before = _found(folder)
+    first, second = (hashlib.sha256(data).hexdigest() for data in (b"12", b"1"))
+    lines = f"{first} b.jpg\n{second} b/a.jpg\n"
+    assert before == "contents:" + hashlib.sha256(lines.encode()).hexdigest()
+    # Neither its place nor its times matter, nor what is hidden.
+    other = tmp_path / "elsewhere" / "faces"
+    _write(other / "faces", {name: contents[name] for name in ("b/a.jpg", "b.jpg")})
+    (other / "labels.txt").write_bytes(b"labels")
+    assert _found(other) == before
+    (other / "faces" / "b.jpg").rename(other / "faces" / "c.jpg")
+    assert _found(other) != before
+
+
+def test_an_edited_image_of_the_same_size_is_another_data_set(folder: Path) -> None:
+    path = folder / "faces" / "b.jpg"
+    _write(folder / "faces", {"b.jpg": b"12", "deep/a.jpg": b"1"})
+    before, status = _found(folder), path.stat()
+    path.write_bytes(b"21")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert _found(folder) != before
+    path.write_bytes(b"12")
+    assert _found(folder) == before
+
+
+def test_a_folder_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(folder / "faces", {"b.jpg": b"12", "deep/a.jpg": b"1"})
+    before = _found(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(archives, "read_members", lambda *_: pytest.fail("read again"))
+        assert _found(folder) == before
+    # Where it cannot be remembered, it is read each time.
+    (folder / "file").touch()
+    monkeypatch.setenv("REPRO_CACHE", str(folder / "file"))
+    assert _found(folder) == before
+    assert _found(folder) == before
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder: Path) -> None:
+    _write(folder / "faces", {"b.jpg": b"12"})
+    (folder / "faces" / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    with pytest.raises(DataError, match=r"faces cannot be read: .*gone\.jpg"):
+        _found(folder)
 
 
 def test_a_folder_in_the_place_of_an_archive_is_named(folder: Path) -> None:

@@ -426,8 +426,12 @@ def test_a_killed_run_goes_on_and_is_the_run_that_was_not_killed(
     again = obtain(config, runs)
     assert len(begun) == 3 - after
     known = longer.record(config)
-    for key in ("counts", "results", "history", "files"):
+    for key in ("counts", "history", "files"):
         assert again.body[key] == known.body[key], key
+    # The record says that it was resumed, is found as the same run, and differs in nothing else.
+    assert again.results == known.results | {"resumed_after_epoch": after}
+    assert known.results["resumed_after_epoch"] is None
+    assert again.run == known.run == config.identity
     assert not checkpoint.exists()
 
 

@@ -215,5 +215,6 @@ def test_a_killed_training_goes_on_from_the_file_as_if_it_had_not_been(
         trained(Checkpoint(path, every=0), stop_after=stop_after)
     resumed, again = trained(Checkpoint(path))
     assert again == fitted
+    assert (fitted.resumed_from, again.resumed_from) == (None, stop_after)
     # To the bit: also where channels lie last in memory, and in the file first.
     assert same(copy.deepcopy(whole.state_dict()), copy.deepcopy(resumed.state_dict()))

@@ -1,19 +1,15 @@
 """AIM-Fair: selective fine-tuning on synthetic faces (Zhao et al., CVPR 2025, arXiv 2503.05665).
 
-In the order of the method: which tensors are sensitive to bias and not to the domain gap
-(:mod:`.mask`), and every strategy of fine-tuning that the paper compares, as a rule for which
-tensors train on which data (:mod:`.finetune`).
+In the order of the method: how gradients differ between sets of faces (:mod:`.gradients`), which
+tensors are therefore sensitive to bias and not to the domain gap (:mod:`.mask`), every strategy of
+fine-tuning that the paper compares (:mod:`.strategies`), on which images it trains
+(:mod:`.composition`) and which tensors (:mod:`.finetune`). What a tensor is, by its name, is in
+:mod:`.tensors`.
 """
 
-from repro.aimfair.finetune import (
-    STRATEGIES,
-    Strategy,
-    blocks,
-    compose,
-    freeze_all_but,
-    frozen_batchnorm,
-    trainable_tensors,
-)
+from repro.aimfair.composition import compose
+from repro.aimfair.finetune import blocks, freeze_all_but, frozen_batchnorm, trainable_tensors
+from repro.aimfair.gradients import mean_gradients, sensitivity
 from repro.aimfair.mask import (
     EmptyMaskError,
     MaskSize,
@@ -21,11 +17,10 @@ from repro.aimfair.mask import (
     entry_k,
     jaccard,
     mask_sizes,
-    mean_gradients,
     select_mask,
-    sensitivity,
     smallest_k,
 )
+from repro.aimfair.strategies import STRATEGIES, Strategy
 from repro.aimfair.tensors import block_of, kind_of
 
 __all__ = [

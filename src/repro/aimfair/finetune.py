@@ -1,122 +1,35 @@
-"""The strategies of the comparison, each a rule for which tensors train on which data.
+"""Which tensors a strategy trains (selective fine-tuning, SFT), and that the others stay.
 
-Loss and selection of the epoch are the same for all of them. There are two schedules: that of
-pre-training for what trains from the initialisation, that of fine-tuning for what continues.
+The strategies themselves are in `repro.aimfair.strategies`, what they train on in
+`repro.aimfair.composition`.
 
-Source: Zhao et al. (2025), arXiv 2503.05665, Tables 3 and 4 and Figure 2. The release has code for
-"erm" and "mask" alone; from where the others start is this study's reading.
+Source: Zhao et al. (2025), arXiv 2503.05665, section on selective fine-tuning, Tables 3 and 4 and
+Figure 2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
+from repro.aimfair.composition import compose
+from repro.aimfair.strategies import STRATEGIES, Data, Strategy, check_whole
 from repro.aimfair.tensors import block_of, check_tensors
-from repro.data.sources import DataError
 from repro.models import last_linear
 from repro.names import check_name
 
-Start = Literal["initial", "pretrained"]
-Data = Literal["real", "synthetic", "real and synthetic", "repaired"]
-Rule = Literal["all", "head", "all but one block", "one block", "random", "mask"]
-Indices = NDArray[np.int64]
-
-DATA: tuple[Data, ...] = ("real", "synthetic", "real and synthetic", "repaired")
-
-#: rule -> the arguments of `trainable_tensors` that it needs
-_NEEDS: dict[Rule, tuple[str, ...]] = {
-    "all": (),
-    "head": (),
-    "all but one block": ("block",),
-    "one block": ("block",),
-    "random": ("k", "draw"),
-    "mask": ("mask",),
-}
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """Which tensors train, on which data, from which start.
-
-    Attributes
-    ----------
-    name
-        The key in `STRATEGIES`.
-    start
-        ``"initial"``, trained from the initialisation, or ``"pretrained"``, from the ERM model.
-    data
-        What it trains on, for :func:`compose`.
-    tensors
-        The rule for what trains, for :func:`trainable_tensors`.
-    meaning
-        One sentence for tables.
-    where
-        Table or figure of the paper.
-    sensitivity
-        Which difference of gradients ranks the tensors of its mask, if it has one: the kind of
-        :func:`repro.aimfair.mask.sensitivity`.
-    """
-
-    name: str
-    start: Start
-    data: Data
-    tensors: Rule
-    meaning: str
-    where: str
-    sensitivity: str | None = None
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Arguments that :func:`trainable_tensors` needs for it."""
-        return _NEEDS[self.tensors]
-
-
-def _trained(name: str, data: Data, meaning: str) -> Strategy:
-    return Strategy(name, "initial", data, "all", meaning, "Table 3")
-
-
-def _tuned(name: str, tensors: Rule, meaning: str, where: str, kind: str | None = None) -> Strategy:
-    return Strategy(name, "pretrained", "synthetic", tensors, meaning, where, kind)
-
-
-STRATEGIES: dict[str, Strategy] = {
-    strategy.name: strategy
-    for strategy in (
-        _trained("erm", "real", "Trains every tensor on the biased real images."),
-        _trained("synthetic only", "synthetic", "Trains every tensor on synthetic images."),
-        _trained(
-            "supplementation",
-            "real and synthetic",
-            "Trains every tensor on real and synthetic images.",
-        ),
-        _trained(
-            "repairing",
-            "repaired",
-            "Trains every tensor on real images, the smaller groups filled up.",
-        ),
-        _tuned("linear probing", "head", "Fine-tunes the last linear layer.", "Table 3"),
-        _tuned("fully fine-tuning", "all", "Fine-tunes every tensor.", "Table 3, Figure 2"),
-        _tuned(
-            "freeze", "all but one block", "Fine-tunes all blocks but one.", "Table 4, Figure 2"
-        ),
-        _tuned("update", "one block", "Fine-tunes a single block.", "Table 4"),
-        _tuned(
-            "random", "random", "Fine-tunes as many random tensors as the mask holds.", "Table 4"
-        ),
-        _tuned(
-            "cosine mask", "mask", "Fine-tunes a mask by cosine similarity.", "Table 4", "cosine"
-        ),
-        _tuned(
-            "mask", "mask", "Fine-tunes the mask (SFT): AIM-Fair.", "Tables 3 and 4", "absolute"
-        ),
-    )
-}
+__all__ = [
+    "STRATEGIES",
+    "Data",
+    "Strategy",
+    "blocks",
+    "compose",
+    "freeze_all_but",
+    "frozen_batchnorm",
+    "trainable_tensors",
+]
 
 
 def blocks(model: nn.Module) -> dict[str, tuple[str, ...]]:
@@ -201,8 +114,8 @@ def trainable_tensors(
         inside = frozenset(grouped[check_name("block", block, grouped)])
         chosen = inside if rule == "one block" else chosen - inside
     elif k is not None and draw is not None:
-        _check_whole("k", k, 1, len(names))
-        _check_whole("draw", draw, 0)
+        check_whole("k", k, 1, len(names))
+        check_whole("draw", draw, 0)
         picked = np.random.default_rng(draw).choice(len(names), size=k, replace=False)
         chosen = frozenset(names[i] for i in picked)
     elif mask is not None:
@@ -302,97 +215,3 @@ def frozen_batchnorm(
                 model.get_submodule(layer).eval()
 
     return set_train_mode
-
-
-def compose(
-    data: Data,
-    real: tuple[ArrayLike, ArrayLike],
-    synthetic: tuple[ArrayLike, ArrayLike],
-    *,
-    seed: int,
-) -> tuple[Indices, Indices]:
-    """Choose the images that a strategy trains on.
-
-    Parameters
-    ----------
-    data
-        ``"real"``, ``"synthetic"`` or ``"real and synthetic"``: all of these. ``"repaired"``: all
-        real ones, and as many synthetic ones of each smaller group as make it as large as the
-        largest.
-    real, synthetic
-        Target and protected attribute of the images, each (n,) of 0 and 1.
-    seed
-        >= 0; fixes which synthetic images repair a group. A group's draw does not depend on the
-        other groups.
-
-    Returns
-    -------
-    real, synthetic : numpy.ndarray
-        Ascending int64 positions in ``real`` and in ``synthetic``.
-
-    Raises
-    ------
-    UnknownNameError
-        For unknown data.
-    DataError
-        If a group has too few synthetic images to repair it (how many there are and are needed),
-        or there is no image at all.
-    ValueError
-        If labels or seed are not as above.
-    """
-    check_name("data", data, DATA)
-    _check_whole("seed", seed, 0)
-    groups = {"real": _groups("real", real), "synthetic": _groups("synthetic", synthetic)}
-    everything = {name: np.arange(len(group)) for name, group in groups.items()}
-    none = np.empty(0, np.int64)
-    chosen = (
-        none if data == "synthetic" else everything["real"],
-        none if data == "real" else everything["synthetic"],
-    )
-    if data == "repaired":
-        chosen = chosen[0], _repairs(groups["real"], groups["synthetic"], seed)
-    if not len(chosen[0]) + len(chosen[1]):
-        raise DataError(
-            f"data {data!r} holds no image: {len(groups['real'])} real and "
-            f"{len(groups['synthetic'])} synthetic ones are given"
-        )
-    return chosen
-
-
-def _repairs(real: Indices, synthetic: Indices, seed: int) -> Indices:
-    """Draw the synthetic images that make all groups of the real ones equally large."""
-    counts, pool = (np.bincount(group, minlength=4) for group in (real, synthetic))
-    needed = counts.max() - counts
-    if (lacking := np.flatnonzero(pool < needed)).size:
-        detail = "; ".join(
-            f"group ({g // 2},{g % 2}) has {pool[g]} and needs {needed[g]}" for g in lacking
-        )
-        raise DataError(
-            f"too few synthetic images to repair the real ones: {detail}. Generate "
-            "more, or pass the whole synthetic pool instead of a subset."
-        )
-    drawn = [
-        np.random.default_rng([seed, g // 2, g % 2]).choice(
-            np.flatnonzero(synthetic == g), size=needed[g], replace=False
-        )
-        for g in range(4)
-    ]
-    return np.sort(np.concatenate(drawn)).astype(np.int64)
-
-
-def _groups(name: str, labels: tuple[ArrayLike, ArrayLike]) -> Indices:
-    """(n,) number 2 t + p of the group (t,p)."""
-    target, protected = (np.asarray(values) for values in labels)
-    for what, values in (("target", target), ("protected", protected)):
-        if values.ndim != 1 or not np.isin(values, (0, 1)).all():
-            raise ValueError(f"{name} {what} must be one-dimensional, each value 0 or 1")
-    if len(target) != len(protected):
-        raise ValueError(f"{name}: {len(target)} target values but {len(protected)} protected ones")
-    return 2 * target.astype(np.int64) + protected.astype(np.int64)
-
-
-def _check_whole(name: str, value: int, low: int, high: int | None = None) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not whole or value < low or (high is not None and value > high):
-        allowed = f"in {low}..{high}" if high is not None else f">= {low}"
-        raise ValueError(f"{name} must be a whole number {allowed}, not {value!r}")

@@ -2,7 +2,8 @@
 
 The pre-trained model reads three sets of faces: biased real R, biased synthetic S1 and balanced
 synthetic S2. Where the gradients of a parameter tensor on R and S1 agree, the tensor does not see
-the domain gap; where those on S1 and S2 differ, it sees the bias. The mask is what does both.
+the domain gap; where those on S1 and S2 differ, it sees the bias (`repro.aimfair.gradients`). The
+mask is what does both.
 
 Source: Zhao et al. (2025), arXiv 2503.05665, section on selective mask generation, and the
 released code (github.com/zengqunzhao/AIM-Fair).
@@ -10,15 +11,24 @@ released code (github.com/zengqunzhao/AIM-Fair).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
+from repro.aimfair.gradients import check_same_tensors, listed, mean_gradients, sensitivity
 
-from repro.names import check_name
+__all__ = [
+    "EmptyMaskError",
+    "MaskSize",
+    "agreement",
+    "entry_k",
+    "jaccard",
+    "mask_sizes",
+    "mean_gradients",
+    "select_mask",
+    "sensitivity",
+    "smallest_k",
+]
 
 
 class EmptyMaskError(ValueError):
@@ -33,133 +43,6 @@ class MaskSize(NamedTuple):
     share_of_tensors: float
     parameters: int
     share_of_parameters: float
-
-
-def mean_gradients(
-    model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    loss: Callable[[Tensor, Tensor], Tensor],
-    *,
-    mode: str = "train",
-    precision: str = "float32",
-) -> dict[str, Tensor]:
-    """Compute g_j = (1/B) sum_b dL_b/dtheta_j, the mean over mini-batches, for every tensor j.
-
-    Parameters
-    ----------
-    model
-        The pre-trained model. It is left as it was, after an error too: parameters, ``.grad``,
-        ``requires_grad``, the mode of each module, and every buffer.
-    batches
-        Pairs of inputs (n, ...) and target (n, ...) on the device of the model. Every batch
-        counts the same, so that a smaller last one weighs its examples more; the authors'
-        loaders leave it out (``drop_last=True``).
-    loss
-        (logits, target) -> scalar.
-    mode
-        ``"train"``, the authors': BatchNorm normalises by the statistics of the batch (and
-        dropout is active), so that gradients depend on how the examples are batched. ``"eval"``:
-        by the running statistics, as when the model is used.
-    precision
-        ``"bfloat16"`` runs the forward pass under autocast; the loss then reads float32 logits.
-        ``"float32"`` turns off an autocast that is active around the call.
-
-    Returns
-    -------
-    dict
-        A gradient for each of ``model.named_parameters()``, in that order and of the parameter's
-        shape, frozen ones included; zero where the loss does not depend on it. Accumulated in
-        float32, or in float64 for a float64 parameter.
-
-    Raises
-    ------
-    UnknownNameError
-        For an unknown mode or precision.
-    ValueError
-        If there is no batch, a loss is no finite scalar (the batch is named, counted from 0) or
-        depends on no parameter, or a gradient is not finite (the tensors are named).
-
-    Notes
-    -----
-    Zhao et al. (2025), arXiv 2503.05665, section on selective mask generation.
-    """
-    check_name("mode", mode, ("train", "eval"))
-    check_name("precision", precision, ("float32", "bfloat16"))
-    parameters = dict(model.named_parameters())
-    sums = {
-        name: torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32))
-        for name, p in parameters.items()
-    }
-    half = precision == "bfloat16"
-    count = 0
-    with _restored(model), torch.enable_grad():
-        model.train(mode == "train")
-        model.requires_grad_(True)
-        for inputs, target in batches:
-            device = inputs.device.type
-            with torch.autocast(device, enabled=False):  # Of the loss and of backward, too.
-                with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
-                    logits = model(inputs)
-                value = loss(logits.float() if half else logits, target)
-                _check_loss(value, count)
-                # Not backward(): the model's own .grad stays as it is.
-                gradients = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
-            for total, gradient in zip(sums.values(), gradients, strict=True):
-                if gradient is not None:
-                    total += gradient
-            count += 1
-    if count == 0:
-        raise ValueError("no batch: a mean gradient needs at least one")
-    means = {name: total / count for name, total in sums.items()}
-    if bad := [name for name, mean in means.items() if not mean.isfinite().all()]:
-        raise ValueError(f"the gradient of {_listed(bad)} is not finite")
-    return means
-
-
-def sensitivity(
-    a: Mapping[str, Tensor], b: Mapping[str, Tensor], kind: str = "absolute"
-) -> dict[str, float]:
-    """Measure how much each tensor's mean gradient differs between two sets of examples.
-
-    The domain sensitivity is d_j = sensitivity(g_R, g_S1)_j, the fairness sensitivity
-    b_j = sensitivity(g_S1, g_S2)_j.
-
-    Parameters
-    ----------
-    a, b
-        Gradients by tensor name, from :func:`mean_gradients`.
-    kind
-        ``"absolute"``: mean absolute difference of the entries, in the unit of the gradient.
-        ``"cosine"``: 1 - cosine similarity, in [0, 2] and without scale. It is 0 where both are
-        all zero and 1 where one is. For a tensor of one entry, such as the bias of a one-logit
-        head, it can only be 0 or 2.
-
-    Returns
-    -------
-    dict
-        Name -> sensitivity >= 0, in the order of ``a``; computed in float64.
-
-    Raises
-    ------
-    UnknownNameError
-        For an unknown kind.
-    ValueError
-        If the two do not hold the same tensors, or not of the same shapes; both are named.
-
-    Notes
-    -----
-    Zhao et al. (2025), arXiv 2503.05665, section on selective mask generation; cosine: Table 4.
-    """
-    check_name("kind", kind, ("absolute", "cosine"))
-    _check_same_names(a, b)
-    if differ := [n for n in a if a[n].shape != b[n].shape]:
-        shapes = ", ".join(f"{n} {tuple(a[n].shape)} and {tuple(b[n].shape)}" for n in differ)
-        raise ValueError(f"gradients of one tensor must have one shape, but differ: {shapes}")
-    measure = _absolute if kind == "absolute" else _cosine
-    # On the CPU in float64: the ranking should not hang on the rounding of one device's sums.
-    return {
-        name: measure(*(g[name].detach().cpu().double().flatten() for g in (a, b))) for name in a
-    }
 
 
 def entry_k(domain: Mapping[str, float], fairness: Mapping[str, float]) -> dict[str, int]:
@@ -185,11 +68,11 @@ def entry_k(domain: Mapping[str, float], fairness: Mapping[str, float]) -> dict[
     ValueError
         If the two do not hold the same tensors, or none, or a sensitivity is not finite.
     """
-    _check_same_names(domain, fairness)
+    check_same_tensors(domain, fairness)
     if not domain:
         raise ValueError("no tensor to rank")
     if bad := [n for n in domain if not abs(domain[n]) + abs(fairness[n]) < float("inf")]:
-        raise ValueError(f"the sensitivity of {_listed(bad)} is not finite")
+        raise ValueError(f"the sensitivity of {listed(bad)} is not finite")
     insensitive = sorted(domain, key=lambda name: domain[name])
     sensitive = sorted(domain, key=lambda name: -fairness[name])
     place = {name: i for i, name in enumerate(insensitive, start=1)}
@@ -271,7 +154,7 @@ def mask_sizes(
         As in :func:`entry_k`, or if ``parameters`` holds other tensors.
     """
     entered = entry_k(domain, fairness)
-    _check_same_names(entered, parameters)
+    check_same_tensors(entered, parameters)
     n, total = len(entered), sum(parameters.values())
     sizes = []
     for k in range(1, n + 1):
@@ -301,55 +184,3 @@ def agreement(masks: Sequence[Collection[str]]) -> float:
     if not pairs:
         raise ValueError(f"agreement is between at least 2 masks, not {len(masks)}")
     return sum(jaccard(a, b) for a, b in pairs) / len(pairs)
-
-
-@contextmanager
-def _restored(model: nn.Module) -> Iterator[None]:
-    """Leave flags, modes and buffers after the block as they were before it."""
-    modes = [(module, module.training) for module in model.modules()]
-    flags = [(p, p.requires_grad) for p in model.parameters()]
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)
-        with torch.no_grad():
-            for buffer, saved in buffers:
-                buffer.copy_(saved)
-
-
-def _check_loss(value: Tensor, batch: int) -> None:
-    if value.numel() != 1:
-        raise ValueError(f"loss must return a scalar, not shape {tuple(value.shape)}")
-    if not value.isfinite():
-        raise ValueError(f"the loss of batch {batch} is {value.item()}; look for NaN in its inputs")
-    if not value.requires_grad:
-        raise ValueError(f"the loss of batch {batch} does not depend on the model's parameters")
-
-
-def _absolute(a: Tensor, b: Tensor) -> float:
-    return float((a - b).abs().mean())
-
-
-def _cosine(a: Tensor, b: Tensor) -> float:
-    if not a.any() or not b.any():
-        return float(a.any() != b.any())
-    similarity = float(a @ b / (a.norm() * b.norm()))
-    return 1 - max(-1.0, min(1.0, similarity))  # Rounding would else leave [-1, 1].
-
-
-def _check_same_names(a: Mapping[str, object], b: Mapping[str, object]) -> None:
-    if a.keys() != b.keys():
-        first, second = [n for n in a if n not in b], [n for n in b if n not in a]
-        raise ValueError(
-            "both must hold the same tensors, but only the first has "
-            f"{_listed(first)}, only the second {_listed(second)}"
-        )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return (", ".join(names[:5]) or "none") + more

@@ -12,12 +12,12 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from repro.data.sources import DataError, data_root, digest_of
+from repro.data.sources import DataError, data_root, digest_of, remembered
 from repro.names import check_name
 
 FOUND = "found"
@@ -70,8 +70,10 @@ class Dataset:
     def declared(self, edition: str, *, root: Path | None = None) -> dict[str, str]:
         """Return the digest of every file of an edition, by file name.
 
-        Nothing is read, except for `FOUND`: its digests are measured. The digest of a folder is
-        ``listing:`` and the sha256 over the names and sizes of its files.
+        Nothing is read, except for `FOUND`: its digests are measured. That of a folder is
+        ``contents:`` and the sha256 over the sha256 and the name of each of its `members`, so an
+        edited image is another data set wherever the folder lies. They are read once (as long as
+        a first decoding takes to read them), and again only when a name, size or time has changed.
 
         Raises
         ------
@@ -215,7 +217,7 @@ def read_members(path: Path, names: Collection[str] | None = None) -> Iterator[t
 def _entries(path: Path) -> Iterator[_Entry]:
     """Walk the members, with names checked and every way to fail turned into a `DataError`."""
     if path.is_dir():
-        walk = _walk_folder(path, "")
+        walk = _walk_folder(path)
     elif path.suffix == ".zip":
         walk = _walk_zip(path)
     elif path.name.endswith((".tar.gz", ".tgz")):
@@ -251,14 +253,19 @@ def _read(read: Callable[[], bytes], path: Path, name: str) -> bytes:
         ) from error
 
 
-def _walk_folder(folder: Path, prefix: str) -> Iterator[_Entry]:
+def _walk_folder(folder: Path) -> Iterator[_Entry]:
+    for name, entry in _files(folder, ""):
+        yield name, entry.stat().st_size, Path(entry.path).read_bytes
+
+
+def _files(folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
     with os.scandir(folder) as listing:
         entries = sorted(listing, key=lambda entry: entry.name)
     for entry in entries:
         if entry.is_dir():
-            yield from _walk_folder(folder / entry.name, f"{prefix}{entry.name}/")
+            yield from _files(folder / entry.name, f"{prefix}{entry.name}/")
         else:
-            yield prefix + entry.name, entry.stat().st_size, Path(entry.path).read_bytes
+            yield prefix + entry.name, entry
 
 
 def _walk_zip(path: Path) -> Iterator[_Entry]:
@@ -302,10 +309,29 @@ def _digest_like(expected: str, path: Path) -> str:
 
 
 def _measure(path: Path) -> str:
-    if not path.is_dir():
-        return digest_of(path)
-    lines = "".join(f"{size} {name}\n" for name, size in members(path).items())
-    return "listing:" + hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
+    return _measure_folder(path.absolute()) if path.is_dir() else digest_of(path)
+
+
+def _measure_folder(folder: Path) -> str:
+    """Hash names and contents, anew only when a name, size or time has changed."""
+
+    def measure() -> str:
+        digests = {name: hashlib.sha256(data).hexdigest() for name, data in read_members(folder)}
+        return "contents:" + _hash_of(f"{digests[name]} {name}\n" for name in members(folder))
+
+    try:
+        times = ((name, entry.stat()) for name, entry in _files(folder, ""))
+        stamp = _hash_of(f"{s.st_size} {s.st_mtime_ns} {name}\n" for name, s in times)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error}.") from error
+    return remembered(f"contents {folder}", ("contents", str(folder), stamp), measure)
+
+
+def _hash_of(lines: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def _ask(edition: str) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -114,20 +114,40 @@ def digest_of(path: Path, algorithm: Literal["sha256", "md5"] = "sha256") -> str
     path = path.absolute()
     try:
         status = path.stat()
-        stamp: list[str | int] = [algorithm, str(path), status.st_size, status.st_mtime_ns]
-        key = hashlib.sha256(f"{algorithm} {path}".encode(errors="surrogateescape")).hexdigest()
-        note = cache_root() / "digests" / f"{key[:32]}.json"
-        if (known := _noted(note, stamp)) is not None:
-            return known
-        with path.open("rb") as file:
-            # As a callable: hashlib.file_digest cannot pass on that this guards against damage
-            # only, which a machine in FIPS mode wants to be told before it computes an md5.
-            digest = hashlib.file_digest(
-                file, lambda: hashlib.new(algorithm, usedforsecurity=False)
-            ).hexdigest()
+
+        def measure() -> str:
+            with path.open("rb") as file:
+                # As a callable: hashlib.file_digest cannot pass on that this guards against damage
+                # only, which a machine in FIPS mode wants to be told before it computes an md5.
+                return hashlib.file_digest(
+                    file, lambda: hashlib.new(algorithm, usedforsecurity=False)
+                ).hexdigest()
+
+        stamp = (algorithm, str(path), status.st_size, status.st_mtime_ns)
+        digest = remembered(f"{algorithm} {path}", stamp, measure)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}.") from error
-    digest = digest if algorithm == "sha256" else f"{algorithm}:{digest}"
+    return digest if algorithm == "sha256" else f"{algorithm}:{digest}"
+
+
+def remembered(what: str, stamp: Sequence[str | int], measure: Callable[[], str]) -> str:
+    """Return a digest that was measured before, or measure it and keep it in `cache_root`.
+
+    Parameters
+    ----------
+    what
+        Names what is measured; one digest is kept for each.
+    stamp
+        What the digest depends on and is known without measuring, such as size and time; one that
+        was kept with another stamp is not used.
+    measure
+        Measures it; called each time where the cache cannot be written.
+    """
+    key = hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()
+    note = cache_root() / "digests" / f"{key[:32]}.json"
+    if (known := _noted(note, [*stamp])) is not None:
+        return known
+    digest = measure()
     part = note.with_name(f".{note.name}.{uuid.uuid4().hex}.part")
     with suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)

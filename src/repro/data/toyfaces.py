@@ -44,7 +44,7 @@ __all__ = [
     "render",
 ]
 
-VERSION = 1
+VERSION = 2
 """Raise when the same settings come to mean other pixels or other factors."""
 
 NAME = "toyfaces"

@@ -311,6 +311,8 @@ def _outcome(
         results={
             **results,
             "epoch": result.epoch,
+            # None if this process trained every epoch. It makes no other difference.
+            "resumed_after_epoch": result.resumed_from,
             "kept_by": {rule: _kept_by(result, rule) for rule in RULES},
             "training_images": group_counts(examples).tolist(),  # [t][p]
         },

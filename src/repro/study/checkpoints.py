@@ -1,4 +1,7 @@
-"""Where a long training stands, so that a run which was killed goes on from its last epoch."""
+"""Where a long training stands, so that a run which was killed goes on from its last epoch.
+
+Its record says so: ``resumed_after_epoch`` among the results.
+"""
 
 from __future__ import annotations
 

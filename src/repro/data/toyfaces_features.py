@@ -1,0 +1,153 @@
+"""What lies on the face: signs of age, nose, beard, mouth, eyes.
+
+All of it is painted onto a head that is there already (`repro.data.toyfaces_drawing`), in
+coordinates that turn with the pose. ``u`` and ``v`` are these coordinates, (n, s, s); ``head`` is
+how much of a pixel the head covers, (n, s, s); ``gender`` is the strength of the gendered cues,
+from -1 (feminine) to 1, (n, 1, 1).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from repro.data.toyfaces_looks import RGB, Look, Rows
+from repro.data.toyfaces_shapes import Canvas, bump, ellipse, ramp, stroke
+
+TEETH: RGB = (0.97, 0.96, 0.93)
+GULLET: RGB = (0.22, 0.06, 0.07)
+BLUSH: RGB = (1.15, 0.86, 0.84)
+"""Factors on the colour of the skin."""
+
+
+def draw_age(
+    c: Canvas, rows: Rows, u: Tensor, v: Tensor, head: Tensor, old: Tensor, look: Look
+) -> None:
+    """Wrinkles of the old: forehead, crow's feet, bags, folds beside the mouth."""
+    deep = old * rows.between("wrinkles", 0.55, 0.85) * head
+    au = u.abs()
+    for height in (-0.67, -0.57, -0.47):
+        c.shade(c.inside(stroke(u, v - height, 0.40, -0.05, 0.018)) * deep, 0.72)
+    c.shade(c.inside(stroke(au - 0.32, v - 0.10, 0.17, 0.06, 0.03)) * deep, 0.72)
+    c.shade(c.inside(stroke(au - 0.62, v + 0.02 - 0.35 * (au - 0.62), 0.08, 0, 0.02)) * deep, 0.7)
+    fold = (au - 0.28 - 0.45 * (v - 0.33)).abs() - 0.025
+    c.shade(c.inside(torch.maximum(fold, (v - 0.45).abs() - 0.17)) * deep, 0.72)
+    c.shade(bump(au - 0.45, v - 0.42, 0.2, 0.3) * deep * look.texture, 0.85)
+
+
+def draw_nose(
+    c: Canvas, rows: Rows, u: Tensor, v: Tensor, yaw: Tensor, skin: Tensor, look: Look
+) -> None:
+    """Bridge lit from one side, tip, nostrils; the tip leans out with the pose."""
+    lean = u - 0.16 * yaw * ramp((v + 0.2) / 0.5)
+    side = torch.where(rows["light_x"] + 0.3 * yaw > 0.5, -1.0, 1.0)
+    c.shade(bump(lean - side * 0.11, v - 0.08, 0.09, 0.34), 1 - 0.32 * (0.5 + look.light))
+    c.paint(0.5 * bump(lean + side * 0.02, v - 0.1, 0.07, 0.34), (skin * 1.12).clamp(max=1))
+    c.shade(c.inside(stroke(lean, v - 0.27, 0.15, 0.05, 0.035)), 0.62)
+    c.shade(bump(lean.abs() - 0.09, v - 0.27, 0.08, 0.07), 0.6)
+
+
+def draw_beard(
+    c: Canvas, rows: Rows, u: Tensor, v: Tensor, shape: Tensor, gender: Tensor, hair: Tensor
+) -> None:
+    """Draw a full beard with moustache, or the shadow of shaving (a gendered cue)."""
+    beard = rows["Beard"]
+    # From the sideburns down along the cheek, and around the mouth.
+    cheek = 0.30 - 0.75 * u * u
+    area = ramp((v - cheek) / 0.14) * c.inside(shape - 0.07 * beard, 0.04)
+    lip = 1 - bump(u, v - 0.55, 0.30, 0.16) * 0.5
+    shadow = rows.between("stubble", 0.1, 0.36) * gender.clamp(min=0) * (1 - beard) * rows["Male"]
+    c.paint(area * lip * (0.94 * beard + shadow), hair * 0.8)
+
+
+def draw_mouth(
+    c: Canvas,
+    rows: Rows,
+    u: Tensor,
+    v: Tensor,
+    skin: Tensor,
+    head: Tensor,
+    gender: Tensor,
+    look: Look,
+) -> None:
+    """Draw the mouth: its corners rise in a smile; open it shows teeth or only dark; lips."""
+    smiling, opened = rows["Smiling"], rows["Mouth_Slightly_Open"]
+    mood = rows["smile"]
+    # Women are drawn to smile more openly, and to look friendlier when they do not: a gendered cue
+    # in the same place as the target.
+    joy = smiling * look.smile * (1.06 - 0.34 * gender).clamp(min=0.3)
+    curve = joy * (0.15 + 0.10 * mood) - (1 - smiling) * (0.04 - 0.05 * mood + 0.05 * gender)
+    half = 0.28 - 0.025 * gender + joy * (0.07 + 0.06 * mood)
+    mu, mv = u, v - 0.55 + 0.35 * curve
+    t2 = (mu / half) * (mu / half)
+    # Cheeks lift: a light spot over a crease at each corner, where no beard hides them.
+    lift = joy.clamp(max=1) * head
+    au = mu.abs() - half - 0.06
+    rose = torch.tensor(BLUSH).reshape(1, 3, 1, 1)
+    apple = bump(au - 0.02, v - 0.25, 0.26, 0.22) * lift
+    rosy = (0.22 - 0.22 * gender).clamp(0, 0.6) * head
+    c.paint(rosy * bump(u.abs() - 0.38, v - 0.28, 0.24, 0.2), skin * rose)
+    c.paint(0.3 * apple, skin * rose)
+    crease = (au + 0.5 * (v - 0.45) * (v - 0.45)).abs() - 0.02
+    c.shade(c.inside(torch.maximum(crease, (v - 0.45).abs() - 0.12)) * lift * 0.6, 0.7)
+
+    line = curve * (1 - t2)  # height of the line between the lips
+    dome = (1 - t2).clamp(min=0)
+
+    full = rows.between("lips", 0.85, 1.15) * (1 - 0.35 * gender * (1 - rows["Beard"]))
+    # Between the lips, from above: teeth in a smile, then the dark of an open mouth.
+    teeth = joy * (0.05 + 0.08 * mood)
+    dark = opened * (0.055 + 0.02 * mood)
+    slope = (1 + (2 * curve * mu / (half * half)) * (2 * curve * mu / (half * half))).sqrt()
+
+    def band(high: Tensor | float, low: Tensor | float) -> Tensor:
+        """Coverage between two heights below the line, which meet at the corners."""
+        off = torch.maximum(line + high * dome - mv, mv - line - low * dome) / slope
+        return c.inside(torch.maximum(off, mu.abs() - half)) * head
+
+    red = torch.tensor([0.72, 0.20, 0.24]).reshape(1, 3, 1, 1)
+    rouge = (0.38 - 0.34 * gender).clamp(0, 0.9)[:, None]
+    # Seen in a beard they need to be lighter than it.
+    bare = (0.74 + 0.3 * rows["Beard"])[:, None] * skin
+    lips = (1 - rouge) * bare + rouge * red
+    c.paint(band(-0.055 * full, teeth + dark + 0.075 * full), lips)
+    c.paint(band(teeth - 0.02, teeth + dark) * opened, torch.tensor(GULLET).reshape(1, 3, 1, 1))
+    shown = (teeth * 20).clamp(max=1)
+    c.paint(band(-0.01, teeth) * shown, torch.tensor(TEETH).reshape(1, 3, 1, 1))
+    parted = (20 * (teeth + dark)).clamp(max=1)
+    closed = c.inside(stroke(mu, mv, half, curve, 0.022)) * head
+    c.paint(closed * (1 - 0.8 * parted), skin * 0.25)
+
+
+def draw_eyes(
+    c: Canvas,
+    rows: Rows,
+    u: Tensor,
+    v: Tensor,
+    skin: Tensor,
+    hair: Tensor,
+    gender: Tensor,
+    old: Tensor,
+    look: Look,
+) -> None:
+    """Eyes with lids and lashes, and brows."""
+    eu, ev = u.abs() - 0.34, v + 0.10
+    wide = look.eyes * (0.165 - 0.012 * gender - 0.012 * old)
+    squint = 1 - rows["Smiling"] * look.smile * rows.between("squint", 0.0, 0.45) - 0.12 * old
+    tall = look.eyes * (0.098 - 0.014 * gender) * squint
+    white = c.inside(ellipse(eu, ev, wide, tall))
+    c.shade(bump(eu, ev, 0.27, 0.2), 0.86)
+    c.paint(white, torch.tensor([0.95, 0.95, 0.95]).reshape(1, 3, 1, 1))
+    look_u = u.abs() - 0.34 - torch.sign(u) * (rows.between("gaze", -0.05, 0.05))
+    iris = c.inside(ellipse(look_u, ev, 0.078 * look.eyes, 0.085 * look.eyes)) * white
+    blue = torch.tensor([0.24, 0.36, 0.48]).reshape(1, 3, 1, 1)
+    brown = torch.tensor([0.22, 0.12, 0.07]).reshape(1, 3, 1, 1)
+    c.paint(iris, torch.where(rows["pupil"][:, None] < 0.4, blue, brown))
+    c.paint(c.inside(ellipse(look_u, ev, 0.035, 0.04)) * white, skin * 0.0)
+    lash = 0.022 + (0.016 * (1 - gender)).clamp(0, 0.05)
+    lid = stroke(eu - 0.01, ev + 0.2 * tall, wide * 1.12, -0.9 * tall, lash)
+    c.paint(c.inside(lid) * 0.85, skin * 0.16)
+    thick = (0.043 + 0.020 * gender).clamp(min=0.012)
+    arch = -0.055 + 0.03 * gender
+    brow = stroke(eu - 0.01, ev + 0.245 - 0.025 * gender + 0.06 * eu, 0.215, arch, thick)
+    c.paint(c.inside(brow) * 0.9, hair * 0.62)
