@@ -27,6 +27,9 @@ SWEPT = [
     "30_layer_freezing",
     "31_top_k",
     "32_selection_rules",
+    "33_prompt_diversity",
+    "34_synthetic_amount",
+    "35_bias_ratio",
     "36_less_real_data",
     "40_finetuning_brings_bias_back",
     "41_weight_importance",
@@ -37,7 +40,10 @@ VERDICTS = "90_verdicts"
 # What many notebooks build on is run before them: two that want the same run at once would wait.
 AFTER = {
     "20_biased_data": ["23_pretraining"],
+    # The pool of synthetic images is drawn by one job, while another trains.
+    "23_pretraining": ["22_synthetic_faces"],
     "24_selective_mask": ["23_pretraining"],
+    "33_prompt_diversity": ["22_synthetic_faces"],
     **{
         name: ["24_selective_mask"]
         for name in (
@@ -45,6 +51,8 @@ AFTER = {
             "30_layer_freezing",
             "31_top_k",
             "32_selection_rules",
+            "34_synthetic_amount",
+            "35_bias_ratio",
             "36_less_real_data",
         )
     },

@@ -172,9 +172,40 @@ class FaceData(Strict):
 
 
 class SyntheticFaces(Strict):
-    """The synthetic images: where they come from, and how many of each group are drawn."""
+    """The synthetic images: where they come from, and how many of each group are drawn.
 
-    source: Literal["studio"] = "studio"  # toyfaces' clean domain
+    ``studio`` draws them with the renderer of the toy faces, in its clean domain. ``generator``
+    draws them from prompts with a text-to-image diffusion model (AIM-Fair's CSDG, METHODS 1a).
+    """
+
+    source: Literal["studio", "generator"] = "studio"
     total: int = Field(default=20_000, ge=40)  # of the balanced set S2, and of the biased one S1
     bias_ratio: Rate = 1 / 9  # of S1
     pool: int = Field(default=10_500, ge=10)  # images of each group to draw from
+    amount: Rate = 1.0  # fine-tuning reads S2 at this many times ``total`` (Table 6)
+    # Of source 'generator' alone.
+    #: toyfaces or faces (this project's own), a folder in the layout of diffusers, or a hub id
+    generator: str | None = None
+    revision: str | None = None  # of a hub id
+    prompts: Literal["plain", "contextual", "contextual with head poses"] | None = None
+    prompts_per_group: int | None = Field(default=None, ge=1, le=1000)
+    writer: str | None = None  # a language model; None: the offline grammar, which is none
+    scheduler: Literal["as shipped", "ddim", "dpm++"] = "as shipped"
+    steps: int | None = Field(default=None, ge=1, le=1000)  # None: as shipped
+    guidance: float | None = Field(default=None, ge=1)  # None: as shipped
+    seed: int = Field(default=42, ge=0)  # of the images; the authors' is 42
+
+    @model_validator(mode="after")
+    def _only_where_it_means_something(self) -> Self:
+        own = ("generator", "prompts", "prompts_per_group")
+        others = ("revision", "writer", "steps", "guidance")
+        given = [name for name in own + others if getattr(self, name) is not None]
+        if self.source == "studio" and given:
+            raise ValueError(f"{given} set a generator; source 'studio' has none")
+        if self.source == "generator":
+            missing = [name for name in own if getattr(self, name) is None]
+            if missing:
+                raise ValueError(f"source 'generator' needs {missing}")
+            if self.prompts == "plain" and self.prompts_per_group != 1:
+                raise ValueError("there is one plain prompt for each group: prompts_per_group is 1")
+        return self

@@ -234,21 +234,31 @@ def test_the_papers_own_settings_are_the_defaults() -> None:
     assert faces.k == 55
     assert faces.ks == (40, 45, 50, 55, 60)
     assert faces.fractions == (1.0, 0.5, 0.25, 0.1)
-    assert faces.synthetic is None  # there is no latent diffusion model here
+    drawn = faces.synthetic
+    assert drawn is not None
+    assert (drawn.scheduler, drawn.steps, drawn.guidance, drawn.seed) == ("ddim", 50, 9.0, 42)
+    assert (drawn.prompts, drawn.prompts_per_group) == ("contextual with head poses", 50)
+    assert (drawn.total, drawn.bias_ratio, drawn.pool) == (20_000, 1 / 9, 10_500)
+    assert drawn.revision is not None
 
 
-def test_toy_faces_come_with_their_clean_domain() -> None:
+def test_a_data_set_comes_with_the_generator_of_its_kind() -> None:
     desk = load_profile("desk")
     assert desk.faces.synthetic is None
     study = check_faces("desk", dataset="toyfaces")
     synthetic = study.profile.faces.synthetic
     assert synthetic is not None
-    assert (synthetic.source, synthetic.total, synthetic.pool) == ("studio", 20_000, 20_000)
+    assert (synthetic.source, synthetic.total, synthetic.pool) == ("generator", 20_000, 20_000)
+    assert synthetic.generator == "toyfaces"
     assert study.profile.is_simulated("aim-fair")
     assert study.data_label == "toyfaces (simulated), Smiling | Male, 64x64"
     # A profile that has some keeps them, and what is set by hand is what is set.
     quick = load_profile("quick").faces.synthetic
     assert check_faces(dataset="toyfaces").profile.faces.synthetic == quick
+    # Photographs are never debiased with toy faces, whose head poses no photograph's labels know.
+    photographs = check_faces(dataset="celeba").profile.faces.synthetic
+    assert photographs is not None
+    assert (photographs.generator, photographs.prompts) == ("faces", "contextual")
     own = {"source": "studio", "total": 400, "pool": 300}
     given = check_faces("desk", dataset="toyfaces", overrides={"faces.synthetic": own})
     assert given.profile.faces.synthetic is not None

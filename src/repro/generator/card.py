@@ -32,7 +32,8 @@ in small: the closest analogue that could be had where Stable Diffusion could no
 - **Data.** {images:,} images, of which {held_out:,} were held out: LFW deep-funneled with the
   LFWA+ attributes (smile, age, hair, accessories, make-up) and FairFace (gender, age, ancestry),
   adults only as far as their labels know (FairFace: 20 years and more; LFWA+: no child, no baby).
-  Never CelebA or UTKFace, which its images are to debias. Attributes that a data set does not have are never mentioned in its captions.
+  Never CelebA or UTKFace, which its images are to debias. Attributes that a data set does not have
+  are never mentioned in its captions.
 - **Licences of the data.** FairFace: CC BY 4.0. LFWA+ labels: non-commercial research. LFW: no
   explicit licence. The weights are therefore for **non-commercial research only**.
 - **Intended use.** Balanced synthetic faces for fine-tuning a biased classifier in this study.

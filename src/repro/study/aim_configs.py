@@ -19,7 +19,7 @@ class FaceTraining(RunConfig):
     """A classifier trained from its initialisation, on real or synthetic images or both."""
 
     stage: ClassVar[str] = "aim-train"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 1  # new fields of synthetic images change no run without them
 
     paper: Literal["aim-fair"] = "aim-fair"
     data: FaceData
@@ -56,7 +56,7 @@ class Sensitivity(RunConfig):
     """How sensitive each tensor of a trained classifier is to domain gap and bias (SMG)."""
 
     stage: ClassVar[str] = "aim-sensitivity"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # synthetic images from a generator
 
     paper: Literal["aim-fair"] = "aim-fair"
     pretrained: FaceTraining
@@ -79,7 +79,7 @@ class FaceTuning(RunConfig):
     """A trained classifier of which some tensors are fine-tuned on balanced synthetic images."""
 
     stage: ClassVar[str] = "aim-finetune"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # synthetic images from a generator
 
     paper: Literal["aim-fair"] = "aim-fair"
     pretrained: FaceTraining

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from repro.data.images import VERSION as DECODING
 from repro.data.images import ImageSet
 from repro.data.splits import biased_split
 from repro.settings import TOY, FaceData, SyntheticFaces
+from repro.study import synthetic as generated
 from repro.vision import Faces, joined
 
 #: Real data sets that can be debiased; each is read as its own module says.
@@ -51,9 +52,11 @@ def declared_sha256(data: FaceData, synthetic: SyntheticFaces | None = None) -> 
         digests = {"toyfaces camera": toyfaces.fingerprint(_camera(data))}
     else:
         digests = _stamped(REAL[data.name].declared(data.edition))
-    if synthetic is not None:
-        digests["toyfaces studio"] = toyfaces.fingerprint(_studio(data, synthetic))
-    return digests
+    if synthetic is None:
+        return digests
+    if synthetic.source == "generator":
+        return digests | generated.declared(data, synthetic)
+    return digests | {"toyfaces studio": toyfaces.fingerprint(_studio(data, synthetic))}
 
 
 # By what makes the images, not by what is asked of them: one set for all tasks and fractions.
@@ -125,27 +128,51 @@ def real_faces(data: FaceData, *, balanced: bool = False) -> RealFaces:
 class SyntheticSets:
     """Biased S1 and balanced S2, drawn from one pool of synthetic images."""
 
-    biased: Faces
-    balanced: Faces
-    pool: Faces
-    sha256: dict[str, str]
+    images: ImageSet
+    data: FaceData
+    synthetic: SyntheticFaces
+    seed: int
+
+    @cached_property
+    def pool(self) -> Faces:
+        """Every image there is to draw from, by name."""
+        return faces_of(self.images, self.data.target, self.data.protected, self._by_name)
+
+    @cached_property
+    def biased(self) -> Faces:
+        """S1."""
+        return self._draw(self.synthetic.total, self.synthetic.bias_ratio, 1)
+
+    @cached_property
+    def balanced(self) -> Faces:
+        """S2, ``amount`` times as large as the settings' total; a smaller one is part of it."""
+        return self._draw(round(self.synthetic.total * self.synthetic.amount), 1.0, 2)
+
+    @property
+    def sha256(self) -> dict[str, str]:
+        """Digests of the pool."""
+        return dict(self.images.sha256)
+
+    @cached_property
+    def _by_name(self) -> np.ndarray:
+        return np.argsort(self.images.attributes.index.to_numpy().astype(str), kind="stable")
+
+    def _draw(self, total: int, ratio: float, which: int) -> Faces:
+        # Two draws, independent as the authors' are: a common order would share most images.
+        order = np.random.default_rng([self.seed, which]).permutation(self._by_name)
+        target = self.images.attribute(self.data.target)[order]
+        protected = self.images.attribute(self.data.protected)[order]
+        chosen = biased_split(target, protected, total, bias_ratio=ratio)
+        return faces_of(self.images, self.data.target, self.data.protected, order[chosen])
 
 
 def synthetic_faces(data: FaceData, synthetic: SyntheticFaces, *, seed: int) -> SyntheticSets:
     """Draw S1 and S2 from the pool: by sorted names and a seed, so that both can be had again."""
-    images = _generated(_studio(data, synthetic))
-    by_name = np.argsort(images.attributes.index.to_numpy().astype(str), kind="stable")
-    target, protected = images.attribute(data.target), images.attribute(data.protected)
-
-    def draw(ratio: float, which: int) -> Faces:
-        # Two draws, independent as the authors' are: a common order would share most images.
-        order = np.random.default_rng([seed, which]).permutation(by_name)
-        chosen = biased_split(target[order], protected[order], synthetic.total, bias_ratio=ratio)
-        return faces_of(images, data.target, data.protected, order[chosen])
-
-    pool = faces_of(images, data.target, data.protected, by_name)
-    biased, balanced = draw(synthetic.bias_ratio, 1), draw(1.0, 2)
-    return SyntheticSets(biased, balanced, pool, dict(images.sha256))
+    if synthetic.source == "generator":
+        images = generated.pool(data, synthetic)
+    else:
+        images = _generated(_studio(data, synthetic))
+    return SyntheticSets(images, data, synthetic, seed)
 
 
 def group_counts(faces: Faces) -> np.ndarray:

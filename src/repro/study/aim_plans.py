@@ -28,13 +28,19 @@ def _digest_of(path: str) -> str:
 
 
 def training(
-    profile: Profile, seed: int, *, strategy: str = "erm", data: FaceData | None = None
+    profile: Profile,
+    seed: int,
+    *,
+    strategy: str = "erm",
+    data: FaceData | None = None,
+    synthetic: SyntheticFaces | None = None,
 ) -> FaceTraining:
     """Return the configuration of one classifier that is trained from its initialisation."""
     check_name("strategy", strategy, TRAINED)
     faces = profile.faces
     data = data or faces.data
-    synthetic = None if strategy in ("erm", "balanced real") else synthetic_of(profile)
+    only_real = strategy in ("erm", "balanced real")
+    synthetic = None if only_real else synthetic or synthetic_of(profile)
     if faces.initialisation == "file" and faces.weights_file is None:
         raise SettingsError("initialisation 'file' needs weights_file, a safetensors file")
     of_file = faces.initialisation == "file"
@@ -62,9 +68,10 @@ def sensitivity(
     *,
     mode: Literal["train", "eval"] = "train",
     augmented: bool = True,
+    synthetic: SyntheticFaces | None = None,
 ) -> Sensitivity:
     """Return the configuration of one measurement of all tensors' sensitivities."""
-    faces, synthetic = profile.faces, synthetic_of(profile)
+    faces, synthetic = profile.faces, synthetic or synthetic_of(profile)
     return Sensitivity(
         profile=profile.name,
         seed=base.seed,
@@ -89,8 +96,10 @@ def tuning(
     draw: int | None = None,
     statistics: str = "move",
     measured: Sensitivity | None = None,
+    synthetic: SyntheticFaces | None = None,
 ) -> FaceTuning:
     """Return the configuration of one fine-tuned classifier; ``k`` is the profile's by default."""
+    synthetic = synthetic or synthetic_of(profile)
     masked = strategy in ("mask", "cosine mask", "random")
     k = profile.faces.k if k is None else k
     _check_tensors(profile, k=k if masked else None, block=block)
@@ -102,8 +111,8 @@ def tuning(
             "seed": base.seed,
             "pretrained": base,
             "sensitivity": measured if masked else None,
-            "synthetic": synthetic_of(profile),
-            "data_sha256": declared_sha256(base.data, synthetic_of(profile)),
+            "synthetic": synthetic,
+            "data_sha256": declared_sha256(base.data, synthetic),
             "strategy": strategy,
             "block": block,
             "k": k if masked else None,
@@ -154,7 +163,8 @@ def _check_tensors(profile: Profile, *, k: int | None, block: str | None) -> Non
         check_name("block", block, dict.fromkeys(block_of(name) for name in names))
 
 
-def _bases(profile: Profile, seeds: Sequence[int]) -> list[FaceTraining]:
+def bases_of(profile: Profile, seeds: Sequence[int]) -> list[FaceTraining]:
+    """Return the biased classifier of each seed, from which everything else starts."""
     return [training(profile, seed) for seed in seeds]
 
 
@@ -181,7 +191,7 @@ def sensitivities(profile: Profile, seeds: Sequence[int]) -> Plan:
     """1d: the authors' way (train mode, augmented), and with either choice the other way."""
     if profile.faces.synthetic is None:
         return {}
-    bases = _bases(profile, seeds)
+    bases = bases_of(profile, seeds)
     return {
         "train, augmented": [sensitivity(profile, base) for base in bases],
         "eval, augmented": [sensitivity(profile, base, mode="eval") for base in bases],
@@ -191,7 +201,7 @@ def sensitivities(profile: Profile, seeds: Sequence[int]) -> Plan:
 
 def strategies(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 3: every strategy that the profile names, keys as there."""
-    bases = _bases(profile, seeds)
+    bases = bases_of(profile, seeds)
     plan: Plan = {}
     for name in _known(profile, TABLE_3):
         if name in TRAINED:
@@ -204,10 +214,13 @@ def strategies(profile: Profile, seeds: Sequence[int]) -> Plan:
 def wider_gap(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 3 once more on embedded faces whose domains lie further apart; else empty."""
     faces = profile.faces
-    if faces.wider_gap is None or faces.data.name != "toyfaces":
+    if faces.wider_gap is None or faces.data.name != "toyfaces" or faces.synthetic is None:
         return {}
     data = faces.data.model_copy(update={"toy_domain_gap": faces.wider_gap})
-    wide = faces.model_copy(update={"data": data})
+    given = synthetic_of(profile)
+    # Only the renderer has a domain gap that can be set.
+    studio = SyntheticFaces(total=given.total, bias_ratio=given.bias_ratio, pool=given.pool)
+    wide = faces.model_copy(update={"data": data, "synthetic": studio})
     return strategies(profile.model_copy(update={"faces": wide}), seeds)
 
 
@@ -216,7 +229,7 @@ def switches(profile: Profile, seeds: Sequence[int]) -> Plan:
     tuned = _known(profile, TABLE_3)
     if "mask" not in tuned:
         return {}
-    bases = _bases(profile, seeds)
+    bases = bases_of(profile, seeds)
     plain = [sensitivity(profile, base, mode="eval", augmented=False) for base in bases]
     plan: Plan = {}
     for name in ("linear probing", "fully fine-tuning", "mask"):
@@ -236,7 +249,7 @@ def switches(profile: Profile, seeds: Sequence[int]) -> Plan:
 
 def layer_freezing(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Figure 2: one block frozen, the rest trained; beside it all trained, and the start."""
-    bases = _bases(profile, seeds)
+    bases = bases_of(profile, seeds)
     plan: Plan = {"erm": list(bases)}
     if profile.faces.synthetic is None:
         return plan
@@ -248,7 +261,7 @@ def layer_freezing(profile: Profile, seeds: Sequence[int]) -> Plan:
 
 def top_k(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Figure 5: the mask of every k; keys ``k 55``; beside it the start and full fine-tuning."""
-    bases = _bases(profile, seeds)
+    bases = bases_of(profile, seeds)
     plan: Plan = {"erm": list(bases)}
     if profile.faces.synthetic is None:
         return plan
@@ -262,12 +275,12 @@ def masks(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Plan the sensitivities behind Figure 5, for tensors and parameters against k."""
     if profile.faces.synthetic is None:
         return {}
-    return {"train, augmented": [sensitivity(profile, base) for base in _bases(profile, seeds)]}
+    return {"train, augmented": [sensitivity(profile, base) for base in bases_of(profile, seeds)]}
 
 
 def selection_rules(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 4: random tensors, one block updated or frozen, cosine mask, absolute mask."""
-    bases = _bases(profile, seeds)
+    bases = bases_of(profile, seeds)
     plan: Plan = {"erm": list(bases)}
     if profile.faces.synthetic is None:
         return plan

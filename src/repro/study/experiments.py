@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from repro.study import aim_plans, plans
 from repro.study.aim_claims import AIM_CLAIMS
+from repro.study.aim_csdg_plans import CSDG_EXPERIMENTS
 from repro.study.claims import WIN_CLAIMS
 from repro.study.plans import Plan
 from repro.study.profiles import Paper, Profile
@@ -15,6 +16,7 @@ Experiment = Callable[[Profile, Sequence[int]], Plan]
 #: notebook -> the paper whose seeds it runs, and its experiments
 EXPERIMENTS: dict[str, tuple[Paper, tuple[Experiment, ...]]] = {
     **{name: ("aim-fair", plan) for name, plan in aim_plans.EXPERIMENTS.items()},
+    **{name: ("aim-fair", plan) for name, plan in CSDG_EXPERIMENTS.items()},
     **{name: ("win", plan) for name, plan in plans.EXPERIMENTS.items()},
 }
 

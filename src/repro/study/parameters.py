@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import FunctionType, ModuleType
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from repro.names import UnknownNameError, check_name, nearest
-from repro.settings import TOY, DataSettings, FaceData, SettingsError
+from repro.settings import TOY, DataSettings, FaceData, SettingsError, SyntheticFaces
 from repro.study.aim_plans import synthetic_of
 from repro.study.profiles import Paper, Profile, load_profile
 from repro.study.session import Study
@@ -30,6 +30,10 @@ KINDS: dict[str, Any] = {
     "ks": list[int] | None,
     "blocks": list[str] | None,
     "fractions": list[float] | None,
+    "amounts": list[float] | None,
+    "s1_ratios": list[str] | None,
+    "corpus": Literal["toyfaces", "faces"],
+    "train": bool,
     "overrides": dict[str, Any],
 }
 EXAMPLES = {
@@ -42,10 +46,14 @@ EXAMPLES = {
     "ks": "[40, 55]",
     "blocks": "[layer4, fc]",
     "fractions": "[1.0, 0.1]",
+    "amounts": "[0.5, 1.0]",
+    "s1_ratios": '["4:6", "1:9"]',
+    "corpus": "faces",
+    "train": "true",
     "overrides": '{"win.finetune.epochs": 5}',
 }
 #: Parameters whose value is a word.
-TEXT = ("profile", "dataset", "target", "protected")
+TEXT = ("profile", "dataset", "target", "protected", "corpus")
 #: Parameters that replace one setting of the profile, by the paper that the notebook is on.
 SETTING: dict[Paper, dict[str, str]] = {
     "win": {
@@ -65,6 +73,8 @@ SETTING: dict[Paper, dict[str, str]] = {
         "ks": "faces.ks",
         "blocks": "faces.blocks",
         "fractions": "faces.fractions",
+        "amounts": "faces.amounts",
+        "s1_ratios": "faces.s1_ratios",
     },
 }
 DATASETS: dict[Paper, tuple[str, ...]] = {
@@ -121,16 +131,38 @@ def check(namespace: Mapping[str, Any], *names: str, notebook: str, paper: Paper
     return Study(profile, notebook, given_values, paper=paper)
 
 
+def value(name: str, given: Any) -> Any:
+    """Return one parameter that sets nothing of a profile, checked."""
+    return _typed(name, given)
+
+
 def _of_the_data_alone(dataset: str, profile: Profile) -> dict[str, Any]:
     """Return settings that follow from a data set: a simulation's own mean nothing elsewhere."""
     if dataset == "adult":
         return {"data.records": None, "data.bias": None}
+    faces, found = profile.faces, dict[str, Any]()
     if dataset in ("celeba", "utkface"):
-        return {f"faces.data.{name}": None for name in TOY}
-    if dataset == "toyfaces" and profile.faces.synthetic is None:
-        total = profile.faces.data.total
-        return {"faces.synthetic": {"source": "studio", "total": total, "pool": total}}
-    return {}
+        found |= {f"faces.data.{name}": None for name in TOY}
+    if dataset in OWN_GENERATOR and dataset != faces.data.name:
+        generator, prompts = OWN_GENERATOR[dataset]
+        given = faces.synthetic or SyntheticFaces(total=faces.data.total, pool=faces.data.total)
+        changed = {
+            "source": "generator",
+            "generator": generator,
+            "prompts": prompts,
+            "prompts_per_group": given.prompts_per_group or 50,
+        }
+        found["faces.synthetic"] = given.model_dump() | changed
+    return found
+
+
+#: What draws the synthetic images of a data set where the profile is made for another: toy faces
+#: for toy faces, photographs for photographs, of which no head pose is known.
+OWN_GENERATOR = {
+    "toyfaces": ("toyfaces", "contextual with head poses"),
+    "celeba": ("faces", "contextual"),
+    "utkface": ("faces", "contextual"),
+}
 
 
 def _is_parameter(name: str, value: Any) -> bool:

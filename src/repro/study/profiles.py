@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import AfterValidator, Field, field_validator
 
+from repro.generator.settings import FACES, TOYFACES, GeneratorSettings
 from repro.names import check_name
 from repro.settings import (
     DataSettings,
@@ -72,6 +73,26 @@ class WinSettings(Strict):
     permutations: int = Field(default=99, ge=19)  # of the protected label, Figure 3's null
 
 
+class PromptSet(Strict):
+    """One set of prompts of Table 5."""
+
+    prompts: Literal["plain", "contextual", "contextual with head poses"]
+    number: int = Field(ge=1, le=1000)  # for each group
+
+    @property
+    def key(self) -> str:
+        """As rows and plans name it."""
+        return "plain" if self.prompts == "plain" else f"{self.prompts}, {self.number}"
+
+
+TABLE_5 = (
+    PromptSet(prompts="plain", number=1),
+    PromptSet(prompts="contextual", number=25),
+    PromptSet(prompts="contextual", number=50),
+    PromptSet(prompts="contextual with head poses", number=50),
+)
+
+
 class FaceSettings(Strict):
     """Sizes and choices of the AIM-Fair half (Zhao et al., 2025); defaults are the paper's."""
 
@@ -93,6 +114,12 @@ class FaceSettings(Strict):
     fractions: tuple[Share, ...] = Field(default=(1.0, 0.5, 0.25, 0.1), min_length=1)  # Table 2
     gradient_batches: int | None = Field(default=None, ge=1)  # None: one pass over each set
     gradient_draws: int = Field(default=2, ge=1)  # orders and crops: how stable is the mask?
+    prompt_sets: tuple[PromptSet, ...] = TABLE_5
+    prompt_total: int | None = Field(default=None, ge=40)  # images of each; None: as S2
+    amounts: tuple[Annotated[float, Field(gt=0)], ...] = (0.5, 1.0, 1.5, 2.0)  # Table 6
+    s1_ratios: tuple[Annotated[str, Field(pattern=r"^[1-9]\d*:[1-9]\d*$")], ...] = (
+        *("4:6", "3:7", "2:8", "1:9"),  # Table 7
+    )
     wider_gap: float | None = Field(default=None, gt=0)  # toyfaces: Table 3 at this domain gap, too
 
     @field_validator("strategies")
@@ -101,6 +128,13 @@ class FaceSettings(Strict):
         for name in names:
             check_name("strategy", name, TABLE_3)
         return names
+
+
+class Generators(Strict):
+    """How this project's own text-to-image generators are trained; by default, those that ship."""
+
+    toyfaces: GeneratorSettings = TOYFACES
+    faces: GeneratorSettings = FACES
 
 
 class Profile(Strict):
@@ -113,6 +147,7 @@ class Profile(Strict):
     data: DataSettings
     win: WinSettings
     faces: FaceSettings
+    generators: Generators = Generators()
 
     def seeds_of(self, paper: Paper) -> tuple[int, ...]:
         """Return the seeds of one paper's half."""

@@ -1,0 +1,116 @@
+"""Which runs AIM-Fair's tables on its synthetic data need (Tables 5 to 7): pure lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from repro.settings import SyntheticFaces
+from repro.study.aim_configs import FaceTuning
+from repro.study.aim_plans import bases_of, sensitivity, synthetic_of, training, tuning
+from repro.study.plans import Plan
+from repro.study.profiles import Profile
+
+
+def prompt_sets(profile: Profile) -> dict[str, SyntheticFaces]:
+    """Return the synthetic faces of each set of prompts (Table 5), by a readable key.
+
+    The profile's own prompts keep the profile's pool, so that their images are drawn once.
+    """
+    faces = profile.faces
+    if faces.synthetic is None or faces.synthetic.source != "generator":
+        return {}
+    total = faces.prompt_total or faces.synthetic.total
+    sets = {}
+    for asked in faces.prompt_sets:
+        same = (asked.prompts, asked.number) == (
+            faces.synthetic.prompts,
+            faces.synthetic.prompts_per_group,
+        )
+        sets[asked.key] = faces.synthetic.model_copy(
+            update={
+                "prompts": asked.prompts,
+                "prompts_per_group": asked.number,
+                "total": total,
+                "pool": faces.synthetic.pool if same else -(-total // 4),
+            }
+        )
+    return sets
+
+
+def prompt_diversity(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Table 5: a classifier trained on the synthetic images of each set of prompts alone."""
+    return {
+        key: [training(profile, seed, strategy="synthetic only", synthetic=s) for seed in seeds]
+        for key, s in prompt_sets(profile).items()
+    }
+
+
+def readers(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Two classifiers, of target and of protected attribute, on balanced real images; one seed.
+
+    They read synthetic images: is what was asked for there?
+    """
+    synthetic = profile.faces.synthetic
+    if synthetic is None or synthetic.source != "generator":
+        return {}
+    data = profile.faces.data
+    turned = data.model_copy(update={"target": data.protected, "protected": data.target})
+    return {
+        name: [training(profile, seeds[0], strategy="balanced real", data=asked)]
+        for name, asked in (("target", data), ("protected", turned))
+    }
+
+
+def synthetic_amount(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Table 6: SFT on more or fewer balanced synthetic images, with one and the same mask."""
+    if profile.faces.synthetic is None:
+        return {}
+    bases = bases_of(profile, seeds)
+    plan: Plan = {"erm": list(bases)}
+    for amount in profile.faces.amounts:
+        synthetic = synthetic_of(profile).model_copy(update={"amount": amount})
+        plan[f"{amount:g}x"] = [
+            tuning(profile, base, "mask", synthetic=synthetic) for base in bases
+        ]
+    return plan
+
+
+def s1_bias(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Table 7: SFT with a mask from a biased synthetic set S1 of another bias ratio."""
+    if profile.faces.synthetic is None:
+        return {}
+    bases = bases_of(profile, seeds)
+    plan: Plan = {"erm": list(bases)}
+    for ratio in profile.faces.s1_ratios:
+        small, large = (int(part) for part in ratio.split(":"))
+        synthetic = synthetic_of(profile).model_copy(update={"bias_ratio": small / large})
+        if abs(small / large - synthetic_of(profile).bias_ratio) < 1e-12:
+            synthetic = synthetic_of(profile)  # one run under two names
+        plan[ratio] = [
+            tuning(
+                profile,
+                base,
+                "mask",
+                measured=sensitivity(profile, base, synthetic=synthetic),
+            )
+            for base in bases
+        ]
+    return plan
+
+
+def s1_masks(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Return the measurements behind Table 7, for what the guess changes in the mask."""
+    return {
+        key: [run.sensitivity for run in tuned if isinstance(run, FaceTuning) and run.sensitivity]
+        for key, tuned in s1_bias(profile, seeds).items()
+        if key != "erm"
+    }
+
+
+#: Every experiment by the notebook that runs it.
+CSDG_EXPERIMENTS = {
+    "22_synthetic_faces": (readers,),
+    "33_prompt_diversity": (prompt_diversity,),
+    "34_synthetic_amount": (synthetic_amount,),
+    "35_bias_ratio": (s1_bias, s1_masks),
+}

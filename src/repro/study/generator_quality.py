@@ -1,0 +1,235 @@
+"""What a trained generator draws, read by classifiers that were trained on other images.
+
+The numbers are kept with the generator (``measured`` in its ``generator.json``), because the
+classifiers take longer to train than a page may take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from repro.data import celeba, toyfaces, utkface
+from repro.data.captions import FACETS, PHRASES_OF, VOCABULARIES, Phrase, sentence
+from repro.generator import quality
+from repro.generator.corpus import Corpus
+from repro.generator.oracle import Oracle
+from repro.generator.oracle import train as train_oracle
+
+Draw = Callable[[Sequence[str], Sequence[int]], Tensor]
+
+#: What the reader of toy faces is asked.
+TOY_CLASSES: Mapping[str, tuple[object, ...]] = {
+    **dict.fromkeys(
+        (
+            *("Smiling", "Male", "Young", "Eyeglasses", "Wearing_Hat", "Beard", "Wavy_Hair"),
+            "Pale_Skin",
+        ),
+        (0, 1),
+    ),
+    "hair_colour": ("black", "brown", "blond", "grey"),
+    "hair_style": ("bald", "short", "bob", "long", "bun"),
+    "pose": ("frontal", "left", "right"),
+    "background": ("grey", "blue", "green", "beige", "purple"),
+}
+CELEBA_CLASSES: Mapping[str, tuple[object, ...]] = dict.fromkeys(
+    ("Smiling", "Male", "Young", "Eyeglasses", "Wearing_Hat"), (0, 1)
+)
+UTKFACE_CLASSES: Mapping[str, tuple[object, ...]] = dict.fromkeys(("Young", "White"), (0, 1))
+_READER_SEED = 900_007  # of toy faces that no generator and no classifier of the study has seen
+
+
+def asked_prompts(
+    vocabulary: Sequence[Phrase], n: int, *, seed: int, avoid: frozenset[str] = frozenset()
+) -> tuple[list[str], pd.DataFrame]:
+    """Return n prompts of random content, and what each asks for.
+
+    Parameters
+    ----------
+    vocabulary
+        The phrases to choose from, one of a slot at most, none that contradicts the subject.
+    n, seed
+        How many, and of which draw.
+    avoid
+        Prompts that are not to be among them, those of the training say.
+
+    Returns
+    -------
+    list, pandas.DataFrame
+        The prompts; n rows with a column for each attribute, missing where nothing was asked.
+
+    Raises
+    ------
+    ValueError
+        If hardly any prompt is left beside those that are to be avoided.
+    """
+    rng = np.random.default_rng(seed)
+    place = {facet: at for at, facet in enumerate(FACETS)}
+    prompts: list[str] = []
+    asked: list[dict[str, object]] = []
+    avoided = 0
+    while len(prompts) < n:
+        who = {name: int(rng.integers(2)) for name in ("Smiling", "Young", "Male")}
+        wanted: dict[str, object] = dict(who)
+        subject = [PHRASES_OF[name][value][0] for name, value in who.items()]
+        chosen: dict[str, Phrase] = {}
+        for at in rng.permutation(len(vocabulary)):
+            phrase = vocabulary[at]
+            fits = all(wanted.get(name) == value for name, value in phrase.only.items())
+            agrees = all(wanted.get(name, value) == value for name, value in phrase.when.items())
+            if fits and agrees and phrase.slot not in chosen:
+                chosen[phrase.slot] = phrase
+                wanted |= dict(phrase.when)
+            if len(chosen) == 4:
+                break
+        context = sorted(chosen.values(), key=lambda phrase: place[phrase.facet])
+        prompt = sentence(subject, [phrase.text for phrase in context])
+        if prompt not in avoid:
+            prompts.append(prompt)
+            asked.append(wanted)
+            continue
+        avoided += 1
+        if avoided > 1_000 + 100 * n:
+            raise ValueError(
+                f"{len(prompts)} of {n} prompts were found, {avoided} others are among the "
+                f"{len(avoid):,} that are to be avoided; give more phrases, or avoid fewer"
+            )
+    return prompts, pd.DataFrame(asked)
+
+
+def toy_reader(*, size: int, steps: int = 700) -> tuple[Oracle, dict[str, float]]:
+    """Train a reader of toy faces of both domains; return it and its accuracy on studio images."""
+    parts = [
+        toyfaces.ToyFaces(n=n, seed=_READER_SEED + at, size=size, domain=domain)
+        for at, (domain, n) in enumerate((("camera", 4_000), ("studio", 8_000)))
+    ]
+    images = torch.cat([toyfaces.generate(part).images for part in parts])
+    table = pd.concat([toyfaces.factors(part) for part in parts])
+    reader = train_oracle(images, table, TOY_CLASSES, steps=steps, flip=False)
+    unseen = toyfaces.ToyFaces(n=1_500, seed=_READER_SEED + 9, size=size, domain="studio")
+    truth = toyfaces.factors(unseen)[list(TOY_CLASSES)]
+    return reader, quality.agreement(truth, reader.read(toyfaces.generate(unseen).images))
+
+
+def photo_readers(*, size: int, steps: int = 1_500) -> dict[str, tuple[Oracle, dict[str, float]]]:
+    """Train readers on CelebA and on UTKFace; return each with its accuracy on test images."""
+    readers = {}
+    for module, classes in ((celeba, CELEBA_CLASSES), (utkface, UTKFACE_CLASSES)):
+        images = module.load(size)
+        table = images.attributes[list(classes)]
+        train, test = (np.flatnonzero(images.part == part) for part in ("train", "test"))
+        reader = train_oracle(
+            images.images[torch.from_numpy(train)], table.iloc[train], classes, steps=steps
+        )
+        read = reader.read(images.images[torch.from_numpy(test)])
+        readers[images.name] = (reader, quality.agreement(table.iloc[test], read))
+    return readers
+
+
+def measure_toyfaces(
+    draw: Draw, *, size: int, n: int = 1_000, seen: frozenset[str]
+) -> dict[str, Any]:
+    """Return what a reader of toy faces sees in images of prompts that training never had.
+
+    Parameters
+    ----------
+    draw
+        Draws images (n, 3, s, s) uint8 of prompts and seeds.
+    size
+        Pixels a side.
+    n
+        Images.
+    seen
+        The captions of the training.
+    """
+    prompts, asked = asked_prompts(VOCABULARIES["toyfaces"], n, seed=1, avoid=seen)
+    reader, reliable = toy_reader(size=size)
+    read = reader.read(draw(prompts, range(n)))
+    known = [name for name in asked.columns if name in TOY_CLASSES]
+    return {
+        "images": n,
+        "prompts": "of random content, none of them among the captions of the training",
+        "read as asked": quality.agreement(asked[known], read),
+        "smile by group (t,p)": quality.worst_group(asked, read, "Smiling", "Male"),
+        "the reader on rendered studio images": reliable,
+    }
+
+
+def measure_faces(draw: Draw, corpus: Corpus, *, size: int, n: int = 2_000) -> dict[str, Any]:
+    """Return attributes, diversity, Fréchet distance and distance to training faces.
+
+    Parameters
+    ----------
+    draw
+        Draws images (n, 3, s, s) uint8 of prompts and seeds.
+    corpus
+        What the generator learnt from.
+    size
+        Pixels a side.
+    n
+        Images.
+    """
+    prompts, asked = asked_prompts(VOCABULARIES["faces"], n, seed=1)
+    images = draw(prompts, range(n))
+    readers = photo_readers(size=size)
+    reader, reliable = readers["celeba"]
+    other, other_reliable = readers["utkface"]
+    read = reader.read(images)
+    said = [name for name in CELEBA_CLASSES if name in asked.columns]
+    by_utkface = asked[["Young"]].assign(
+        White=asked.get("ancestry_white", pd.Series(np.nan, index=asked.index))
+    )
+    # Another ancestry that was asked for means: not white.
+    for name in [column for column in asked.columns if column.startswith("ancestry_")]:
+        if name != "ancestry_white":
+            by_utkface.loc[asked[name] == 1, "White"] = 0
+    seen, held = (
+        corpus.images[torch.from_numpy(np.flatnonzero(rows))]
+        for rows in (~corpus.held, corpus.held)
+    )
+    photographs = celeba.load(size).images
+    rng = np.random.default_rng(0)
+    some = torch.from_numpy(np.sort(rng.choice(len(photographs), n, replace=False)))
+    features = {
+        "generated": reader.features(images),
+        "corpus, held out": reader.features(held[:n]),
+        "corpus, seen": reader.features(seen[torch.from_numpy(rng.choice(len(seen), n, False))]),
+        "CelebA": reader.features(photographs[some]),
+    }
+    near, near_real = quality.nearest(images, seen), quality.nearest(held[:n], seen)
+    return {
+        "images": n,
+        "read as asked (classifier trained on CelebA)": quality.agreement(asked[said], read),
+        "smile by group (t,p)": quality.worst_group(asked, read, "Smiling", "Male"),
+        "read as asked (classifier trained on UTKFace)": quality.agreement(
+            by_utkface, other.read(images)
+        ),
+        "the first classifier on CelebA's test images": reliable,
+        "the second classifier on UTKFace's test images": other_reliable,
+        "mean distance of two images, in features": {
+            name: quality.diversity(values) for name, values in features.items()
+        },
+        "Fréchet distance, in features": {
+            "generated to corpus": quality.frechet_distance(
+                features["generated"], features["corpus, seen"]
+            ),
+            "held-out part to corpus": quality.frechet_distance(
+                features["corpus, held out"], features["corpus, seen"]
+            ),
+            "generated to CelebA": quality.frechet_distance(
+                features["generated"], features["CelebA"]
+            ),
+            "corpus to CelebA": quality.frechet_distance(
+                features["corpus, seen"], features["CelebA"]
+            ),
+        },
+        "distance to the nearest training face (smallest, 1 %, median)": {
+            "generated": quality.quantiles(near),
+            "held-out faces": quality.quantiles(near_real),
+        },
+    }

@@ -1,0 +1,238 @@
+"""The pool of synthetic faces: from the settings of a profile to prompts, pipeline and images.
+
+A pool is drawn once and kept in the cache, under the digest of everything that it follows from.
+That digest is known before anything is drawn, and is what a run declares as its data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pandas as pd
+
+from repro.aimfair.diversity import diversity
+from repro.aimfair.generators import GenerationSettings, load
+from repro.aimfair.llm import prompt_bank
+from repro.aimfair.loading import load_set
+from repro.aimfair.pipelinefolder import folder_digest
+from repro.aimfair.prompt_form import Task
+from repro.aimfair.prompt_record import PromptBank
+from repro.aimfair.synthesis import generate, read_manifest
+from repro.data.images import ImageSet
+from repro.data.sources import cache_root
+from repro.generator import package
+from repro.settings import FaceData, SettingsError, SyntheticFaces
+from repro.study.profiles import project_root
+
+VERSION = 1
+"""Raise when the same settings come to mean other images."""
+
+MODELS = "models"
+"""Folder of the generators that this project ships."""
+
+_PAPER_STEPS, _PAPER_GUIDANCE, _PAPER_SIZE = 50, 9.0, 512  # METHODS 1a
+_FEW_STEPS = 20  # of DPM-Solver++
+
+
+def generator_folder(name: str) -> Path | None:
+    """Return the folder of a generator, or None if the name can only be one on the hub.
+
+    Parameters
+    ----------
+    name
+        A generator of `MODELS`, or a path.
+    """
+    for folder in (project_root() / MODELS / name, Path(name).expanduser()):
+        if (folder / "model_index.json").is_file():
+            return folder
+    return None
+
+
+def about(name: str) -> dict[str, Any]:
+    """Return what a generator of this project says of itself; empty for any other."""
+    folder = generator_folder(name)
+    if folder is None or not (folder / package.ABOUT).is_file():
+        return {}
+    return package.about(folder)
+
+
+def generation_settings(data: FaceData, synthetic: SyntheticFaces) -> GenerationSettings:
+    """Return how the images of a profile are drawn; what is not set is as shipped.
+
+    Raises
+    ------
+    SettingsError
+        If the generator is none of this project's, no folder, and no pinned name on the hub.
+    """
+    assert synthetic.generator is not None
+    folder, known = generator_folder(synthetic.generator), about(synthetic.generator)
+    if folder is None and (synthetic.revision is None or "/" not in synthetic.generator):
+        ours = sorted(path.parent.name for path in (project_root() / MODELS).glob("*/" + "model_*"))
+        raise SettingsError(
+            f"generator '{synthetic.generator}' is neither one of this project's "
+            f"({', '.join(ours) or 'none is here'}) nor a folder with model_index.json; of a name "
+            "on the hub ('owner/name') give the revision, a commit, as well. The project's own are "
+            "made by notebooks/29_train_a_generator.ipynb"
+        )
+    steps = known.get("steps", _PAPER_STEPS)
+    if synthetic.scheduler == "dpm++":
+        steps = _FEW_STEPS
+    return GenerationSettings.model_validate(
+        {
+            "pipeline": str(folder or synthetic.generator),
+            "revision": synthetic.revision if folder is None else None,
+            "scheduler": synthetic.scheduler
+            if known or synthetic.scheduler != "as shipped"
+            else "ddim",
+            "steps": synthetic.steps or steps,
+            "guidance": synthetic.guidance or known.get("guidance", _PAPER_GUIDANCE),
+            "size": known.get("size", _PAPER_SIZE),
+            "resize": data.size,
+            # Small networks are drawn from at twice the speed, the paper's as released.
+            "precision": "bfloat16" if known else "float32",
+            "channels_last": bool(known),
+        }
+    )
+
+
+def vocabulary_of(synthetic: SyntheticFaces | None) -> str:
+    """Return the vocabulary that a generator understands: its own, or that of Stable Diffusion."""
+    if synthetic is None or synthetic.generator is None:
+        return "stable-diffusion"
+    return str(about(synthetic.generator).get("vocabulary", "stable-diffusion"))
+
+
+def bank_of(data: FaceData, synthetic: SyntheticFaces) -> PromptBank:
+    """Return the prompts of every group: asked for once and kept, or written by the grammar.
+
+    Raises
+    ------
+    VocabularyError
+        If the generator's vocabulary cannot give the prompts, head poses say.
+    EndpointError
+        If a language model is named and its endpoint cannot be used.
+    """
+    assert synthetic.prompts is not None
+    assert synthetic.prompts_per_group is not None
+    return _bank(
+        Task(data.target, data.protected),
+        synthetic.prompts,
+        synthetic.prompts_per_group,
+        synthetic.writer,
+        synthetic.seed,
+        vocabulary_of(synthetic),
+    )
+
+
+@lru_cache(maxsize=32)
+def _bank(
+    task: Task, kind: str, number: int, writer: str | None, seed: int, vocabulary: str
+) -> PromptBank:
+    path = None
+    if writer is not None:  # what was paid for is kept, and asked for once
+        name = "-".join((task.target, task.protected, kind.replace(" ", "_"), str(number), writer))
+        path = cache_root() / "prompts" / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.json"
+    return prompt_bank(
+        task, number, kind=kind, model=writer, seed=seed, vocabulary=vocabulary, path=path
+    )
+
+
+def declared(data: FaceData, synthetic: SyntheticFaces) -> dict[str, str]:
+    """Return the digest of a pool, without drawing it."""
+    return {"synthetic faces": request_digest(data, synthetic)}
+
+
+def request_digest(data: FaceData, synthetic: SyntheticFaces) -> str:
+    """Hash all that the images of a pool follow from: generator, prompts, settings, number.
+
+    Not the pixels: they may differ in the last bit from machine to machine.
+    """
+    how = generation_settings(data, synthetic)
+    folder = generator_folder(synthetic.generator or "")
+    source = folder_digest(folder) if folder else f"{how.pipeline}@{how.revision}"
+    drawn = how.model_dump(
+        mode="json",
+        exclude={"pipeline", "revision", "sha256", "batch", "compile", "channels_last"},
+    )
+    text = json.dumps(
+        [
+            VERSION,
+            source,
+            drawn,
+            bank_of(data, synthetic).sha256,
+            [data.target, data.protected, synthetic.pool, synthetic.seed],
+        ],
+        sort_keys=True,
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def pool_folder(data: FaceData, synthetic: SyntheticFaces) -> Path:
+    """Return where the images of a pool are kept."""
+    return cache_root() / "synthetic" / request_digest(data, synthetic)[:16]
+
+
+@lru_cache(maxsize=4)
+def _pool(data: FaceData, synthetic: SyntheticFaces) -> ImageSet:
+    folder = pool_folder(data, synthetic)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes that want one pool draw it once; what was drawn before is found and checked.
+    with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
+        bank = bank_of(data, synthetic)
+        generate(
+            load(generation_settings(data, synthetic)),
+            bank.prompts,
+            synthetic.pool,
+            folder,
+            target=data.target,
+            protected=data.protected,
+            seed=synthetic.seed,
+            storage="array" if data.size <= 128 else "png",
+        )
+    return load_set(folder)
+
+
+def pool(data: FaceData, synthetic: SyntheticFaces) -> ImageSet:
+    """Return the images of a pool, drawing those that are not there yet.
+
+    Returns
+    -------
+    ImageSet
+        With the digest that `declared` gives; the manifest in the folder of the pool has the
+        sha256 of each image.
+    """
+    # One pool for all draws and amounts: what does not concern it is left out of the key.
+    plain = SyntheticFaces.model_validate(
+        {**synthetic.model_dump(), "total": 40, "bias_ratio": 1 / 9, "amount": 1.0}
+    )
+    where = data.model_copy(update={"total": 40, "fraction": 1.0, "bias_ratio": 1 / 9})
+    images = _pool(where, plain)
+    return ImageSet(
+        name=images.name,
+        images=images.images,
+        attributes=images.attributes,
+        part=images.part,
+        aspect=images.aspect,
+        sha256=declared(data, synthetic),
+    )
+
+
+def manifest(data: FaceData, synthetic: SyntheticFaces) -> pd.DataFrame:
+    """Return the row of every image of a pool: group, prompt, seed, what drew it, sha256."""
+    return read_manifest(pool_folder(data, synthetic))
+
+
+#: Of all measures of variety, those that a row of a table has room for.
+_SHOWN = ("facets", "distinct-1", "distinct-2", "jaccard distance", "tf-idf distance")
+
+
+def variety(bank: PromptBank) -> dict[str, str]:
+    """Return measures of variety of the prompts of one group, mean over the groups, as text."""
+    found = pd.DataFrame([diversity(texts) for texts in bank.prompts.values()]).mean()
+    return {name: f"{found[name]:.2f}" for name in _SHOWN}
