@@ -13,6 +13,7 @@ from repro.aimfair.diversity import diversity
 from repro.aimfair.prompt_checks import check_prompt
 from repro.aimfair.prompt_form import KINDS, Group, Task
 from repro.aimfair.prompts import VocabularyError, instruction, write_offline
+from repro.data.captions import FACETS
 from repro.study.profiles import TABLE_5, PromptSet
 from repro.study.session import Study
 from repro.study.synthetic import vocabulary_of
@@ -84,13 +85,21 @@ def _sets(study: Study, task: Task) -> dict[str, Mapping[Group, list[str]]]:
     return found
 
 
+#: Measures of variety that have a column; those of facets that no prompt names are left out.
+_COLUMNS = (
+    *("prompts", "distinct-1", "distinct-2", "jaccard distance", "tf-idf distance"),
+    *(f"entropy: {facet}" for facet in FACETS[:4]),
+)
+
+
 def diversity_table(study: Study, task: Task) -> pd.DataFrame:
     """Return measures of variety of each set, mean over the four groups."""
     rows = []
     for key, prompts in _sets(study, task).items():
         found = pd.DataFrame([diversity(texts) for texts in prompts.values()]).mean()
-        rows.append({"prompts": key} | {name: f"{number:.2f}" for name, number in found.items()})
-    return pd.DataFrame(rows)
+        shown = {name: f"{found[name]:.3g}" for name in _COLUMNS if name in found}
+        rows.append({"set": key} | shown)
+    return pd.DataFrame(rows).fillna("")
 
 
 def diversity_figure(study: Study, task: Task) -> Figure:

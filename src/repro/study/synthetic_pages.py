@@ -87,7 +87,7 @@ def percent(table: pd.DataFrame) -> pd.DataFrame:
 def prompts_figure(found: Alignment, *, title: str = "") -> Figure:
     """Draw the agreement of each prompt, target against protected attribute."""
     figure, axes = plt.subplots(figsize=(4.8, 4.2))
-    table = found.by_prompt.reset_index()
+    table = found.per_prompt.reset_index()
     for at, (t, p) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
         rows = table[(table["target"] == t) & (table["protected"] == p)]
         axes.plot(
@@ -103,7 +103,7 @@ def prompts_figure(found: Alignment, *, title: str = "") -> Figure:
 
 def worst_prompts(found: Alignment, n: int) -> pd.DataFrame:
     """Return the n prompts whose images are read least as asked."""
-    table = found.by_prompt.reset_index()
+    table = found.per_prompt.reset_index()
     both = table[["target_agreement", "protected_agreement"]].min(axis=1)
     return percent(table.loc[both.sort_values().index[:n]])
 
