@@ -26,7 +26,7 @@ BLOCKS = ("layer1", "layer2", "layer3", "layer4", "fc")
 
 @pytest.fixture(scope="module")
 def quick() -> Profile:
-    return load_profile("quick")
+    return load_profile("quick", {"faces.wider_gap": 1.5})
 
 
 @pytest.fixture(scope="module")
