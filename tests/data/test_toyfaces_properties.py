@@ -19,9 +19,9 @@ BALANCED = dict.fromkeys(GROUPS, 0.25)
 BIASED = {(0, 0): 0.05, (0, 1): 0.45, (1, 0): 0.45, (1, 1): 0.05}  # 1:9, as AIM-Fair's
 SIZE, TRAIN, TEST, EPOCHS, BATCH, RATE = 32, 2400, 1200, 10, 64, 0.03
 # Where the first and the last property hold with room to spare. The second holds, but not as
-# strongly as the study wants (15 points of the worst group, equalised odds of 0.15). Louder cues and
-# clearer smiles (gender 1.5, smile 1.4) came closest: 15.7 points and 0.183 in one draw of faces and
-# seeds, 11.7 and 0.149 in another, with the first property met by one point in both.
+# strongly as the study wants (15 points of the worst group, equalised odds of 0.15). Louder cues
+# and clearer smiles (gender 1.5, smile 1.4) came closest: 15.7 points and 0.183 in one draw of
+# faces and seeds, 11.7 and 0.149 in another, with the first property met by a point in both.
 GENDER = 0.6
 
 

@@ -17,10 +17,10 @@ classes in small. It draws nobody: every training image was rendered by `repro.d
 - **Data.** {images:,} studio images of `toyfaces` with captions written from their factors
   (`repro.data.captions`), of which {held_out:,} were held out. Simulated, no person is shown.
 - **Licence.** MIT, like the code.
-- **Intended use.** The source of synthetic images in this study's default profile, and a model that
-  a student can train again.
+- **Intended use.** A model that a student can train again, and what draws from prompts in this
+  study's smallest profile.
 - **Limits.** It knows the {words} phrases of its vocabulary and no other word. It draws toy faces
-  only; conclusions from them are about methods, not about photographs.
+  only; conclusions from them are about methods, not about photographs.{read}
 """
 
 _FACES = """\
@@ -71,6 +71,20 @@ def card(settings: GeneratorSettings, training: Mapping[str, Any]) -> str:
         "diffusers": training["versions"]["diffusers"],
         "steps": settings.steps,
         "guidance": settings.guidance,
+        "read": _read(training.get("measured", {})),
     }
     about = _TOYFACES if settings.corpus == "toyfaces" else _FACES
     return about.format(**values) + _AGAIN.format(**values)
+
+
+def _read(measured: Mapping[str, Any]) -> str:
+    """Say how often what a prompt asked for was read in the image, least often first."""
+    shares = measured.get("read as asked", {})
+    if not shares:
+        return ""
+    told = ", ".join(f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=_second))
+    return f" Of what\n  prompts asked for, an independent classifier read: {told}."
+
+
+def _second(pair: tuple[str, float]) -> float:
+    return pair[1]
