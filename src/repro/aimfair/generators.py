@@ -163,7 +163,7 @@ class Generator:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Versions and device: with others, images may differ in the last bit."""
+        """Versions and device; with others, images may differ in the last bit."""
         cuda = self.device.type == "cuda"
         return {
             "torch": torch.__version__,
@@ -174,7 +174,7 @@ class Generator:
 
     @property
     def batch(self) -> int:
-        """How many images are drawn at once: as set, or as many as fit into the free memory."""
+        """How many images are drawn at once, as set or as many as fit into the free memory."""
         if self._batch is None:
             self._batch = self._fitting()
         return self._batch

@@ -12,7 +12,9 @@ from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderTiny
-from diffusers.models.autoencoders.vae import AutoencoderTinyBlock
+from diffusers.models.autoencoders.vae import (  # type: ignore[attr-defined]
+    AutoencoderTinyBlock,
+)
 from torch import Tensor, nn
 
 from repro.generator.corpus import Corpus
@@ -23,10 +25,13 @@ from repro.vision import stream
 _AUTOENCODER: Any = AutoencoderTiny  # the library has no type hints that mypy could follow
 
 NOISE = 0.1
-"""Standard deviation of the noise on latents in training: what the UNet gets wrong is forgiven."""
+"""Standard deviation of the noise on latents in training.
+
+With it the decoder forgives what the UNet gets wrong.
+"""
 
 EDGES = 1.0
-"""Weight of the differences between neighbouring pixels: without them faces come out blurred."""
+"""Weight of the differences between neighbouring pixels, without which faces come out blurred."""
 
 SPREAD = 1e-3
 """Weight of the latents' mean square, which keeps them near unit size."""
@@ -54,7 +59,7 @@ def build(settings: GeneratorSettings) -> Any:
     return model
 
 
-def _initialise(model: nn.Module) -> None:
+def _initialise(model: Any) -> None:
     """He's initialisation, and every residual block the identity (He et al., 2015).
 
     Without normalisation layers PyTorch's default would let signal and gradient fade.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,10 +22,10 @@ from repro.data.captions import VOCABULARIES, Phrase
 from repro.generator.settings import GeneratorSettings
 
 TOY_SEED = 700_001
-"""Seed of the toy faces that a generator sees: no other set of the study is drawn with it."""
+"""Seed of the toy faces that a generator sees, and of no other set of the study."""
 
 LFW_CROP = 0.72
-"""Share of an LFW frame that is kept: with hair and chin, as in other aligned faces."""
+"""Share of an LFW frame that is kept, with hair and chin, as in other aligned faces."""
 
 ADULT = fairface.AGES[3:]
 """FairFace age groups that are used, 20 years and more; of LFW, what LFWA+ calls neither child nor
@@ -69,7 +70,7 @@ class Corpus:
     table: pd.DataFrame
     vocabulary: Sequence[Phrase]
     flip: bool
-    held: NDArray[np.bool_]
+    held: NDArray[Any]
     sha256: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -143,7 +144,7 @@ def _faces(settings: GeneratorSettings) -> Corpus:
     )
 
 
-def _held(names: Sequence[str]) -> NDArray[np.bool_]:
+def _held(names: Sequence[str]) -> NDArray[Any]:
     """Choose about one in twenty by name."""
     digests = (hashlib.sha256(f"held out {name}".encode()).digest() for name in names)
     return np.array([digest[0] < 256 // 20 for digest in digests])

@@ -23,7 +23,7 @@ from repro.models import image_classifier
 from repro.vision import stream
 
 UNKNOWN = -1
-"""Label of an attribute that is not known of an image: it teaches nothing."""
+"""Label of an attribute that is not known of an image, which teaches nothing."""
 
 
 @dataclass

@@ -24,7 +24,7 @@ _SCHEDULER: Any = DPMSolverMultistepScheduler
 _PIPELINE: Any = StableDiffusionPipeline
 
 ABOUT = "generator.json"
-"""Beside the weights: defaults of drawing, settings and losses of the training."""
+"""Name of the file beside the weights with defaults of drawing, settings and losses."""
 
 
 def pipeline(autoencoder: Any, networks: TextToLatent, words: CLIPTokenizer) -> Any:

@@ -61,9 +61,9 @@ def worst_group(
 def frechet_distance(first: Features, second: Features) -> float:
     """Return the Fréchet distance of two sets of features taken as normal (Heusel et al., 2017).
 
-    |m1 - m2|^2 + trace(C1 + C2 - 2 (C1 C2)^(1/2)), with (n, d) features each; n well above d.
-    The trace of the root is that of (C1^(1/2) C2 C1^(1/2))^(1/2), which is symmetric and exists for
-    features that never vary, too.
+    It is ``|m1 - m2|^2 + trace(C1 + C2 - 2 (C1 C2)^(1/2))``, with (n, d) features each; n well
+    above d. The trace of the root is that of ``(C1^(1/2) C2 C1^(1/2))^(1/2)``, which is symmetric
+    and exists for features that never vary, too.
     """
     means = [part.mean(axis=0) for part in (first, second)]
     covariances = [np.cov(part, rowvar=False) for part in (first, second)]

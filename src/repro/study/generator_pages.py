@@ -10,7 +10,6 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -20,7 +19,6 @@ from repro.data.toyfaces import draw_factors
 from repro.generator import package, recipe
 from repro.generator.diffusion import captions_of
 from repro.generator.settings import FACES, TOYFACES, GeneratorSettings
-from repro.study import tables
 from repro.study.aim_figures import faces_figure
 from repro.study.generator_quality import measure_faces, measure_toyfaces
 from repro.study.profiles import project_root
@@ -202,19 +200,22 @@ def guidance_figure(shown: Shown, *, seed: int) -> Figure:
     return faces_figure(rows, title=prompt)
 
 
-def show_measured(shown: Shown) -> None:
-    """Display every measure that is kept with a generator."""
+def measured_tables(shown: Shown) -> dict[str, pd.DataFrame]:
+    """Return every measure that is kept with a generator, a table each, by its title."""
+    found = shown.about["training"]["measured"]
+    return {
+        what: pd.DataFrame([{"": name, **_cells(value)} for name, value in numbers.items()])
+        for what, numbers in found.items()
+        if isinstance(numbers, dict)
+    }
+
+
+def measured_how(shown: Shown) -> str:
+    """Say on how many images of which prompts it was measured."""
     found = shown.about["training"]["measured"]
     if not found:
-        display(Markdown("Nothing was measured: this is not the generator that ships."))
-        return
-    for what, numbers in found.items():
-        if isinstance(numbers, dict):
-            rows = [{"": name, **_cells(value)} for name, value in numbers.items()]
-            display(Markdown(f"**{what[0].upper()}{what[1:]}**"))
-            display(tables.show(pd.DataFrame(rows)))
-        else:
-            display(Markdown(f"{what[0].upper()}{what[1:]}: {numbers}"))
+        return "Nothing was measured: this is not the generator that ships."
+    return f"{found['images']:,} images of prompts {found.get('prompts', 'of random content')}."
 
 
 def _cells(value: Any) -> dict[str, str]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from repro.aimfair.diversity import diversity
@@ -29,9 +28,9 @@ GROUPS: tuple[Group, ...] = ((0, 0), (0, 1), (1, 0), (1, 1))
 _SEED = 42  # the authors'
 
 
-def quoted(text: str) -> Markdown:
-    """Return a text as a block that is shown as it is."""
-    return Markdown(f"````text\n{text}\n````")
+def quoted(text: str) -> str:
+    """Return a text as a Markdown block that is shown as it is."""
+    return f"````text\n{text}\n````"
 
 
 def instruction_of(task: Task, group: Group, n: int) -> str:
@@ -77,7 +76,7 @@ def refusals(task: Task) -> pd.DataFrame:
 
 
 def _sets(study: Study, task: Task) -> dict[str, Mapping[Group, list[str]]]:
-    found = {}
+    found: dict[str, Mapping[Group, list[str]]] = {}
     for asked in (*TABLE_5, *BEYOND):
         prompts = written(study, task, asked.prompts, asked.number)
         if prompts:

@@ -16,6 +16,7 @@ from torch import Tensor
 from repro import vision
 from repro.aimfair.checks import Alignment
 from repro.aimfair.checks import alignment as compare
+from repro.data import augment
 from repro.data.images import ImageSet
 from repro.models import head_inputs, last_linear
 from repro.settings import FaceData
@@ -118,7 +119,7 @@ def variety(study: Study, sets: Mapping[str, ImageSet], readers: Results) -> pd.
         row: dict[str, Any] = {"prompts": name}
         for group, own in by_group(images, data).items():
             faces = own.float().flatten(1)
-            inputs = vision.augment.plain(own).contiguous(memory_format=torch.channels_last)
+            inputs = augment.plain(own).contiguous(memory_format=torch.channels_last)
             features = head_inputs(model, head, inputs, batch=512)
             pixels = _distance(faces) / faces.shape[1] ** 0.5
             row[f"{group} pixels"] = f"{pixels:.1f}"
