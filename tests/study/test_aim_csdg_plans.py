@@ -12,7 +12,11 @@ from repro.study.profiles import Profile, load_profile
 
 @pytest.fixture(scope="module")
 def quick() -> Profile:
-    return load_profile("quick")
+    drawn = {
+        **{"source": "generator", "generator": "toyfaces", "total": 2000, "pool": 1050},
+        **{"prompts": "contextual with head poses", "prompts_per_group": 50},
+    }
+    return load_profile("quick", {"faces.synthetic": drawn, "faces.prompt_total": 1000})
 
 
 def synthetic_of(config: object) -> SyntheticFaces:
