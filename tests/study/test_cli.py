@@ -141,8 +141,12 @@ def test_verdicts(invoke: Invoke) -> None:
     assert len(said) == 2 * len(CLAIMS)
     for claim, line, why in zip(CLAIMS, said[::2], said[1::2], strict=True):
         word = line[13:31].strip()
-        assert word in (HOLDS, IN_PART, NOT)
         assert line == f"{claim.where:12} {word:18} {claim.statement}"  # in columns
+        if claim.notebook == "33_prompt_diversity":  # the images of "tiny" come from no prompts
+            assert word == UNTESTABLE
+            assert "does not run" in why
+            continue
+        assert word in (HOLDS, IN_PART, NOT)
         assert "contrasts supported" in why
     assert {line[13:31].strip() for line in lines(invoke("verdicts"))[::2]} == {UNTESTABLE}
 
