@@ -114,6 +114,7 @@ def before(name):
     return [
         path
         for other in AFTER.get(name, [])
+        if other in NOTEBOOKS
         for path in (jobs_of(other) or [f"{BUILD}/pages/{other}.ipynb"])
     ]
 

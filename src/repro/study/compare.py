@@ -86,6 +86,7 @@ def describe(record: Record, known: Mapping[str, Record]) -> str:
     words += [str(config[n]) for n in ("block", "mode") if config.get(n) is not None]
     words += [f"{n} {config[n]}" for n in ("k", "draw") if config.get(n) is not None]
     words += ["frozen statistics" if config.get("statistics") == "freeze" else ""]
+    words += _synthetic_words(config, known)
     words += ["plain" if config.get("augmented") is False else ""]
     if config.get("sensitivity") in known and known[config["sensitivity"]].config["mode"] == "eval":
         words += ["by gradients in eval mode"]
@@ -160,3 +161,15 @@ def _welch(a: Sequence[float], b: Sequence[float]) -> float:
     # From the moments: on a side without any spread ttest_ind itself warns of lost precision.
     moments = [part for x in (a, b) for part in (np.mean(x), np.std(x, ddof=1), len(x))]
     return float(stats.ttest_ind_from_stats(*moments, equal_var=False).pvalue)
+
+
+def _synthetic_words(config: Mapping[str, Any], known: Mapping[str, Record]) -> list[str]:
+    """Return what is unusual in the synthetic images of a run, and in those of its mask."""
+    drawn = config.get("synthetic") or {}
+    words = [f"S2 {drawn['amount']:g}x" if drawn.get("amount", 1) != 1 else ""]
+    if drawn.get("prompts"):
+        words += [f"{drawn['prompts']}, {drawn['prompts_per_group']}"]
+    measured = config.get("sensitivity")
+    of_mask = known[measured].config if measured in known else config
+    ratio = (of_mask.get("synthetic") or {}).get("bias_ratio", 1 / 9)
+    return [*words, f"S1 at {ratio:.3g}" if abs(ratio - 1 / 9) > 1e-9 else ""]
