@@ -169,7 +169,7 @@ def _synthetic_words(config: Mapping[str, Any], known: Mapping[str, Record]) -> 
     words = [f"S2 {drawn['amount']:g}x" if drawn.get("amount", 1) != 1 else ""]
     if drawn.get("prompts"):
         words += [f"{drawn['prompts']}, {drawn['prompts_per_group']}"]
-    measured = config.get("sensitivity")
+    measured = str(config.get("sensitivity"))
     of_mask = known[measured].config if measured in known else config
     ratio = (of_mask.get("synthetic") or {}).get("bias_ratio", 1 / 9)
     return [*words, f"S1 at {ratio:.3g}" if abs(ratio - 1 / 9) > 1e-9 else ""]
