@@ -322,8 +322,11 @@ def test_verdicts_of_a_profile_that_was_run(computed: Computed) -> None:
     found = judge.verdicts("tiny")
     assert [v.claim.name for v in found] == [c.name for c in CLAIMS]
     for verdict in found:
-        assert verdict.word in (HOLDS, IN_PART, NOT)
         assert verdict.simulated
+        if verdict.claim.notebook == "33_prompt_diversity":  # its images come from no prompts
+            assert verdict.word == UNTESTABLE
+            continue
+        assert verdict.word in (HOLDS, IN_PART, NOT)
         supported = sum(j.outcome == "supported" for j in verdict.judged)
         assert (verdict.word == HOLDS) == (supported == len(verdict.judged))
         if not supported:
