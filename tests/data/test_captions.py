@@ -150,25 +150,29 @@ def test_everything_that_is_said_is_true_and_said_once(seed: int) -> None:
     table = draw_factors(50, seed=seed)
     rows = table.to_dict("records")
     for row, caption in zip(rows, captions(table, TOYFACES, seed=seed), strict=True):
-        who, context = said(caption)
+        who, context = said(caption.text)
+        told: dict[str, object] = {}
         kinds: Counter[str] = Counter()
         for words in (*who, *context):
             if words == "person":
                 assert who == ["person"]
                 continue
             facts = claim(words)
+            told |= facts
             for name, value in facts.items():
                 assert row[name] == value, f"{caption!r} of a face with {name} {row[name]}"
             kinds.update({KIND.get(name, name) for name in facts} - {"Male"})
         kinds.subtract({"Wavy_Hair", "hair_colour"})  # said with the style
         assert max(kinds.values(), default=0) <= 1, caption
         assert len(context) <= 4
+        assert {name: value for name, value in caption.says.items() if name in told} == told
+        assert caption.says.items() <= row.items()
 
 
 def test_context_follows_the_order_of_the_facets_and_varies_in_number() -> None:
     facet = {phrase.text: FACETS.index(phrase.facet) for phrase in TOYFACES}
     table = draw_factors(2_500, seed=5)
-    context = [said(caption)[1] for caption in captions(table, TOYFACES, seed=5)]
+    context = [said(caption.text)[1] for caption in captions(table, TOYFACES, seed=5)]
     for phrases in context:
         places = [facet[words] for words in phrases]
         assert places == sorted(places)
@@ -192,7 +196,7 @@ def test_what_is_not_known_of_a_subject_is_not_mentioned() -> None:
             "Male": pd.array([0, None] * (n // 2), dtype="Int8"),
         }
     )  # and nothing at all of age
-    subjects = [said(caption)[0] for caption in captions(table, TOYFACES, seed=1)]
+    subjects = [said(caption.text)[0] for caption in captions(table, TOYFACES, seed=1)]
     assert Counter(map(tuple, subjects[0::2])).keys() == {("female",), ("person",)}
     assert Counter(map(tuple, subjects[1::2])).keys() == {("smiling",), ("person",)}
     left_out = sum(who == ["person"] for who in subjects) / n

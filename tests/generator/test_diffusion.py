@@ -29,6 +29,7 @@ SETTINGS = GeneratorSettings(
     text_layers=1,
     channels=(32, 32),
     autoencoder=HOW,
+    text=HOW,
     diffusion=HOW,
 )
 N = 40

@@ -30,6 +30,7 @@ SETTINGS = GeneratorSettings(
     text_layers=1,
     channels=(32, 32),
     autoencoder=HOW,
+    text=HOW,
     diffusion=HOW,
 )
 
@@ -65,6 +66,7 @@ def test_a_finished_training_is_found_again(
     assert sorted(path.name for path in work.iterdir()) == [
         "autoencoder.safetensors",
         "diffusion.safetensors",
+        "text.safetensors",
     ]
     heard: list[str] = []
 
@@ -73,10 +75,10 @@ def test_a_finished_training_is_found_again(
 
     monkeypatch.setattr(diffusion, "_batch", nothing_to_do)
     again = recipe.train(SETTINGS, device="cpu", say=heard.append)
-    assert heard.count("going on from step 3 of 3") == 2
+    assert heard.count("going on from step 3 of 3") == 3
     assert all(torch.equal(a, b) for a, b in zip(weights(trained), weights(again), strict=True))
     assert again.autoencoder.config.scaling_factor == trained.autoencoder.config.scaling_factor
-    for name in ("autoencoder", "diffusion"):
+    for name in ("autoencoder", "text", "diffusion"):
         assert again.fits[name].history == trained.fits[name].history
 
 
@@ -95,7 +97,7 @@ def test_what_is_packed_says_how_it_was_made(trained: Trained, tmp_path: Path) -
     assert training["held_out"] == int(trained.corpus.held.sum())
     assert training["data_sha256"] == trained.corpus.sha256
     assert training["measured"] == {"images": 5}
-    for name in ("autoencoder", "diffusion"):
+    for name in ("autoencoder", "text", "diffusion"):
         assert training["history"][name] == trained.fits[name].history
         assert [entry["step"] for entry in training["history"][name]] == [1, 2, 3]
     text = (tmp_path / "toys" / "README.md").read_text(encoding="utf-8")
@@ -113,7 +115,7 @@ def test_cards_are_complete(settings: GeneratorSettings) -> None:
     training = {
         "images": 12_345,
         "held_out": 678,
-        "seconds": {"autoencoder": 60, "diffusion": 120},
+        "seconds": {"autoencoder": 50, "text": 10, "diffusion": 120},
         "device": "cpu",
         "machine": "Linux, 2 cores",
         "versions": {"torch": "1.2.3", "diffusers": "4.5.6"},
@@ -123,7 +125,7 @@ def test_cards_are_complete(settings: GeneratorSettings) -> None:
     for words in (
         "12,345", "678", "3 minutes", "torch 1.2.3", "diffusers 4.5.6",
         f"{settings.size}x{settings.size}", f"-p corpus {settings.corpus}",
-        f"{settings.autoencoder.steps} + {settings.diffusion.steps} training steps",
+        f"{settings.autoencoder.steps} + {settings.text.steps} + {settings.diffusion.steps} steps",
         "Licence", "Intended use", "Limits", "Data",
     ):  # fmt: skip
         assert words in text
@@ -135,6 +137,7 @@ def test_cards_are_complete(settings: GeneratorSettings) -> None:
     [
         ({"steps": 7, "guidance": 1.5}, False, False),
         ({"text_width": 64}, False, True),
+        ({"text": HOW.model_copy(update={"steps": 5})}, False, True),
         ({"caption_dropout": 0.2}, False, True),
         ({"diffusion": HOW.model_copy(update={"steps": 5})}, False, True),
         ({"autoencoder": HOW.model_copy(update={"steps": 5})}, True, True),

@@ -14,6 +14,7 @@ import json
 import struct
 import uuid
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def name_of(group: Group, index: int) -> str:
     return f"{group[0]}_{group[1]}/{index:06d}"
 
 
-class Store:
+class Store(ABC):
     """Where the images of one set are.
 
     Parameters
@@ -83,10 +84,11 @@ class Store:
     def __init__(self, folder: Path, stamp: str) -> None:
         self.folder, self.stamp = folder, stamp
 
+    @abstractmethod
     def read(self, group: Group, chunk: int) -> dict[int, Drawn]:
         """Return the images of a chunk that are whole, by index."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, group: Group, chunk: int, images: Mapping[int, Drawn]) -> None:
         """Keep images of a chunk: if not `single`, all that it will have until the next write.
 
@@ -95,7 +97,6 @@ class Store:
         GenerationError
             If they cannot be written; what was there is left as it was.
         """
-        raise NotImplementedError
 
     def sweep(self) -> None:
         """Remove what a killed process left unfinished."""

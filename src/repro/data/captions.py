@@ -218,6 +218,14 @@ def sentence(subject: Sequence[str], context: Sequence[str]) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Caption:
+    """A caption and what it says: column names of a table of faces and their values."""
+
+    text: str
+    says: Mapping[str, object]
+
+
 def captions(
     table: pd.DataFrame,
     phrases: Sequence[Phrase],
@@ -225,7 +233,7 @@ def captions(
     seed: int,
     subjects: Sequence[str] = ("Smiling", "Young", "Male"),
     most: int = 4,
-) -> list[str]:
+) -> list[Caption]:
     """Return a caption of every face: who it is, and some of what is true, by chance.
 
     Parameters
@@ -253,11 +261,13 @@ def captions(
     written = []
     for row in range(len(table)):
         who = []
+        says: dict[str, object] = {}
         for name, values in said.items():
             value = values[row]
             if value is not None and rng.random() >= 0.1:
                 options = PHRASES_OF[name][value]
                 who.append(options[int(rng.integers(len(options)))])
+                says[name] = value
         if not who:
             who = ["person"]
         found = rng.permutation(np.flatnonzero(true[row]))
@@ -266,5 +276,16 @@ def captions(
             if len(chosen) < most:
                 chosen.setdefault(phrases[at].slot, phrases[at])
         context = sorted(chosen.values(), key=lambda phrase: order[phrase.facet])
-        written.append(sentence(who, [phrase.text for phrase in context]))
+        for phrase in context:
+            says.update(phrase.when)
+        written.append(Caption(sentence(who, [phrase.text for phrase in context]), says))
     return written
+
+
+def facts(
+    phrases: Sequence[Phrase], subjects: Sequence[str] = ("Smiling", "Young", "Male")
+) -> list[tuple[str, object]]:
+    """Return all that a caption can say, (column, value), in a fixed order."""
+    every = {(name, value): None for name in subjects for value in (0, 1)}
+    every |= {fact: None for phrase in phrases for fact in phrase.when.items()}
+    return list(every)

@@ -99,6 +99,7 @@ def train(
     model.to(device, memory_format=torch.channels_last)
 
     def loss_of(step: int) -> Tensor:
+        """Return the error of images that come back through noised latents."""
         generator = torch.Generator().manual_seed(stream("autoencoder batch", settings.seed, step))
         rows = torch.randint(len(corpus), (how.batch_size,), generator=generator)
         images = scaled(corpus.images[rows]).to(device)

@@ -46,8 +46,8 @@ in small: the closest analogue that could be had where Stable Diffusion could no
 
 _AGAIN = """\
 - **Made by** `papermill notebooks/29_train_a_generator.ipynb out.ipynb -p corpus {corpus} -p train
-  true`, {autoencoder} + {diffusion} training steps (autoencoder, diffusion), {minutes:.0f} minutes
-  on {device} ({machine}), torch {torch}, diffusers {diffusers}.
+  true`, {autoencoder} + {text} + {diffusion} steps of training (autoencoder, text,
+  diffusion), {minutes:.0f} minutes on {device} ({machine}), torch {torch}, diffusers {diffusers}.
 - **Load** with `diffusers.DiffusionPipeline.from_pretrained(folder)`; defaults of this study
   ({steps} steps of DPM-Solver++, guidance {guidance:g}) and everything measured are in
   `generator.json`.
@@ -63,6 +63,7 @@ def card(settings: GeneratorSettings, training: Mapping[str, Any]) -> str:
         "held_out": training["held_out"],
         "words": len(VOCABULARIES[settings.corpus]),
         "autoencoder": settings.autoencoder.steps,
+        "text": settings.text.steps,
         "diffusion": settings.diffusion.steps,
         "minutes": sum(training["seconds"].values()) / 60,
         "device": training["device"],

@@ -1,14 +1,16 @@
 """From noise and a caption to latents: a tokenizer, CLIP's text encoder and a conditional UNet.
 
-Both networks are trained together from random weights to predict the velocity
-v = alpha eps - sigma z (Salimans and Ho, 2022), with captions left out now and then for
-classifier-free guidance (Ho and Salimans, 2022).
+The text encoder learns from captions alone (`repro.generator.reading`) and is frozen then, as CLIP's
+is in Stable Diffusion. The UNet is trained to predict the velocity v = alpha eps - sigma z (Salimans
+and Ho, 2022), with captions left out now and then for classifier-free guidance (Ho and Salimans,
+2022).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +20,7 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from repro.data.captions import PHRASES_OF, Phrase, captions
@@ -35,7 +38,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 class TextToLatent(nn.Module):
-    """The two networks that are trained together."""
+    """The two networks that turn noise and words into a velocity."""
 
     def __init__(self, text: CLIPTextModel, unet: nn.Module) -> None:
         super().__init__()
@@ -108,27 +111,31 @@ def build(settings: GeneratorSettings, words: CLIPTokenizer) -> TextToLatent:
                 intermediate_size=2 * settings.text_width,
                 projection_dim=settings.text_width,
                 num_hidden_layers=settings.text_layers,
-                num_attention_heads=max(1, settings.text_width // 32),
+                num_attention_heads=settings.text_width // 32,
                 max_position_embeddings=settings.text_length,
                 bos_token_id=words.bos_token_id,
                 eos_token_id=words.eos_token_id,
                 pad_token_id=words.pad_token_id,
             )
         )
-        # Attention only below the full latent resolution: on a CPU it costs more than it gives.
-        plain, cross = len(settings.channels) - 1, 1
-        down = ["DownBlock2D"] * plain + ["CrossAttnDownBlock2D"] * cross
-        up = ["CrossAttnUpBlock2D"] * cross + ["UpBlock2D"] * plain
+        levels = len(settings.channels)
         unet = _UNET(
             sample_size=settings.size // settings.factor,
             in_channels=settings.latent_channels,
             out_channels=settings.latent_channels,
-            down_block_types=tuple(down),
-            up_block_types=tuple(up),
+            # Words are attended to in the middle alone: anywhere else it would double the time of a
+            # step on a CPU.
+            down_block_types=("DownBlock2D",) * levels,
+            up_block_types=("UpBlock2D",) * levels,
             block_out_channels=settings.channels,
             layers_per_block=settings.layers,
             cross_attention_dim=settings.text_width,
             attention_head_dim=tuple(width // 32 for width in settings.channels),
+            # What the caption says in all reaches every residual block, beside the time: by attention
+            # to its words alone a small UNet learns to heed them very slowly.
+            addition_embed_type="text",
+            addition_embed_type_num_heads=settings.text_width // 32,
+            resnet_time_scale_shift="scale_shift",
         )
     return TextToLatent(text, unet)
 
@@ -155,7 +162,9 @@ def train(
     device: str = "cpu",
     say: Callable[[str], object] = print,
 ) -> Fitted:
-    """Train text encoder and UNet on latents and captions that are written anew for each batch.
+    """Train the UNet on latents and captions that are written anew for each batch.
+
+    The text encoder stays as it is.
 
     Parameters
     ----------
@@ -165,10 +174,13 @@ def train(
         Those of the mirror images, where the corpus may be mirrored.
     """
     how = settings.diffusion
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layout = torch.contiguous_format if device == "cpu" else torch.channels_last
+    model.to(device, memory_format=layout)  # type: ignore[call-overload]
+    model.text.requires_grad_(False)
     noising = noise_schedule()
 
     def loss_of(step: int) -> Tensor:
+        """Return the mean squared error of the predicted velocity."""
         rows, written, generator, seed = _batch(corpus, settings, step)
         clean = latents[rows]
         if mirrored is not None:
@@ -181,8 +193,9 @@ def train(
         tokens = encode_text(words, texts, settings.text_length)
         noised = noising.add_noise(clean, noise, times)
         velocity = noising.get_velocity(clean, noise, times)
-        noised = noised.to(device).contiguous(memory_format=torch.channels_last)
-        predicted = model(noised, times.to(device), tokens.to(device))
+        noised = noised.to(device).contiguous(memory_format=layout)
+        with attention(device):
+            predicted = model(noised, times.to(device), tokens.to(device))
         return cast(Tensor, (predicted.float() - velocity.to(device)).square().mean())
 
     return fit(model, how, loss_of, checkpoint=checkpoint, stamp=stamp, device=device, say=say)
@@ -198,13 +211,23 @@ def _batch(
     size = (settings.diffusion.batch_size,)
     rows = seen[torch.randint(len(seen), size, generator=generator)]
     table = corpus.table.iloc[rows.numpy()]
-    return rows, captions(table, corpus.vocabulary, seed=seed % 2**32), generator, seed
+    written = captions(table, corpus.vocabulary, seed=seed % 2**32)
+    return rows, [caption.text for caption in written], generator, seed
 
 
 def captions_of(corpus: Corpus, settings: GeneratorSettings) -> frozenset[str]:
-    """Return every caption that a training saw, written once more."""
+    """Return every caption that came with an image, written once more."""
     steps = range(1, settings.diffusion.steps + 1)
     return frozenset(text for step in steps for text in _batch(corpus, settings, step)[1])
+
+
+def attention(device: str) -> AbstractContextManager[Any]:
+    """Return the context in which attention is trained.
+
+    On a CPU the written-out form: the backward pass of PyTorch's fused one takes a third of a step
+    of this small UNet there (``benchmarks/generator.py``).
+    """
+    return sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
 
 
 def encode_text(words: CLIPTokenizer, texts: Sequence[str], length: int) -> Tensor:

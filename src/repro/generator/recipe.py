@@ -1,4 +1,4 @@
-"""From settings to a packed generator: corpus, autoencoder, latents, diffusion, folder.
+"""From settings to a packed generator: corpus, autoencoder, latents, text, diffusion, folder.
 
 Every step that takes long leaves a checkpoint in a working folder, so that the same call goes on
 where an earlier one stopped.
@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from repro.data.sources import cache_root
-from repro.generator import autoencoder, diffusion, package
+from repro.generator import autoencoder, diffusion, package, reading
 from repro.generator.card import card
 from repro.generator.corpus import Corpus, load
 from repro.generator.diffusion import TextToLatent
@@ -95,6 +95,16 @@ def train(
     mirrored = _latents(vae, corpus.images.flip(3), device) if corpus.flip else None
     words = diffusion.tokenizer(corpus.vocabulary, length=settings.text_length)
     networks = diffusion.build(settings, words)
+    fits["text"] = reading.train(
+        networks,
+        words,
+        corpus,
+        settings,
+        checkpoint=work / "text.safetensors",
+        stamp=_stamp(settings, "diffusion", corpus),
+        device=device,
+        say=say,
+    )
     fits["diffusion"] = diffusion.train(
         networks,
         words,
@@ -108,6 +118,11 @@ def train(
         say=say,
     )
     return Trained(settings, vae.cpu(), networks.cpu(), words, fits, corpus, device)
+
+
+def captions_seen(corpus: Corpus, settings: GeneratorSettings) -> frozenset[str]:
+    """Return every caption of a training, with an image or without."""
+    return diffusion.captions_of(corpus, settings) | reading.captions_of(corpus, settings)
 
 
 def pack(trained: Trained, folder: Path, *, measured: dict[str, Any] | None = None) -> None:

@@ -35,7 +35,7 @@ class GeneratorSettings(Strict):
     decoder_blocks: tuple[int, ...] = Field(default=(2, 1, 0), min_length=2)  # smallest to full
     latent_channels: int = Field(default=4, ge=1)
     # text encoder (CLIP's)
-    text_width: int = Field(default=128, ge=16)
+    text_width: int = Field(default=96, ge=32, multiple_of=32)
     text_layers: int = Field(default=2, ge=1)
     text_length: int = Field(default=40, ge=8)  # tokens
     # UNet
@@ -43,6 +43,7 @@ class GeneratorSettings(Strict):
     layers: int = Field(default=1, ge=1)  # residual blocks at each resolution
     caption_dropout: float = Field(default=0.1, ge=0, lt=1)  # for classifier-free guidance
     autoencoder: Schedule
+    text: Schedule = Schedule(steps=600, average=0.99)
     diffusion: Schedule
     # what the package ships as its defaults
     steps: int = Field(default=20, ge=1)
@@ -82,8 +83,9 @@ TOYFACES = GeneratorSettings(
     images=40_000,
     size=32,
     latent_channels=16,
+    channels=(96, 96),
     autoencoder=Schedule(steps=6_000, batch_size=16, learning_rate=2e-3),
-    diffusion=Schedule(steps=3_600, batch_size=64, average=0.998),
+    diffusion=Schedule(steps=12_000, batch_size=64, learning_rate=1.5e-3),
 )
 """The generator that this study ships, at the 32x32 pixels of its default profile."""
 
@@ -91,7 +93,7 @@ FACES = GeneratorSettings(
     corpus="faces",
     latent_channels=8,
     channels=(64, 128, 128),
-    autoencoder=Schedule(steps=12_000, batch_size=16, learning_rate=2e-3),
-    diffusion=Schedule(steps=12_000, batch_size=64, average=0.999),
+    autoencoder=Schedule(steps=6_000, batch_size=16, learning_rate=2e-3),
+    diffusion=Schedule(steps=4_500, batch_size=64, learning_rate=1.5e-3),
 )
 """The generator of profile ``desk``, at its 64x64 pixels: some hours of two CPU cores."""

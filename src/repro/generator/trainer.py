@@ -61,7 +61,7 @@ def fit(
     Parameters
     ----------
     model
-        Whose parameters are trained; on ``device``.
+        Whose parameters are trained, but those that need no gradient; on ``device``.
     how
         Steps, rate, batch, average.
     loss_of
@@ -78,14 +78,15 @@ def fit(
     TrainingError
         If a loss or a weight is not finite. The last checkpoint stays.
     """
+    trained = _trained(model)
     optimiser = torch.optim.AdamW(
-        model.parameters(),
+        trained.values(),
         lr=how.learning_rate,
         weight_decay=how.weight_decay,
         betas=(0.9, 0.99),
         fused=True,
     )
-    average = {name: p.detach().clone() for name, p in model.named_parameters()}
+    average = {name: p.detach().clone() for name, p in trained.items()}
     done, before = 0, 0.0
     history: list[dict[str, float]] = []
     if checkpoint is not None:
@@ -104,19 +105,19 @@ def fit(
             loss = loss_of(step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(trained.values(), 1.0)
         optimiser.step()
         # A short average at first, or it would remember the initialisation.
         decay = min(how.average, (1 + step) / (10 + step))
         with torch.no_grad():
-            for name, parameter in model.named_parameters():
+            for name, parameter in trained.items():
                 average[name].lerp_(parameter, 1 - decay)
         summed += loss.detach().float()
         counted += 1
         if step % LOG_EVERY == 0 or step == how.steps:
             mean = float(summed) / counted
             # The last loss may be finite and what was learnt from it not.
-            sound = all(bool(p.detach().isfinite().all()) for p in model.parameters())
+            sound = all(bool(p.detach().isfinite().all()) for p in trained.values())
             if not (sound and math.isfinite(mean)):
                 what = "" if sound else ", and a weight is not finite"
                 raise TrainingError(
@@ -144,10 +145,15 @@ def fit(
                 )
                 last = now
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in trained.items():
             parameter.copy_(average[name])
     model.eval()
     return Fitted(how.steps, before + time.monotonic() - start, history)
+
+
+def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that are not frozen, by name."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def _save(
@@ -161,7 +167,7 @@ def _save(
     history: list[dict[str, float]],
 ) -> None:
     tensors: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in _trained(model).items():
         tensors[f"model/{name}"] = parameter.detach()
         tensors[f"average/{name}"] = average[name]
         for moment in ("exp_avg", "exp_avg_sq"):
@@ -201,7 +207,7 @@ def _load(
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in _trained(model).items():
             parameter.copy_(tensors[f"model/{name}"])
             average[name].copy_(tensors[f"average/{name}"])
             # Laid out as the parameter is: the fused step reads both by address.

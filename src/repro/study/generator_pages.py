@@ -17,7 +17,6 @@ from repro.aimfair.generators import GenerationSettings, Generator, load
 from repro.data.captions import VOCABULARIES, captions, sentence
 from repro.data.toyfaces import draw_factors
 from repro.generator import package, recipe
-from repro.generator.diffusion import captions_of
 from repro.generator.settings import FACES, TOYFACES, GeneratorSettings
 from repro.study.aim_figures import faces_figure
 from repro.study.generator_quality import measure_faces, measure_toyfaces
@@ -124,7 +123,7 @@ def measured(trained: recipe.Trained, folder: Path, *, n: int = 1_000) -> dict[s
 
     settings = trained.settings
     if settings.corpus == "toyfaces":
-        seen = captions_of(trained.corpus, settings)
+        seen = recipe.captions_seen(trained.corpus, settings)
         return measure_toyfaces(draw, size=settings.size, n=n, seen=seen)
     return measure_faces(draw, trained.corpus, size=settings.size, n=n)
 
@@ -132,7 +131,8 @@ def measured(trained: recipe.Trained, folder: Path, *, n: int = 1_000) -> dict[s
 def some_captions(settings: GeneratorSettings, n: int) -> list[str]:
     """Return captions of toy faces; those of photographs would describe real people."""
     table = draw_factors(n, seed=3)
-    return captions(table, VOCABULARIES["toyfaces"], seed=settings.seed)
+    written = captions(table, VOCABULARIES["toyfaces"], seed=settings.seed)
+    return [caption.text for caption in written]
 
 
 def sizes_table(shown: Shown) -> pd.DataFrame:
@@ -144,27 +144,32 @@ def sizes_table(shown: Shown) -> pd.DataFrame:
         "UNet": pipe.unet,
     }
     settings = shown.about["settings"]
+    stages = {
+        "autoencoder": ("autoencoder",),
+        "text encoder": ("text", "diffusion"),
+        "UNet": ("diffusion",),
+    }
     rows = []
     for name, part in counted.items():
-        how = settings["autoencoder" if name == "autoencoder" else "diffusion"]
+        how = [settings[stage] for stage in stages[name]]
         rows.append(
             {
                 "part": name,
                 "class": type(part).__name__,
                 "parameters": f"{sum(p.numel() for p in part.parameters()):,}",
-                "steps": f"{how['steps']:,}",
-                "batch": str(how["batch_size"]),
-                "rate": f"{how['learning_rate']:g}",
+                "steps": ", then ".join(f"{each['steps']:,}" for each in how),
+                "batch": ", ".join(str(each["batch_size"]) for each in how),
+                "rate": ", ".join(f"{each['learning_rate']:g}" for each in how),
             }
         )
     return pd.DataFrame(rows)
 
 
 def losses_figure(shown: Shown) -> Figure:
-    """Draw both losses against steps."""
-    figure, panels = plt.subplots(1, 2, figsize=(9, 2.9))
+    """Draw the losses against steps."""
+    figure, panels = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
     history = shown.about["training"]["history"]
-    names = {"autoencoder": "pixels and edges", "diffusion": "velocity"}
+    names = {"autoencoder": "pixels and edges", "text": "facts", "diffusion": "velocity"}
     for axes, (name, words) in zip(panels, names.items(), strict=True):
         steps = [entry["step"] for entry in history[name]]
         axes.plot(steps, [entry["loss"] for entry in history[name]], ".-")
