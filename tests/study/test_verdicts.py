@@ -232,9 +232,9 @@ def test_what_a_profile_does_not_run_is_not_promised(made_up: MakeRecord, three:
     found = decide(other, three, {"a": group(made_up, LESS)})
     assert (found.word, found.reason) == (UNTESTABLE, "profile 'quick' does not run: b")
     desk = load_profile("desk")
-    assert desk.faces.synthetic is None
-    found = decide(judge.claim_named("sft-vs-erm"), desk, {})
-    assert (found.word, found.reason) == (UNTESTABLE, "profile 'desk' does not run: mask")
+    found = decide(judge.claim_named("layer-freezing"), desk, {})
+    assert found.word == UNTESTABLE
+    assert "profile 'desk' does not run: freeze" in found.reason
 
 
 def test_nothing_to_compare_is_not_testable(three: Profile) -> None:
