@@ -115,8 +115,8 @@ def test_it_learns_to_read_captions_it_never_saw(
         return real(model, *given, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(reading, "fit", fit)
-    how = HOW.model_copy(update={"steps": 250, "batch_size": 32, "warmup": 10, "average": 0.95})
-    settings = SETTINGS.model_copy(update={"text": how})
+    how = HOW.model_copy(update={"steps": 500, "batch_size": 32, "warmup": 10, "average": 0.95})
+    settings = SETTINGS.model_copy(update={"text": how, "text_width": 64})
     networks = diffusion.build(settings, words)
     reading.train(networks, words, corpus, settings, say=silent)
     unseen = captions(draw_factors(300, seed=77), TOYFACES, seed=5)
