@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -59,6 +59,16 @@ class Fit:
     epoch: int  # counted from 1
     objective: float
     candidates: list[Candidate]
+
+    def plain_history(self) -> list[dict[str, Any]]:
+        """Return the candidates as plain values; JSON has no NaN, so a diverged end is text."""
+        plain = [asdict(candidate) for candidate in self.candidates]
+        for candidate in plain:
+            candidate["history"] = [
+                [value if math.isfinite(value) else str(value) for value in epoch]
+                for epoch in candidate["history"]
+            ]
+        return plain
 
 
 def cross_entropy(logits: Tensor, target: Tensor, protected: Tensor) -> Tensor:

@@ -31,6 +31,12 @@ win:
   ranks: [1, 2]
   weights: [0.5, 0.9]
   permutations: 19
+  faces:
+    bias_ratio: 0.5
+    pretrain: {learning_rates: [0.02], epochs: 1, batch_size: 128}
+    finetune: {learning_rates: [0.02], epochs: 1, batch_size: 64}
+    label_ranks: [1, 15]
+    control_rank: 3
 faces:
   data: {name: toyfaces, size: 32, total: 160}
   synthetic: {source: studio, total: 160, pool: 100}

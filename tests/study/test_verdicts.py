@@ -323,7 +323,8 @@ def test_verdicts_of_a_profile_that_was_run(computed: Computed) -> None:
     assert [v.claim.name for v in found] == [c.name for c in CLAIMS]
     for verdict in found:
         assert verdict.simulated
-        if verdict.claim.notebook == "33_prompt_diversity":  # its images come from no prompts
+        # Its images come from no prompts, and it has no other backbones.
+        if verdict.claim.notebook == "33_prompt_diversity" or verdict.claim.name == "backbones":
             assert verdict.word == UNTESTABLE
             continue
         assert verdict.word in (HOLDS, IN_PART, NOT)

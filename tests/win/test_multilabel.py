@@ -81,12 +81,21 @@ def test_a_constant_label_is_named_and_left_out_of_that_group_only(value: int) -
     )
 
 
-def test_pooled_importance_is_that_of_all_examples() -> None:
+def test_pooled_importance_is_that_of_all_examples_on_the_same_labels() -> None:
     head, inputs, target, protected = case()
-    target[protected == 0, 2] = 0  # varies among all: kept
-    found = pooled_multilabel_importance(inputs, head(inputs), target)
+    target[protected == 0, 2] = 0  # varies within the other group: kept
+    target[:, 1] = protected  # within neither, though it varies among all: left out
+    found = pooled_multilabel_importance(inputs, head(inputs), target, protected)
     fisher = multilabel_fisher(inputs, head(inputs), target)
-    torch.testing.assert_close(found, row_importance(fisher), **EXACT)
+    torch.testing.assert_close(found, row_importance(fisher[:, [0, 2, 3]]), **EXACT)
+    assert not torch.allclose(found, row_importance(fisher), rtol=1e-3)
+    names = ["Smiling", "Male", "Beard", "Hat"]
+    groups = multilabel_importance(inputs, head(inputs), target, protected, names)
+    assert groups.left_out == {1: ("Male",), 0: ("Male", "Beard")}
+    with pytest.raises(ValueError, match="no label varies within a group"):
+        pooled_multilabel_importance(inputs, head(inputs), target * 0, protected)
+    with pytest.raises(ValueError, match="protected must hold only"):
+        pooled_multilabel_importance(inputs, head(inputs), target, protected + 1)
 
 
 def test_a_sure_and_right_example_has_a_gradient() -> None:

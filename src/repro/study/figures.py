@@ -28,6 +28,10 @@ LABELS = {
     "accuracy": "accuracy (%)",
     "worst_group_accuracy": "worst-group accuracy (%)",
     "group_std": "STD over groups (points)",
+    "results:mean_label_error": "Err, mean over labels (%)",
+    "results:mean_label_demographic_parity": "ΔDP, mean over labels (points)",
+    "results:mean_label_equalized_odds_sum": "ΔEO (sum), mean over labels (points)",
+    "results:trainable_parameters": "trainable parameters",
     "results:separation_auc_pca": "AUC in the PCA plane (%)",
     "results:separation_auc": "AUC before the last layer (%)",
 }

@@ -87,7 +87,7 @@ def at_a_glance_markdown(
     chosen, toy = load_profile(profile), load_profile(simulated)
     found = {
         paper: [v for v in verdicts(profile, runs) if v.claim.paper == paper]
-        for paper in ("aim-fair", "win")
+        for paper in ("aim-fair", "win", "win-faces")
     }
     beside = {v.claim.name: v for v in verdicts(simulated, runs)}
 
@@ -100,14 +100,17 @@ def at_a_glance_markdown(
         "(differences in percentage points) |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for v in found["aim-fair"]:
+
+    def on_faces(v: Verdict) -> str:
         other = beside[v.claim.name]
         told = v if v.judged else other
-        lines.append(
+        return (
             f"| {chapter(v)} | {v.claim.statement} | {SIGNS[v.word]} {v.word} "
             f"| {SIGNS[other.word]} {other.word}{_in_brackets(_tally(other))} "
             f"| {'real' if told is v else 'toy'} faces: {headline(told)} |"
         )
+
+    lines += [on_faces(v) for v in found["aim-fair"]]
     lines += [
         "",
         f"Real faces: {faces}, profile `{profile}`, {_seeds(chosen, 'aim-fair')}. Toy faces: "
@@ -131,6 +134,18 @@ def at_a_glance_markdown(
         f"are wider ([last table]({notebooks}/90_verdicts.ipynb)). Every contrast, and where it "
         f"comes from: [Verdicts]({notebooks}/90_verdicts.ipynb)."
     )
+    lines += [
+        "",
+        "| WIN on faces | Claim | Real faces | Toy faces (simulated) | One of the contrasts "
+        "(differences in percentage points) |",
+        "| --- | --- | --- | --- | --- |",
+        *(on_faces(v) for v in found["win-faces"]),
+        "",
+        f"Real faces: {chosen.data_label('win-faces')}, profile `{profile}`, "
+        f"{_seeds(chosen, 'win-faces')}. Toy faces: {toy.data_label('win-faces')}, profile "
+        f"`{simulated}`, {_seeds(toy, 'win-faces')}. One backbone serves all seeds, so intervals "
+        "speak about splits and heads, not about other backbones.",
+    ]
     return "\n".join(lines) + "\n"
 
 

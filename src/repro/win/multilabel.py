@@ -99,7 +99,8 @@ def multilabel_importance(
     measure a bias term, not what tells its examples apart; and once the head has learnt that the
     label is absent, that information is next to zero, so leaving it out moves the group's total
     little. Positive and negative are treated alike, because naming a label by its opposite leaves
-    F as it is.
+    F as it is. The label of the protected attribute itself varies within neither group: a head
+    that has it keeps it, but its importance plays no part.
 
     Parameters
     ----------
@@ -123,12 +124,7 @@ def multilabel_importance(
     """
     _check(inputs, logits, target)
     names = _names(labels, logits.shape[1])
-    if protected.shape != target.shape[:1]:
-        raise ValueError(
-            f"protected must have shape ({len(target)},), not {tuple(protected.shape)}"
-        )
-    if not ((protected == 0) | (protected == 1)).all():
-        raise ValueError("protected must hold only 0 and 1")
+    _check_protected(protected, target)
     found, left_out = {}, {}
     for p in (1, 0):
         group = protected == p
@@ -142,23 +138,37 @@ def multilabel_importance(
     return LabelledImportance(found[1], found[0], left_out)
 
 
-def pooled_multilabel_importance(inputs: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-    """Compute the importance (d,) on all examples at once, whoever they are.
+def pooled_multilabel_importance(
+    inputs: Tensor, logits: Tensor, target: Tensor, protected: Tensor
+) -> Tensor:
+    """Compute the importance (d,) on all examples at once, as if they were one group.
 
-    Parameters, errors and the rule for labels that do not vary are those of
-    :func:`multilabel_importance`.
+    The protected attribute only says which labels enter: those that vary within at least one of
+    its groups, so that both ways of taking the importance see the same labels and differ in the
+    pooling alone.
+
+    Parameters and errors are those of :func:`multilabel_importance`.
     """
     _check(inputs, logits, target)
-    names = _names(None, logits.shape[1])
-    return _importance(inputs, logits, target, names, "the set of examples")[0]
+    _check_protected(protected, target)
+    groups = [target[protected == p] for p in (1, 0)]
+    kept = torch.stack([_varies(group) for group in groups if len(group)]).any(dim=0)
+    if not kept.any():
+        raise ValueError("no label varies within a group: their importance cannot be estimated")
+    return row_importance(multilabel_fisher(inputs, logits[:, kept], target[:, kept]))
+
+
+def _varies(target: Tensor) -> Tensor:
+    """Return which of the k labels (n, k) have both values, (k,) bool."""
+    share = target.double().mean(dim=0)
+    return (share > 0) & (share < 1)
 
 
 def _importance(
     inputs: Tensor, logits: Tensor, target: Tensor, names: Sequence[str], who: str
 ) -> tuple[Tensor, tuple[str, ...]]:
     """Return the importance (d,) of labels that vary, and the names of those that do not."""
-    share = target.double().mean(dim=0)
-    varies = (share > 0) & (share < 1)
+    varies = _varies(target)
     if not varies.any():
         raise ValueError(f"no label varies within {who}: its importance cannot be estimated")
     fisher = multilabel_fisher(inputs, logits[:, varies], target[:, varies])
@@ -170,6 +180,15 @@ def _names(labels: Sequence[str] | None, k: int) -> Sequence[str]:
     if labels is not None and len(labels) != k:
         raise ValueError(f"labels must name the {k} outputs of the head, not {len(labels)}")
     return [str(j) for j in range(k)] if labels is None else labels
+
+
+def _check_protected(protected: Tensor, target: Tensor) -> None:
+    if protected.shape != target.shape[:1]:
+        raise ValueError(
+            f"protected must have shape ({len(target)},), not {tuple(protected.shape)}"
+        )
+    if not ((protected == 0) | (protected == 1)).all():
+        raise ValueError("protected must hold only 0 and 1")
 
 
 def _check(inputs: Tensor, logits: Tensor, target: Tensor) -> None:
