@@ -67,6 +67,14 @@ def test_identical_values_have_no_uncertainty() -> None:
     assert same.low == same.high == same.mean
 
 
+def test_rounding_is_no_difference() -> None:
+    # 0.1 + 0.2 is 0.30000000000000004: without width, an interval would lie above zero.
+    pair = paired_interval([0.1 + 0.2] * 3, [0.3] * 3)
+    assert (pair.low, pair.mean, pair.high) == (0, 0, 0)
+    assert not pair.excludes(0)
+    assert paired_interval([1e-9] * 3, [0.0] * 3).excludes(0)
+
+
 @pytest.mark.parametrize("bad", [[], [0.1, math.nan], [0.1, math.inf], [[0.1], [0.2]]])
 def test_values_without_an_interval(bad: list[Any]) -> None:
     with pytest.raises(ValueError, match="finite values of at least one seed"):
@@ -339,7 +347,8 @@ def test_verdicts_of_a_profile_that_was_run(computed: Computed) -> None:
         if verdict.claim.paper == "aim-fair":  # real faces and toy faces are the same runs here
             (line,) = [line for line in text.splitlines() if verdict.claim.statement in line]
             assert line.count(f"| {SIGNS[verdict.word]} {verdict.word} ") == 2
-            assert "| real faces: " in line
+            # What was not judged speaks of the toy faces, which here are no others.
+            assert ("| real faces: " in line) == bool(verdict.judged)
     assert "toycensus (simulated), profile `tiny`, 3 seeds" in text
     assert "toyfaces (simulated), Smiling | Male, 32x32, profile `tiny`, 3 seeds" in text
     assert "paper" not in text

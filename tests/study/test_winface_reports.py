@@ -63,9 +63,11 @@ def results(made_up: MakeRecord) -> Results:
 def test_ranks_and_what_they_cost(results: Results) -> None:
     assert reports.ranks_of(results) == [1, 4]
     table = reports.rank_costs(results).set_index("setting")
-    assert list(table.index) == ["tl", "svd, rank 1", "win, rank 1", "svd, rank 4", "win, rank 4"]
-    assert table.loc["win, rank 4", "largest change of a logit at the start"] == "2.5"
-    assert table.loc["tl", "seconds a run, median"] == "1.00"
+    assert list(table.index) == [
+        *("TL", "f+SVD, rank 1", "WIN, rank 1", "f+SVD, rank 4", "WIN, rank 4")
+    ]
+    assert table.loc["WIN, rank 4", "largest change of a logit at the start"] == "2.5"
+    assert table.loc["TL", "seconds a run, median"] == "1.00"
 
 
 def test_angles_are_the_largest_from_win(results: Results) -> None:

@@ -117,7 +117,7 @@ WIN_FACE_CLAIMS = (
     *(
         Claim(
             f"win-vs-{baseline}-faces-rank-{rank}",
-            "Figure 4 (images)",
+            "Figure 4",
             f"On faces WIN (rank {rank}) has a lower error and is fairer than "
             f"{BASELINES[baseline][1]}.",
             "45_win_on_faces",
@@ -133,7 +133,7 @@ WIN_FACE_CLAIMS = (
     ),
     Claim(
         "backbones",
-        "Table 4 (images)",
+        "Table 4",
         "On faces WIN (rank 1) keeps its advantage over TL with other backbones (ResNet-50, "
         "DenseNet-121).",
         "45_win_on_faces",

@@ -41,6 +41,13 @@ QUESTIONS = (
 )
 
 
+def short(key: str) -> str:
+    """Return a key of a plan of strategies in the words of tables."""
+    for word, name in {"svd": "f+SVD", "win": "WIN", "tl": "TL"}.items():
+        key = key.replace(word, name)
+    return key
+
+
 def ranks_of(results: Results) -> list[int]:
     """Return the ranks that a plan of strategies has, ascending."""
     return sorted({int(key.split()[-1]) for key in results if "rank " in key})
@@ -57,7 +64,7 @@ def rank_costs(results: Results) -> pd.DataFrame:
         seconds = [record.body["seconds"] for record in records]
         rows.append(
             {
-                "setting": key,
+                "setting": short(key),
                 "trainable parameters": f"{records[0].results['trainable_parameters']:,}",
                 "largest change of a logit at the start": f"{max(starts):.3g}",
                 "seconds a run, median": f"{np.median(seconds):.2f}",
