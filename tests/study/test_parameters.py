@@ -448,11 +448,11 @@ def test_a_notebook_on_win_with_faces_sets_its_own_task_and_not_the_backbone() -
 
 
 def test_win_on_faces_reads_the_faces_data_set() -> None:
-    desk = load_profile("desk")
-    assert not desk.is_simulated("win-faces")
-    assert desk.data_label("win-faces").startswith("CelebA, Wavy_Hair | Male")
+    paper = load_profile("paper")
+    assert not paper.is_simulated("win-faces")
+    assert paper.data_label("win-faces").startswith("CelebA, Wavy_Hair | Male")
     # The seeds of the heads are those of WIN; the backbone is one of the faces' runs.
-    assert desk.seeds_of("win-faces") == tuple(range(10))
+    assert paper.seeds_of("win-faces") == tuple(range(10))
     study = check_win_faces(dataset="celeba")
     assert study.profile.faces.data.name == "celeba"
     assert study.profile.faces.data.toy_domain_gap is None

@@ -45,7 +45,7 @@ def test_everything_holds_every_plan_and_every_upstream_run(name: str) -> None:
     seeds = profile.seeds[:2]
     seeds = {paper: profile.seeds_of(paper)[:2] for paper in get_args(Paper)}
     faces = profile.faces.model_copy(update={"seeds": seeds["aim-fair"]})
-    own = profile.win.faces.model_copy(update={"seeds": seeds["win-faces"]})
+    own = profile.win.faces and profile.win.faces.model_copy(update={"seeds": seeds["win-faces"]})
     win = profile.win.model_copy(update={"faces": own})
     fewer = profile.model_copy(update={"seeds": seeds["win"], "faces": faces, "win": win})
     configs = [c for group in everything(fewer).values() for c in group]

@@ -9,6 +9,7 @@ from repro.study import aim_plans, winface_plans
 from repro.study.claims import DP, EO, ERROR
 from repro.study.contrasts import Claim
 from repro.study.profiles import Profile, load_profile, profile_names
+from repro.study.verdicts import UNTESTABLE, decide
 from repro.study.winface_claims import WIN_FACE_CLAIMS, dataset_of, settings_of
 from repro.study.winface_configs import FaceHead, FaceHeadTuning
 
@@ -27,8 +28,11 @@ def test_the_plan_of_a_claim_has_what_its_contrasts_compare(claim: Claim, name: 
     profile = load_profile(name)
     seeds = profile.seeds_of("win-faces")
     contrasts = claim.contrasts(profile) + claim.beside(profile)
-    assert contrasts or not profile.win.faces.architectures
     plan = claim.plan(profile, seeds)
+    if profile.win.faces is None:
+        assert plan == {}
+        return
+    assert contrasts or not profile.win.faces.architectures
     for contrast in contrasts:
         for key in (contrast.first, contrast.second):
             assert [config.seed for config in plan[key]] == list(seeds)
@@ -91,8 +95,8 @@ def test_only_the_papers_own_task_stands_beside_its_numbers(quick: Profile) -> N
     assert dataset_of(quick) is None
     (claim,) = [c for c in WIN_FACE_CLAIMS if c.name == "win-vs-tl-faces-rank-1"]
     assert {c.reported for c in claim.contrasts(quick)} == {None}
-    desk = load_profile("desk")
-    told = {c.quantity: c.reported for c in claim.contrasts(desk)}
+    paper = load_profile("paper")
+    told = {c.quantity: c.reported for c in claim.contrasts(paper)}
     assert told == {
         ERROR: pytest.approx(0.177 - 0.193),
         DP: pytest.approx(0.182 - 0.248),
@@ -104,6 +108,23 @@ def test_substitutions_follow_the_settings(quick: Profile) -> None:
     assert any("toyfaces, not CelebA" in words for words in settings_of(quick))
     assert any("in every part" in words for words in settings_of(quick))
     assert settings_of(load_profile("paper")) == ()
+
+
+def test_a_profile_without_settings_runs_nothing_and_says_so() -> None:
+    desk = load_profile("desk")
+    assert desk.win.faces is None
+    for plan in (winface_plans.with_controls, winface_plans.ranks, winface_plans.architectures):
+        assert plan(desk, [0]) == {}
+    with pytest.raises(SettingsError, match="'desk' does not run WIN on faces"):
+        winface_plans.pretrained(desk, 0)
+    found = decide(WIN_FACE_CLAIMS[0], desk, {})
+    assert (found.word, found.reason) == (
+        UNTESTABLE, "profile 'desk' does not run: tl; win, rank 1"
+    )  # fmt: skip
+    assert settings_of(desk) == ()
+    # A single setting turns it on.
+    on = load_profile("desk", {"win.faces.target": "Wavy_Hair"})
+    assert winface_plans.strategies(on, [0])
 
 
 def test_a_rank_that_no_head_has_is_refused(quick: Profile) -> None:

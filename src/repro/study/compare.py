@@ -71,6 +71,18 @@ def settings_key(record: Record, known: Mapping[str, Record]) -> str:
     return json.dumps(plain(record), sort_keys=True)
 
 
+def _head_words(base: Mapping[str, Any], known: Mapping[str, Record]) -> list[str]:
+    """Return what tells one head on frozen features from another (WIN on faces)."""
+    if "backbone" not in base:
+        return []
+    words = ["one logit a label" if base["head"] == "labels" else "two classes"]
+    words += [f"{base['target']}|{base['protected']}"]
+    if base["backbone"] in known:
+        backbone = known[base["backbone"]].config
+        words += ["on", backbone["data"]["name"], backbone["architecture"]]
+    return words
+
+
 def describe(record: Record, known: Mapping[str, Record]) -> str:
     """Return a few words for what a run is."""
     config = record.config
@@ -82,6 +94,7 @@ def describe(record: Record, known: Mapping[str, Record]) -> str:
         words += [f"{data['target']}|{data['protected']}"]
         words += [f"{data['fraction']:.0%}" if data["fraction"] < 1 else ""]
     words += ["p in" if base.get("data", {}).get("include_protected") else ""]
+    words += _head_words(base, known)
     words += [base.get("architecture", ""), config.get("strategy") or ""]
     words += [str(config[n]) for n in ("block", "mode") if config.get(n) is not None]
     words += [f"{n} {config[n]}" for n in ("k", "draw") if config.get(n) is not None]
@@ -92,6 +105,9 @@ def describe(record: Record, known: Mapping[str, Record]) -> str:
         words += ["by gradients in eval mode"]
     words += [f"rank {config['rank']}" if config.get("rank") else ""]
     words += [f"a={config['weight']:g}" if config.get("weight") is not None else ""]
+    if config.get("importance") not in (None, "neutralised"):
+        words += [f"importance {config['importance']}"]
+    words += ["matched rate" if config.get("matched") else ""]
     for name, one in (("", config), ("from ", base if base is not config else {})):
         if one.get("constraint"):
             words.append(f"{name}{one['constraint']} {one['intensity']:g}")

@@ -141,12 +141,19 @@ def at_a_glance_markdown(
         "| --- | --- | --- | --- | --- |",
         *(on_faces(v) for v in found["win-faces"]),
         "",
-        f"Real faces: {chosen.data_label('win-faces')}, profile `{profile}`, "
-        f"{_seeds(chosen, 'win-faces')}. Toy faces: {toy.data_label('win-faces')}, profile "
+        f"Real faces: {_real_faces(chosen)}. Toy faces: {toy.data_label('win-faces')}, profile "
         f"`{simulated}`, {_seeds(toy, 'win-faces')}. One backbone serves all seeds, so intervals "
         "speak about splits and heads, not about other backbones.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _real_faces(profile: Profile) -> str:
+    """Say on which faces a profile runs WIN, or that it does not."""
+    if profile.win.faces is None:
+        return f"not run under profile `{profile.name}`"
+    seeds = _seeds(profile, "win-faces")
+    return f"{profile.data_label('win-faces')}, profile `{profile.name}`, {seeds}"
 
 
 def _in_brackets(text: str) -> str:

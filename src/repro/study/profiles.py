@@ -100,7 +100,7 @@ class WinSettings(Strict):
     importance_floor: float = Field(default=1e-6, ge=0, lt=1)  # relative to the largest row
     other_budget: Budget | None = None  # Table 2 once more: does its verdict hang on the budget?
     permutations: int = Field(default=99, ge=19)  # of the protected label, Figure 3's null
-    faces: WinFaceSettings = WinFaceSettings()
+    faces: WinFaceSettings | None = None  # None: WIN is not run on faces
 
 
 class PromptSet(Strict):
@@ -181,13 +181,18 @@ class Profile(Strict):
 
     def seeds_of(self, paper: Paper) -> tuple[int, ...]:
         """Return the seeds of one part of the study."""
-        own = {"aim-fair": self.faces.seeds, "win-faces": self.win.faces.seeds}
-        return own.get(paper) or self.seeds
+        own = self._of(paper)
+        return (own and own.seeds) or self.seeds
 
     def seeds_per_job_of(self, paper: Paper) -> int:
         """Return how many seeds of one part of the study a job of the sweep runs."""
-        own = {"aim-fair": self.faces.seeds_per_job, "win-faces": self.win.faces.seeds_per_job}
-        return own.get(paper) or self.seeds_per_job
+        own = self._of(paper)
+        return (own and own.seeds_per_job) or self.seeds_per_job
+
+    def _of(self, paper: Paper) -> FaceSettings | WinFaceSettings | None:
+        """Return the settings of a part that may have seeds of its own."""
+        parts = {"aim-fair": self.faces, "win-faces": self.win.faces}
+        return parts.get(paper)
 
     def is_simulated(self, paper: Paper) -> bool:
         """Whether the data of one part of the study are this project's own simulation."""
@@ -200,7 +205,7 @@ class Profile(Strict):
             return "toycensus (simulated)" if self.is_simulated(paper) else "UCI Adult"
         data = self.faces.data
         name = {"toyfaces": "toyfaces (simulated)", "celeba": "CelebA", "utkface": "UTKFace"}
-        task = self.win.faces if paper == "win-faces" else data
+        task = (self.win.faces if paper == "win-faces" else None) or data
         frozen = ", frozen features" if paper == "win-faces" else ""
         size = f"{data.size}x{data.size}"
         return f"{name[data.name]}, {task.target} | {task.protected}, {size}{frozen}"

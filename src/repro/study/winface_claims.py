@@ -36,6 +36,8 @@ PARTS = (
 def dataset_of(profile: Profile) -> str | None:
     """Return the data set under which the paper reports the profile's task, None if it does not."""
     faces, task = profile.faces.data, profile.win.faces
+    if task is None:
+        return None
     same = (faces.name, task.target, task.protected) == ("celeba", "Wavy_Hair", "Male")
     return "celeba" if same else None
 
@@ -77,6 +79,7 @@ def _beside(profile: Profile) -> list[Contrast]:
 
 
 def _table_4(profile: Profile) -> list[Contrast]:
+    own = profile.win.faces
     return [
         Contrast(
             f"{architecture}, WIN against TL: {SHORT[metric]}",
@@ -85,8 +88,7 @@ def _table_4(profile: Profile) -> list[Contrast]:
             metric,
             "less",
         )
-        for architecture in profile.win.faces.architectures
-        if 1 in profile.win.faces.ranks
+        for architecture in (own.architectures if own is not None and 1 in own.ranks else ())
         for metric in (ERROR, DP, EO)
     ]
 
@@ -94,6 +96,8 @@ def _table_4(profile: Profile) -> list[Contrast]:
 def settings_of(profile: Profile) -> tuple[str, ...]:
     """Return what a profile's own settings substitute."""
     faces, task = profile.faces, profile.win.faces
+    if task is None:
+        return ()
     found = []
     if dataset_of(profile) is None:
         found.append(

@@ -1,6 +1,7 @@
 """Which runs WIN on faces needs: Figure 4 and Table 4 on images, ranks, and controls.
 
-Pure lists, nothing runs here. Keys are those of :mod:`repro.study.plans` where they mean the same.
+Pure lists, nothing runs here, and empty ones where a profile does not run WIN on faces. Keys are
+those of :mod:`repro.study.plans` where they mean the same.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from repro.settings import SettingsError
 from repro.study import aim_plans
 from repro.study.aim_configs import FaceTraining
 from repro.study.plans import Plan
-from repro.study.profiles import Profile
+from repro.study.profiles import Profile, WinFaceSettings
 from repro.study.winface_configs import FaceHead, FaceHeadTuning
 from repro.study.winface_data import LABELS, check_labels
 
@@ -20,13 +22,29 @@ Head = Literal["target", "labels"]
 CONTROLS = ("group 1", "group 2", "pooled", "shuffled")
 
 
+def settings_of(profile: Profile) -> WinFaceSettings:
+    """Return the profile's settings of WIN on faces.
+
+    Raises
+    ------
+    SettingsError
+        If it has none.
+    """
+    if profile.win.faces is None:
+        raise SettingsError(
+            f"profile '{profile.name}' does not run WIN on faces; give a setting of it, e.g. "
+            '-p overrides \'{"win.faces.target": "Smiling"}\''
+        )
+    return profile.win.faces
+
+
 def backbone(profile: Profile, architecture: str | None = None) -> FaceTraining:
     """Return the one run of faces whose layers before the head every seed shares.
 
     It is ERM's on the profile's faces: under the architecture of the profile it is a run that the
     chapters on AIM-Fair need, too.
     """
-    faces, seed = profile.faces, profile.win.faces.backbone_seed
+    faces, seed = profile.faces, settings_of(profile).backbone_seed
     if architecture is not None and architecture != faces.architecture:
         # Only two architectures can be built narrower, so another has torchvision's own width.
         faces = faces.model_copy(update={"architecture": architecture, "width": 64})
@@ -38,7 +56,7 @@ def pretrained(
     profile: Profile, seed: int, *, head: Head = "target", architecture: str | None = None
 ) -> FaceHead:
     """Return the configuration of one pre-trained head."""
-    win = profile.win.faces
+    win = settings_of(profile)
     return FaceHead(
         profile=profile.name,
         seed=seed,
@@ -61,7 +79,7 @@ def tuned(
     matched: bool = False,
 ) -> FaceHeadTuning:
     """Return the configuration of one fine-tuned head; ``importance`` is read by ``win`` only."""
-    win = strategy == "win"
+    own, win = settings_of(profile), strategy == "win"
     if base.head == "labels" and rank is not None:
         check_labels(base.backbone.data, rank)
     return FaceHeadTuning.model_validate(
@@ -73,9 +91,9 @@ def tuned(
             "rank": rank,
             "importance": importance if win else None,
             "weight": 0.5 if win else None,
-            "importance_floor": profile.win.faces.importance_floor if win else None,
+            "importance_floor": own.importance_floor if win else None,
             "matched": matched,
-            "optimisation": profile.win.faces.finetune,
+            "optimisation": own.finetune,
         }
     )
 
@@ -93,6 +111,8 @@ def _strategies(profile: Profile, bases: Sequence[FaceHead], ranks: Sequence[int
 
 def strategies(profile: Profile, seeds: Sequence[int], *, architecture: str | None = None) -> Plan:
     """Figure 4 on images: TL, f+SVD and WIN on a two-class head; keys ``win, rank 1``."""
+    if profile.win.faces is None:
+        return {}
     bases = [pretrained(profile, seed, architecture=architecture) for seed in seeds]
     return _strategies(profile, bases, profile.win.faces.ranks)
 
@@ -101,13 +121,15 @@ def architectures(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 4 on images: the strategies for other backbones; keys ``resnet50, win, rank 1``."""
     return {
         f"{name}, {key}": configs
-        for name in profile.win.faces.architectures
+        for name in (profile.win.faces.architectures if profile.win.faces else ())
         for key, configs in strategies(profile, seeds, architecture=name).items()
     }
 
 
 def ranks(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Sweep the rank of the head with one logit a label; keys ``win, rank 4``."""
+    if profile.win.faces is None:
+        return {}
     bases = [pretrained(profile, seed, head="labels") for seed in seeds]
     return _strategies(profile, bases, profile.win.faces.label_ranks)
 
@@ -121,6 +143,8 @@ def controls(profile: Profile, seeds: Sequence[int]) -> Plan:
     """
     plan: Plan = {}
     win = profile.win.faces
+    if win is None:
+        return plan
     labels = LABELS.get(profile.faces.data.name) or max(win.label_ranks)
     heads: tuple[tuple[Head, int, int], ...] = (
         ("target", 1, 2),
