@@ -139,6 +139,8 @@ def test_clearest_contrast() -> None:
     assert glance.clearest([vague, clear]) is clear
     assert glance.clearest([vague, clear, certain]) is certain
     assert glance.clearest([judged(math.nan, math.nan), vague]) is vague
+    # The same in every seed: no width, but no difference either.
+    assert glance.clearest([judged(0.0, 0.0), vague]) is vague
 
 
 def test_table_at_a_glance_has_every_claim_and_its_links() -> None:

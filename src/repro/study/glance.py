@@ -26,7 +26,9 @@ def clearest(judged: Sequence[Judged]) -> Judged:
         half = j.interval.high - j.interval.mean
         if math.isnan(j.interval.mean):
             return -math.inf
-        return abs(j.interval.mean) / half if half > 0 else math.inf
+        if half > 0:
+            return abs(j.interval.mean) / half
+        return math.inf if j.interval.mean else 0.0  # no difference in any seed is none to show
 
     return max(judged, key=clarity)
 
