@@ -126,12 +126,14 @@ def compare(first: Mapping[str, Record], second: Mapping[str, Record]) -> pd.Dat
         None where a set has a single seed and the runs are not the same), p. Settings that only
         one set has come last, with ``only`` naming it.
     """
-    groups = [_grouped(records) for records in (first, second)]
+    # A run that others build on counts for either set: one backbone may serve the seeds of both.
+    known = {**second, **first}
+    groups = [_grouped(records, known) for records in (first, second)]
     rows: list[dict[str, Any]] = []
     for key, ours in groups[0].items():
         theirs = groups[1].get(key)
         if theirs is None:
-            rows.append({"setting": describe(ours[0], first), "only": "first"})
+            rows.append({"setting": describe(ours[0], known), "only": "first"})
             continue
         counts = [{r.run: r.counts().tolist() for r in records} for records in (ours, theirs)]
         shared = counts[0].keys() & counts[1].keys()
@@ -142,7 +144,7 @@ def compare(first: Mapping[str, Record], second: Mapping[str, Record]) -> pd.Dat
             p = 1.0 if same else _welch(a, b)
             rows.append(
                 {
-                    "setting": describe(ours[0], first),
+                    "setting": describe(ours[0], known),
                     "metric": metric,
                     "first": float(np.mean(a)),
                     "second": float(np.mean(b)),
@@ -155,17 +157,19 @@ def compare(first: Mapping[str, Record], second: Mapping[str, Record]) -> pd.Dat
                 }
             )
     rows += [
-        {"setting": describe(theirs[0], second), "only": "second"}
+        {"setting": describe(theirs[0], known), "only": "second"}
         for key, theirs in groups[1].items()
         if key not in groups[0]
     ]
     return pd.DataFrame(rows)
 
 
-def _grouped(records: Mapping[str, Record]) -> dict[str, list[Record]]:
+def _grouped(
+    records: Mapping[str, Record], known: Mapping[str, Record]
+) -> dict[str, list[Record]]:
     groups: dict[str, list[Record]] = {}
     for record in records.values():
-        groups.setdefault(settings_key(record, records), []).append(record)
+        groups.setdefault(settings_key(record, known), []).append(record)
     return groups
 
 
