@@ -207,6 +207,7 @@ def test_identity_of_a_folder(copied: Path) -> None:
     (copied / "README.md").write_text("read me")  # no part of what is drawn
     (copied / ".cache").mkdir()
     (copied / ".cache" / "note.json").write_text("{}")
+    (copied / "generator.json").write_text("{}")
     assert folder_digest(copied) == expected
     moved = copied.rename(copied.with_name("moved"))
     assert folder_digest(moved) == expected

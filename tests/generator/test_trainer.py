@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from repro.generator import trainer
@@ -215,3 +216,20 @@ def test_the_logged_loss_is_the_mean_since_the_last_one(monkeypatch: pytest.Monk
     ]
     assert fitted.steps == 12
     assert fitted.seconds >= 0
+
+
+def test_what_needs_no_gradient_stays_and_is_not_in_the_checkpoint(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    whole = network()
+    whole[0].requires_grad_(False)  # type: ignore[index]
+    quietly(whole, checkpoint=checkpoint, stamp="s")
+    first, last = (list(whole[at].parameters()) for at in (0, 2))  # type: ignore[index]
+    untouched = network()
+    assert all(torch.equal(a, b) for a, b in zip(first, untouched[0].parameters(), strict=True))  # type: ignore[index]
+    assert not any(torch.equal(a, b) for a, b in zip(last, untouched[2].parameters(), strict=True))  # type: ignore[index]
+    with safe_open(checkpoint, framework="pt") as file:
+        assert {name for name in file.keys() if "/0." in name} == set()  # noqa: SIM118
+    again = network()
+    again[0].requires_grad_(False)  # type: ignore[index]
+    fit(again, HOW, task(again, until=1), checkpoint=checkpoint, stamp="s", say=lambda words: None)
+    assert same(again, whole)

@@ -11,15 +11,17 @@ import pytest
 
 from repro.names import UnknownNameError
 from repro.settings import FaceData, ImageOptimisation, SettingsError, SyntheticFaces
-from repro.study import aim_claims, aim_plans, reported
+from repro.study import aim_claims, aim_csdg_plans, aim_plans, reported
 from repro.study.aim_claims import ACC, AIM_CLAIMS, EO, STD, WST
 from repro.study.aim_configs import FaceTraining, FaceTuning, Sensitivity
 from repro.study.configs import RunConfig
 from repro.study.contrasts import Claim, Contrast
+from repro.study.experiments import EXPERIMENTS
 from repro.study.plans import Plan
-from repro.study.profiles import TABLE_3, Profile, load_profile
+from repro.study.profiles import SYNTHETIC_EXPERIMENTS, TABLE_3, Profile, load_profile
 
 WITH_SYNTHETIC, WITHOUT = ("smoke", "quick", "paper"), ("desk",)
+NO_FACES = {"faces.synthetic": None}
 each_claim = pytest.mark.parametrize("claim", AIM_CLAIMS, ids=lambda claim: claim.name)
 BLOCKS = ("layer1", "layer2", "layer3", "layer4", "fc")
 
@@ -299,7 +301,7 @@ def test_keys_of_every_plan(quick: Profile, name: str) -> None:
 @pytest.mark.parametrize("profile", WITHOUT)
 @pytest.mark.parametrize("name", EXPECTED)
 def test_without_synthetic_faces_a_plan_is_what_real_ones_allow(profile: str, name: str) -> None:
-    chosen = load_profile(profile)
+    chosen = load_profile(profile, NO_FACES)
     assert chosen.faces.synthetic is None
     plan = plan_of(name)(chosen, [100])
     expected = REAL_ALONE.get(name, [])
@@ -311,7 +313,7 @@ def test_without_synthetic_faces_a_plan_is_what_real_ones_allow(profile: str, na
 
 @pytest.mark.parametrize("profile", WITHOUT)
 def test_what_needs_synthetic_faces_says_so_where_there_are_none(profile: str) -> None:
-    chosen = load_profile(profile)
+    chosen = load_profile(profile, NO_FACES)
     base = aim_plans.training(chosen, 100)
     message = rf"profile '{profile}' has no synthetic faces.*-p overrides '\{{\"faces\.synthetic\""
     for strategy in ("mask", "fully fine-tuning", "linear probing", "random"):
@@ -322,6 +324,26 @@ def test_what_needs_synthetic_faces_says_so_where_there_are_none(profile: str) -
     for strategy in ("synthetic only", "supplementation", "repairing"):
         with pytest.raises(SettingsError, match=message):
             aim_plans.training(chosen, 100, strategy=strategy)
+
+
+def test_a_profile_may_list_what_it_runs_with_synthetic_faces(quick: Profile) -> None:
+    listed = quick.model_copy(
+        update={"faces": quick.faces.model_copy(update={"experiments": ("top_k",)})}
+    )
+    without = load_profile("quick", NO_FACES)
+    for name in EXPECTED:
+        chosen = plan_of(name)(listed, [3])
+        expected = plan_of(name)(quick if name == "top_k" else without, [3])
+        assert chosen == expected, name
+    # One that is not listed at all, of chapters 33 to 35, is not run either.
+    assert aim_csdg_plans.synthetic_amount(listed, [3]) == {}
+
+
+def test_everything_that_can_be_listed_is_an_experiment_and_the_other_way_round() -> None:
+    functions = [f for _, plans in EXPERIMENTS.values() for f in plans if hasattr(f, "__wrapped__")]
+    assert sorted(f.__name__ for f in functions) == sorted(SYNTHETIC_EXPERIMENTS)
+    with pytest.raises(ValueError, match="unknown experiment 'topk'; did you mean 'top_k'"):
+        load_profile("quick", {"faces.experiments": ["topk"]})
 
 
 def test_an_unknown_strategy_names_the_nearest(quick: Profile) -> None:
@@ -417,7 +439,7 @@ def test_the_plan_of_a_claim_has_what_its_contrasts_compare(claim: Claim, profil
 def test_without_synthetic_faces_only_claims_on_erm_can_be_judged(
     claim: Claim, profile: str
 ) -> None:
-    chosen = load_profile(profile)
+    chosen = load_profile(profile, NO_FACES)
     plan = claim.plan(chosen, [100])
     contrasts = claim.contrasts(chosen)
     assert contrasts

@@ -243,12 +243,14 @@ def test_the_papers_own_settings_are_the_defaults() -> None:
 
 
 def test_a_data_set_comes_with_the_generator_of_its_kind() -> None:
-    desk = load_profile("desk")
-    assert desk.faces.synthetic is None
+    desk = load_profile("desk").faces.synthetic
+    assert desk is not None
+    assert (desk.generator, desk.prompts) == ("faces", "contextual")
     study = check_faces("desk", dataset="toyfaces")
     synthetic = study.profile.faces.synthetic
     assert synthetic is not None
-    assert (synthetic.source, synthetic.total, synthetic.pool) == ("generator", 20_000, 20_000)
+    numbers = (synthetic.source, synthetic.total, synthetic.pool)
+    assert numbers == ("generator", desk.total, desk.pool)
     assert synthetic.generator == "toyfaces"
     assert study.profile.is_simulated("aim-fair")
     assert study.data_label == "toyfaces (simulated), Smiling | Male, 64x64"

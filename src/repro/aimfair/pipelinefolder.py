@@ -38,8 +38,9 @@ def folder_digest(folder: Path | str) -> str:
     """Return the sha256 by which a pipeline's folder is known, 64 hexadecimal digits.
 
     It is the sha256 over one line ``path sha256`` for each file that ends in one of
-    `IDENTIFYING`, sorted by path (relative, with ``/``), each line ended by a newline. Hidden
-    files and folders do not count. A file is hashed again only when its size or time changes.
+    `IDENTIFYING`, sorted by path (relative, with ``/``), each line ended by a newline. What no
+    pipeline reads does not count: hidden files and folders, and beside the components all but
+    ``model_index.json``. A file is hashed again only when its size or time changes.
 
     Raises
     ------
@@ -54,7 +55,8 @@ def folder_digest(folder: Path | str) -> str:
         for path in folder.rglob("*")
         if path.suffix in IDENTIFYING and path.is_file()
     }
-    shown = sorted(name for name in files if not any(x.startswith(".") for x in name.split("/")))
+    read = [name for name in files if "/" in name or name == "model_index.json"]
+    shown = sorted(name for name in read if not any(x.startswith(".") for x in name.split("/")))
     if not shown:
         raise GenerationError(
             f"{folder} holds none of {', '.join(IDENTIFYING)}: it is no pipeline; give the folder "

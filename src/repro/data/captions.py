@@ -286,6 +286,6 @@ def facts(
     phrases: Sequence[Phrase], subjects: Sequence[str] = ("Smiling", "Young", "Male")
 ) -> list[tuple[str, object]]:
     """Return all that a caption can say, (column, value), in a fixed order."""
-    every = {(name, value): None for name in subjects for value in (0, 1)}
-    every |= {fact: None for phrase in phrases for fact in phrase.when.items()}
-    return list(every)
+    every: list[tuple[str, object]] = [(name, value) for name in subjects for value in (0, 1)]
+    every += [fact for phrase in phrases for fact in phrase.when.items()]
+    return list(dict.fromkeys(every))

@@ -17,8 +17,8 @@ classes in small. It draws nobody: every training image was rendered by `repro.d
 - **Data.** {images:,} studio images of `toyfaces` with captions written from their factors
   (`repro.data.captions`), of which {held_out:,} were held out. Simulated, no person is shown.
 - **Licence.** MIT, like the code.
-- **Intended use.** A model that a student can train again, and what draws from prompts in this
-  study's smallest profile.
+- **Intended use.** A model that a student can train again, and what draws the synthetic images of
+  this study's default profile.
 - **Limits.** It knows the {words} phrases of its vocabulary and no other word. It draws toy faces
   only; conclusions from them are about methods, not about photographs.{read}
 """
@@ -38,10 +38,10 @@ in small: the closest analogue that could be had where Stable Diffusion could no
   explicit licence. The weights are therefore for **non-commercial research only**.
 - **Intended use.** Balanced synthetic faces for fine-tuning a biased classifier in this study.
   Not for identification, not for depicting anybody, not for decisions about people.
-- **Limits.** {size}x{size} pixels, trained for hours on a CPU: blurred, sometimes distorted.
+- **Limits.** {size}x{size} pixels, trained on a CPU: blurred, often distorted.
   Labels of LFWA+ are predictions of a classifier, its gender and age are binary and as others
   perceived them; LFW is mostly of white men in public life. The images inherit all of that. What is
-  known of copies of training faces is under "measured" in `generator.json`.
+  known of copies of training faces is under "measured" in `generator.json`.{read}
 """
 
 _AGAIN = """\
@@ -80,11 +80,12 @@ def card(settings: GeneratorSettings, training: Mapping[str, Any]) -> str:
 
 def _read(measured: Mapping[str, Any]) -> str:
     """Say how often what a prompt asked for was read in the image, least often first."""
-    shares = measured.get("read as asked", {})
-    if not shares:
+    said = [shares for name, shares in measured.items() if name.startswith("read as asked")]
+    if not said:
         return ""
-    told = ", ".join(f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=_second))
-    return f" Of what\n  prompts asked for, an independent classifier read: {told}."
+    shares = sorted(said[0].items(), key=_second)  # of faces, the classifier trained on CelebA
+    told = ", ".join(f"{name} {share:.0%}" for name, share in shares)
+    return f"\n  Of what prompts asked for, an independent classifier read: {told}."
 
 
 def _second(pair: tuple[str, float]) -> float:

@@ -1,9 +1,9 @@
 """From noise and a caption to latents: a tokenizer, CLIP's text encoder and a conditional UNet.
 
-The text encoder learns from captions alone (`repro.generator.reading`) and is frozen then, as CLIP's
-is in Stable Diffusion. The UNet is trained to predict the velocity v = alpha eps - sigma z (Salimans
-and Ho, 2022), with captions left out now and then for classifier-free guidance (Ho and Salimans,
-2022).
+The text encoder learns from captions alone (`repro.generator.reading`) and is frozen then, as
+CLIP's is in Stable Diffusion. The UNet is trained to predict the velocity v = alpha eps - sigma z
+(Salimans and Ho, 2022), with captions left out now and then for classifier-free guidance (Ho and
+Salimans, 2022).
 """
 
 from __future__ import annotations
@@ -131,8 +131,8 @@ def build(settings: GeneratorSettings, words: CLIPTokenizer) -> TextToLatent:
             layers_per_block=settings.layers,
             cross_attention_dim=settings.text_width,
             attention_head_dim=tuple(width // 32 for width in settings.channels),
-            # What the caption says in all reaches every residual block, beside the time: by attention
-            # to its words alone a small UNet learns to heed them very slowly.
+            # What the caption says in all reaches every residual block, beside the time: by
+            # attention to its words alone a small UNet learns to heed them very slowly.
             addition_embed_type="text",
             addition_embed_type_num_heads=settings.text_width // 32,
             resnet_time_scale_shift="scale_shift",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -32,12 +32,13 @@ class Reader(nn.Module):
     def __init__(self, networks: TextToLatent, facts: int) -> None:
         super().__init__()
         self.text = networks.text
-        self.pooling = networks.unet.add_embedding
-        self.facts = nn.Linear(self.pooling.proj.out_features, facts)
+        pooling: Any = networks.unet.add_embedding  # the library has no type hints
+        self.pooling = pooling
+        self.facts = nn.Linear(pooling.proj.out_features, facts)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return logits (n, facts) of token numbers (n, l)."""
-        pooled = self.pooling(self.text(input_ids=tokens)[0])
+        pooled: Tensor = self.pooling(self.text(input_ids=tokens)[0])
         return cast(Tensor, self.facts(pooled))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from repro.settings import SyntheticFaces
 from repro.study.aim_configs import FaceTuning
-from repro.study.aim_plans import bases_of, sensitivity, synthetic_of, training, tuning
+from repro.study.aim_plans import bases_of, selectable, sensitivity, synthetic_of, training, tuning
 from repro.study.plans import Plan
 from repro.study.profiles import Profile
 
@@ -37,6 +37,7 @@ def prompt_sets(profile: Profile) -> dict[str, SyntheticFaces]:
     return sets
 
 
+@selectable
 def prompt_diversity(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 5: a classifier trained on the synthetic images of each set of prompts alone."""
     return {
@@ -45,6 +46,7 @@ def prompt_diversity(profile: Profile, seeds: Sequence[int]) -> Plan:
     }
 
 
+@selectable
 def readers(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Two classifiers, of target and of protected attribute, on balanced real images; one seed.
 
@@ -61,6 +63,7 @@ def readers(profile: Profile, seeds: Sequence[int]) -> Plan:
     }
 
 
+@selectable
 def synthetic_amount(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 6: SFT on more or fewer balanced synthetic images, with one and the same mask."""
     if profile.faces.synthetic is None:
@@ -75,6 +78,7 @@ def synthetic_amount(profile: Profile, seeds: Sequence[int]) -> Plan:
     return plan
 
 
+@selectable
 def s1_bias(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 7: SFT with a mask from a biased synthetic set S1 of another bias ratio."""
     if profile.faces.synthetic is None:
@@ -98,6 +102,7 @@ def s1_bias(profile: Profile, seeds: Sequence[int]) -> Plan:
     return plan
 
 
+@selectable
 def s1_masks(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Return the measurements behind Table 7, for what the guess changes in the mask."""
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,7 +14,7 @@ from repro.names import check_name
 from repro.settings import FaceData, SettingsError, SyntheticFaces
 from repro.study.aim_configs import FaceTraining, FaceTuning, Sensitivity
 from repro.study.aim_data import declared_sha256
-from repro.study.plans import Plan
+from repro.study.plans import Experiment, Plan
 from repro.study.profiles import TABLE_3, Profile
 
 TRAINED = get_args(FaceTraining.model_fields["strategy"].annotation)
@@ -163,11 +163,26 @@ def _check_tensors(profile: Profile, *, k: int | None, block: str | None) -> Non
         check_name("block", block, dict.fromkeys(block_of(name) for name in names))
 
 
+def selectable(plan: Experiment) -> Experiment:
+    """Plan an experiment that the profile does not list as if there were no synthetic faces."""
+
+    @wraps(plan)
+    def chosen(profile: Profile, seeds: Sequence[int]) -> Plan:
+        listed = profile.faces.experiments
+        if listed is not None and plan.__name__ not in listed:
+            faces = profile.faces.model_copy(update={"synthetic": None})
+            profile = profile.model_copy(update={"faces": faces})
+        return plan(profile, seeds)
+
+    return chosen
+
+
 def bases_of(profile: Profile, seeds: Sequence[int]) -> list[FaceTraining]:
     """Return the biased classifier of each seed, from which everything else starts."""
     return [training(profile, seed) for seed in seeds]
 
 
+@selectable
 def pretraining(profile: Profile, seeds: Sequence[int]) -> Plan:
     """1c: the biased classifier (``erm``), and beside it one on balanced synthetic images."""
     return {
@@ -176,6 +191,7 @@ def pretraining(profile: Profile, seeds: Sequence[int]) -> Plan:
     }
 
 
+@selectable
 def properties(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Plan what the embedded faces must show: balanced and biased real images, synthetic ones.
 
@@ -187,6 +203,7 @@ def properties(profile: Profile, seeds: Sequence[int]) -> Plan:
     return plan | pretraining(profile, seeds)
 
 
+@selectable
 def sensitivities(profile: Profile, seeds: Sequence[int]) -> Plan:
     """1d: the authors' way (train mode, augmented), and with either choice the other way."""
     if profile.faces.synthetic is None:
@@ -199,6 +216,7 @@ def sensitivities(profile: Profile, seeds: Sequence[int]) -> Plan:
     }
 
 
+@selectable
 def strategies(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 3: every strategy that the profile names, keys as there."""
     bases = bases_of(profile, seeds)
@@ -211,6 +229,7 @@ def strategies(profile: Profile, seeds: Sequence[int]) -> Plan:
     return plan
 
 
+@selectable
 def wider_gap(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 3 once more on embedded faces whose domains lie further apart; else empty."""
     faces = profile.faces
@@ -220,10 +239,11 @@ def wider_gap(profile: Profile, seeds: Sequence[int]) -> Plan:
     given = synthetic_of(profile)
     # Only the renderer has a domain gap that can be set.
     studio = SyntheticFaces(total=given.total, bias_ratio=given.bias_ratio, pool=given.pool)
-    wide = faces.model_copy(update={"data": data, "synthetic": studio})
+    wide = faces.model_copy(update={"data": data, "synthetic": studio, "experiments": None})
     return strategies(profile.model_copy(update={"faces": wide}), seeds)
 
 
+@selectable
 def switches(profile: Profile, seeds: Sequence[int]) -> Plan:
     """1g.3 and 1g.4: frozen BatchNorm statistics, and a mask from gradients in eval mode."""
     tuned = _known(profile, TABLE_3)
@@ -247,6 +267,7 @@ def switches(profile: Profile, seeds: Sequence[int]) -> Plan:
     return plan
 
 
+@selectable
 def layer_freezing(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Figure 2: one block frozen, the rest trained; beside it all trained, and the start."""
     bases = bases_of(profile, seeds)
@@ -259,6 +280,7 @@ def layer_freezing(profile: Profile, seeds: Sequence[int]) -> Plan:
     return plan
 
 
+@selectable
 def top_k(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Figure 5: the mask of every k; keys ``k 55``; beside it the start and full fine-tuning."""
     bases = bases_of(profile, seeds)
@@ -271,6 +293,7 @@ def top_k(profile: Profile, seeds: Sequence[int]) -> Plan:
     return plan
 
 
+@selectable
 def masks(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Plan the sensitivities behind Figure 5, for tensors and parameters against k."""
     if profile.faces.synthetic is None:
@@ -278,6 +301,7 @@ def masks(profile: Profile, seeds: Sequence[int]) -> Plan:
     return {"train, augmented": [sensitivity(profile, base) for base in bases_of(profile, seeds)]}
 
 
+@selectable
 def selection_rules(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 4: random tensors, one block updated or frozen, cosine mask, absolute mask."""
     bases = bases_of(profile, seeds)
@@ -302,6 +326,7 @@ def selection_rules(profile: Profile, seeds: Sequence[int]) -> Plan:
     return plan
 
 
+@selectable
 def less_real_data(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 2: a share of the real data, as many synthetic images; keys ``50 %, mask``."""
     plan: Plan = {}

@@ -164,9 +164,7 @@ def compare(first: Mapping[str, Record], second: Mapping[str, Record]) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def _grouped(
-    records: Mapping[str, Record], known: Mapping[str, Record]
-) -> dict[str, list[Record]]:
+def _grouped(records: Mapping[str, Record], known: Mapping[str, Record]) -> dict[str, list[Record]]:
     groups: dict[str, list[Record]] = {}
     for record in records.values():
         groups.setdefault(settings_key(record, known), []).append(record)

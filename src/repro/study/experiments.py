@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from repro.study import aim_plans, plans, winface_plans
 from repro.study.aim_claims import AIM_CLAIMS
 from repro.study.aim_csdg_plans import CSDG_EXPERIMENTS
 from repro.study.claims import WIN_CLAIMS
-from repro.study.plans import Plan
+from repro.study.plans import Experiment, Plan
 from repro.study.profiles import Paper, Profile
 from repro.study.winface_claims import WIN_FACE_CLAIMS
-
-Experiment = Callable[[Profile, Sequence[int]], Plan]
 
 #: notebook -> the part of the study whose seeds it runs, and its experiments
 EXPERIMENTS: dict[str, tuple[Paper, tuple[Experiment, ...]]] = {

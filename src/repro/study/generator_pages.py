@@ -74,7 +74,6 @@ def _settings(folder: Path, about: Mapping[str, Any], **changed: Any) -> Generat
         "size": about["size"],
         "resize": None,
         "precision": "bfloat16",
-        "channels_last": True,
     }
     return GenerationSettings.model_validate(values | changed)
 

@@ -7,7 +7,7 @@ the same configuration, so it is computed once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from repro.settings import SettingsError
 from repro.study.configs import Constraint, Finetune, Pretrain, Probe, RunConfig
@@ -16,6 +16,7 @@ from repro.study.profiles import Profile
 
 #: key -> one configuration per seed
 Plan = dict[str, list[RunConfig]]
+Experiment = Callable[[Profile, Sequence[int]], Plan]
 
 
 def pretrain(

@@ -38,6 +38,13 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_different)]
 #: The parts of the study, each with its own data and seeds: a paper, or WIN's half on images.
 Paper = Literal["win", "win-faces", "aim-fair"]
+#: What is run with synthetic faces (the plans of `repro.study.aim_plans` and `aim_csdg_plans`).
+SYNTHETIC_EXPERIMENTS = (
+    *("properties", "pretraining", "sensitivities", "strategies", "wider_gap", "switches"),
+    *("layer_freezing", "top_k", "masks", "selection_rules", "less_real_data"),
+    *("prompt_diversity", "readers", "synthetic_amount", "s1_bias", "s1_masks"),
+)
+
 #: The strategies of AIM-Fair's Table 3, in its order.
 TABLE_3 = (
     "erm",
@@ -136,6 +143,8 @@ class FaceSettings(Strict):
     weights_file: str | None = None  # safetensors, for initialisation 'file'
     pretrain: ImageOptimisation = ImageOptimisation()
     finetune: ImageOptimisation = ImageOptimisation(learning_rate=0.06, epochs=10)
+    #: which experiments with synthetic faces are run; None: all
+    experiments: tuple[str, ...] | None = None
     strategies: tuple[str, ...] = TABLE_3  # of Table 3
     k: int = Field(default=55, ge=1)  # the mask of SFT
     ks: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(40, 45, 50, 55, 60), min_length=1)
@@ -151,6 +160,13 @@ class FaceSettings(Strict):
         *("4:6", "3:7", "2:8", "1:9"),  # Table 7
     )
     wider_gap: float | None = Field(default=None, gt=0)  # toyfaces: Table 3 at this domain gap, too
+
+    @field_validator("experiments")
+    @classmethod
+    def _planned(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in names or ():
+            check_name("experiment", name, SYNTHETIC_EXPERIMENTS)
+        return names
 
     @field_validator("strategies")
     @classmethod

@@ -96,7 +96,6 @@ def generation_settings(data: FaceData, synthetic: SyntheticFaces) -> Generation
             "resize": data.size,
             # Small networks are drawn from at twice the speed, the paper's as released.
             "precision": "bfloat16" if known else "float32",
-            "channels_last": bool(known),
         }
     )
 
