@@ -67,6 +67,8 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a project folder with the study's profiles and one more, ``tiny``."""
     root = tmp_path_factory.mktemp("project")
     shutil.copytree(project_root() / "profiles", root / "profiles")
+    # The profiles of the study name its own generators.
+    (root / "models").symlink_to(project_root() / "models", target_is_directory=True)
     (root / "profiles" / "tiny.yaml").write_text(TINY, encoding="utf-8")
     return root
 
