@@ -35,6 +35,9 @@ SWEPT = [
     "41_weight_importance",
     "43_win_on_adult",
     "44_group_weight",
+    "45_win_on_faces",
+    "46_rank",
+    "47_is_it_the_neutralising",
 ]
 VERDICTS = "90_verdicts"
 # What many notebooks build on is run before them: two that want the same run at once would wait.
@@ -56,6 +59,10 @@ AFTER = {
             "36_less_real_data",
         )
     },
+    # The backbone is a run of the pre-training, and its features are computed by one job.
+    "45_win_on_faces": ["23_pretraining"],
+    "46_rank": ["45_win_on_faces"],
+    "47_is_it_the_neutralising": ["45_win_on_faces"],
 }
 
 try:
@@ -87,9 +94,11 @@ BUILD = f"build/{PROFILE.name}"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
 PAGES = [name for name in NOTEBOOKS if name != VERDICTS]
 
-# Chapters 20 to 39 are on AIM-Fair, whose half of a profile may have seeds of its own.
+# Chapters 20 to 39 are on AIM-Fair and 45 to 47 on WIN with faces; either may have its own seeds.
 def paper_of(name):
-    return "aim-fair" if "20" <= name < "40" else "win"
+    if "20" <= name < "40":
+        return "aim-fair"
+    return "win-faces" if "45" <= name < "48" else "win"
 
 
 def seeds_of(name):
@@ -97,9 +106,7 @@ def seeds_of(name):
 
 
 def chunks_of(name):
-    seeds, size = seeds_of(name), PROFILE.seeds_per_job
-    if paper_of(name) == "aim-fair":
-        size = PROFILE.faces.seeds_per_job or size
+    seeds, size = seeds_of(name), PROFILE.seeds_per_job_of(paper_of(name))
     return [seeds[i : i + size] for i in range(0, len(seeds), size)]
 
 

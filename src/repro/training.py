@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from repro.names import check_name
 from repro.settings import Optimisation
 
 #: (logits (n, k), target (n,), protected (n,)) -> scalar
@@ -58,6 +60,16 @@ class Fit:
     objective: float
     candidates: list[Candidate]
 
+    def plain_history(self) -> list[dict[str, Any]]:
+        """Return the candidates as plain values; JSON has no NaN, so a diverged end is text."""
+        plain = [asdict(candidate) for candidate in self.candidates]
+        for candidate in plain:
+            candidate["history"] = [
+                [value if math.isfinite(value) else str(value) for value in epoch]
+                for epoch in candidate["history"]
+            ]
+        return plain
+
 
 def cross_entropy(logits: Tensor, target: Tensor, protected: Tensor) -> Tensor:
     """Return the mean softmax cross-entropy; the protected attribute is not used."""
@@ -65,13 +77,22 @@ def cross_entropy(logits: Tensor, target: Tensor, protected: Tensor) -> Tensor:
 
 
 def _optimiser(
-    parameters: list[nn.Parameter], rate: float, how: Optimisation
+    parameters: list[nn.Parameter] | list[dict[str, Any]], rate: float, how: Optimisation
 ) -> torch.optim.Optimizer:
     if how.optimiser == "sgd":
         return torch.optim.SGD(
             parameters, lr=rate, momentum=how.momentum, weight_decay=how.weight_decay
         )
     return torch.optim.Adam(parameters, lr=rate, weight_decay=how.weight_decay, fused=True)
+
+
+def _groups(
+    trainable: Mapping[str, nn.Parameter], factors: Mapping[str, float], rate: float
+) -> list[nn.Parameter] | list[dict[str, Any]]:
+    """Return the parameters, each with its own rate where there are several."""
+    if not factors:
+        return list(trainable.values())
+    return [{"params": [p], "lr": rate * factors.get(name, 1.0)} for name, p in trainable.items()]
 
 
 @torch.no_grad()
@@ -92,6 +113,7 @@ def fit(
     how: Optimisation,
     *,
     seed: int,
+    rate_factors: Mapping[str, float] | None = None,
 ) -> Fit:
     """Train the parameters of ``model`` that require gradients; keep the best candidate.
 
@@ -112,13 +134,22 @@ def fit(
     seed
         Fixes the order of the batches. On a CPU with the same number of threads the same seed
         gives the same result bit for bit.
+    rate_factors
+        Parameter name -> what its learning rate is multiplied by; 1 for those not named
+        (:func:`repro.win.rates.rate_factor`).
 
     Raises
     ------
     TrainingError
         If no parameter is trainable, or if every candidate's objective became NaN or infinite.
+    UnknownNameError
+        If a name in ``rate_factors`` is not that of a trainable parameter.
     """
-    trainable = [p for p in model.parameters() if p.requires_grad]
+    factors = dict(rate_factors or {})
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    trainable = list(named.values())
+    for name in factors:
+        check_name("trainable parameter", name, named)
     if not trainable:
         raise TrainingError("no parameter of the model is trainable: every tensor is frozen")
     if not len(train) or not len(validation):
@@ -129,7 +160,7 @@ def fit(
     for rate in how.learning_rates:
         model.load_state_dict(start)
         candidate, state = _train(
-            model, trainable, train, validation, objective, how, rate, seed=seed
+            model, named, factors, train, validation, objective, how, rate, seed=seed
         )
         candidates.append(candidate)
         if candidate.objective is not None and (best is None or candidate.objective < best[0]):
@@ -149,7 +180,8 @@ def fit(
 
 def _train(
     model: nn.Module,
-    trainable: list[nn.Parameter],
+    trainable: dict[str, nn.Parameter],
+    factors: Mapping[str, float],
     train: Examples,
     validation: Examples,
     objective: Objective,
@@ -159,7 +191,7 @@ def _train(
     seed: int,
 ) -> tuple[Candidate, dict[str, Tensor]]:
     """Train one candidate; return it with its state at its best epoch."""
-    optimiser = _optimiser(trainable, rate, how)
+    optimiser = _optimiser(_groups(trainable, factors, rate), rate, how)
     generator = torch.Generator().manual_seed(seed)
     history: list[tuple[float, float]] = []
     best, best_epoch, state = math.inf, None, {}

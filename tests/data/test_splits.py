@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repro.data.splits import PARTS, TASK_SHARES, biased_split, named_parts, task_split
+from repro.data.splits import (
+    PARTS,
+    TASK_SHARES,
+    biased_split,
+    largest_biased_total,
+    named_parts,
+    task_split,
+)
 from repro.data.tabular import Table
 
 GROUPS = [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -287,3 +294,18 @@ def test_named_parts_follow_from_the_name_alone() -> None:
 def test_named_parts_need_shares(shares: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="positive with sum 1"):
         named_parts(["x"], shares, salt="set")
+
+
+@given(
+    st.lists(st.integers(0, 30), min_size=4, max_size=4), st.sampled_from([1 / 9, 1 / 3, 0.5, 1.0])
+)
+def test_the_largest_biased_total_fits_and_the_next_does_not(
+    sizes: list[int], ratio: float
+) -> None:
+    target = np.repeat([0, 0, 1, 1], sizes)
+    protected = np.repeat([0, 1, 0, 1], sizes)
+    total = largest_biased_total(target, protected, bias_ratio=ratio)
+    if total:
+        assert len(biased_split(target, protected, total, bias_ratio=ratio)) == total
+    with pytest.raises(ValueError, match=r"leave a group without any|need"):
+        biased_split(target, protected, total + 1, bias_ratio=ratio)

@@ -31,6 +31,12 @@ win:
   ranks: [1, 2]
   weights: [0.5, 0.9]
   permutations: 19
+  faces:
+    bias_ratio: 0.5
+    pretrain: {learning_rates: [0.02], epochs: 1, batch_size: 128}
+    finetune: {learning_rates: [0.02], epochs: 1, batch_size: 64}
+    label_ranks: [1, 15]
+    control_rank: 3
 faces:
   data: {name: toyfaces, size: 32, total: 160}
   synthetic: {source: studio, total: 160, pool: 100}
@@ -61,6 +67,8 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a project folder with the study's profiles and one more, ``tiny``."""
     root = tmp_path_factory.mktemp("project")
     shutil.copytree(project_root() / "profiles", root / "profiles")
+    # The profiles of the study name its own generators.
+    (root / "models").symlink_to(project_root() / "models", target_is_directory=True)
     (root / "profiles" / "tiny.yaml").write_text(TINY, encoding="utf-8")
     return root
 

@@ -35,7 +35,7 @@ GROUPS = [(t, p) for t in (0, 1) for p in (0, 1)]
 
 def camera() -> ImageSet:
     """Return the embedded images that the biased set is drawn from."""
-    return aim_data._images(DATA)
+    return aim_data.image_set(DATA)
 
 
 def first_of_each_group(images: ImageSet, counts: list[list[int]]) -> list[str]:

@@ -414,3 +414,56 @@ def test_the_project_is_found_above_the_working_folder(
     (root / "notebooks" / "deep").mkdir(parents=True)
     monkeypatch.chdir(root / "notebooks" / "deep")
     assert project_root() == root.resolve()
+
+
+WIN_FACES = ("seeds", "dataset", "target", "protected", "ranks", "label_ranks", "architectures")
+
+
+def check_win_faces(**given: Any) -> Study:
+    """Check as a notebook on WIN with faces that has all of their parameters does."""
+    names = {"profile": "quick"} | given
+    return parameters.check(
+        names, *WIN_FACES, "overrides", notebook="45_win_on_faces", paper="win-faces"
+    )
+
+
+def test_a_notebook_on_win_with_faces_sets_its_own_task_and_not_the_backbone() -> None:
+    plain = load_profile("quick")
+    study = check_win_faces(
+        seeds="[7, 8]",
+        target="Wavy_Hair",
+        protected="Young",
+        ranks="[1]",
+        label_ranks="[1, 4]",
+        architectures="[resnet50]",
+        overrides='{"win.faces.finetune.epochs": 5}',
+    )
+    own = study.profile.win.faces
+    assert study.seeds == own.seeds == (7, 8)
+    assert (own.target, own.protected) == ("Wavy_Hair", "Young")
+    assert (own.ranks, own.label_ranks, own.architectures) == ((1,), (1, 4), ("resnet50",))
+    assert own.finetune.epochs == 5
+    assert study.profile.faces == plain.faces
+    assert study.half("win").seeds == study.half("aim-fair").seeds == (0, 1, 2)
+    assert study.data_label == ("toyfaces (simulated), Wavy_Hair | Young, 32x32, frozen features")
+    assert study.profile.is_simulated("win-faces")
+
+
+def test_win_on_faces_reads_the_faces_data_set() -> None:
+    paper = load_profile("paper")
+    assert not paper.is_simulated("win-faces")
+    assert paper.data_label("win-faces").startswith("CelebA, Wavy_Hair | Male")
+    # The seeds of the heads are those of WIN; the backbone is one of the faces' runs.
+    assert paper.seeds_of("win-faces") == tuple(range(10))
+    study = check_win_faces(dataset="celeba")
+    assert study.profile.faces.data.name == "celeba"
+    assert study.profile.faces.data.toy_domain_gap is None
+    with pytest.raises(UnknownNameError, match="'celba'; did you mean 'celeba'"):
+        check_win_faces(dataset="celba")
+
+
+def test_jobs_of_the_sweep_have_the_seeds_of_their_part() -> None:
+    profile = load_profile("desk", {"win.faces.seeds_per_job": 3})
+    sizes = {paper: profile.seeds_per_job_of(paper) for paper in ("win", "win-faces", "aim-fair")}
+    assert sizes == {"win": 5, "win-faces": 3, "aim-fair": 1}
+    assert load_profile("desk").seeds_per_job_of("win-faces") == 5

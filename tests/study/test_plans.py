@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -13,7 +14,7 @@ from repro.study.claims import DP, EO, ERROR, WIN_CLAIMS
 from repro.study.configs import Finetune, Pretrain, Probe
 from repro.study.contrasts import Claim
 from repro.study.experiments import CLAIMS, EXPERIMENTS, everything
-from repro.study.profiles import Profile, load_profile, profile_names, project_root
+from repro.study.profiles import Paper, Profile, load_profile, profile_names, project_root
 
 each_profile = pytest.mark.parametrize("name", profile_names())
 each_claim = pytest.mark.parametrize("claim", WIN_CLAIMS, ids=lambda claim: claim.name)
@@ -42,9 +43,11 @@ def test_the_plan_of_a_claim_has_what_its_contrasts_compare(claim: Claim, name: 
 def test_everything_holds_every_plan_and_every_upstream_run(name: str) -> None:
     profile = load_profile(name)
     seeds = profile.seeds[:2]
-    seeds = {"win": profile.seeds[:2], "aim-fair": profile.seeds_of("aim-fair")[:2]}
+    seeds = {paper: profile.seeds_of(paper)[:2] for paper in get_args(Paper)}
     faces = profile.faces.model_copy(update={"seeds": seeds["aim-fair"]})
-    fewer = profile.model_copy(update={"seeds": seeds["win"], "faces": faces})
+    own = profile.win.faces and profile.win.faces.model_copy(update={"seeds": seeds["win-faces"]})
+    win = profile.win.model_copy(update={"faces": own})
+    fewer = profile.model_copy(update={"seeds": seeds["win"], "faces": faces, "win": win})
     configs = [c for group in everything(fewer).values() for c in group]
     whole = {config.identity for config in configs}
     above = [up for config in configs for up in config.upstream().values()]
@@ -53,7 +56,7 @@ def test_everything_holds_every_plan_and_every_upstream_run(name: str) -> None:
     for claim in CLAIMS:
         for group in claim.plan(profile, seeds[claim.paper]).values():
             assert {config.identity for config in group} <= whole
-    assert {config.seed for config in configs} == {*seeds["win"], *seeds["aim-fair"]}
+    assert {config.seed for config in configs} == {seed for own in seeds.values() for seed in own}
 
 
 def test_claim_names_differ() -> None:

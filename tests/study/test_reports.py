@@ -139,6 +139,8 @@ def test_clearest_contrast() -> None:
     assert glance.clearest([vague, clear]) is clear
     assert glance.clearest([vague, clear, certain]) is certain
     assert glance.clearest([judged(math.nan, math.nan), vague]) is vague
+    # The same in every seed: no width, but no difference either.
+    assert glance.clearest([judged(0.0, 0.0), vague]) is vague
 
 
 def test_table_at_a_glance_has_every_claim_and_its_links() -> None:
@@ -159,7 +161,7 @@ def test_table_at_a_glance_has_every_claim_and_its_links() -> None:
             plan = claim.plan(profile, profile.seeds_of(claim.paper))
             contrasts = claim.contrasts(profile)
             needed = {key for c in contrasts for key in (c.first, c.second)}
-            untestable += not needed <= plan.keys()
+            untestable += not needed or not needed <= plan.keys()
         assert row.count("not testable") == untestable, row
 
 

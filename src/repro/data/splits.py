@@ -141,6 +141,32 @@ def biased_split(
     return np.sort(np.concatenate(first)).astype(np.int64)
 
 
+def largest_biased_total(
+    target: ArrayLike, protected: ArrayLike, *, bias_ratio: float = 1 / 9
+) -> int:
+    """Return the largest total that :func:`biased_split` can choose, 0 if there is none.
+
+    Parameters
+    ----------
+    target, protected
+        (n,) each value 0 or 1.
+    bias_ratio
+        Small over large, above 0 and at most 1.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+    """
+    target, protected = _labels("target", target), _labels("protected", protected)
+    if len(target) != len(protected):
+        raise ValueError(f"{len(target)} target values but {len(protected)} protected ones")
+    if not 0 < bias_ratio <= 1:
+        raise ValueError(f"bias_ratio must be above 0 and at most 1, it is {bias_ratio}")
+    there = [int(((target == t) & (protected == p)).sum()) for t, p in GROUPS]
+    return _largest_total(there, bias_ratio, len(target) + 1)
+
+
 def named_parts(
     keys: Iterable[str], shares: Mapping[str, float], *, salt: str
 ) -> NDArray[np.generic]:

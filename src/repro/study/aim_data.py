@@ -71,7 +71,8 @@ def _read(name: str, size: int, edition: str) -> ImageSet:
     return images
 
 
-def _images(data: FaceData) -> ImageSet:
+def image_set(data: FaceData) -> ImageSet:
+    """Return the whole set of images that the settings name, drawn or read; kept in memory."""
     if data.name == "toyfaces":
         return _generated(_camera(data))
     return _read(data.name, data.size, data.edition)
@@ -80,6 +81,11 @@ def _images(data: FaceData) -> ImageSet:
 def _stamped(digests: Mapping[str, str]) -> dict[str, str]:
     """Return digests of files with the version of their decoding, which makes other pixels."""
     return {**digests, "decoding": f"version {DECODING}"}
+
+
+def read_sha256(data: FaceData, images: ImageSet) -> dict[str, str]:
+    """Return the digests of what was read, as :func:`declared_sha256` declares them."""
+    return dict(images.sha256 if data.name == "toyfaces" else _stamped(images.sha256))
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def real_faces(data: FaceData, *, balanced: bool = False) -> RealFaces:
 
     With ``balanced`` every group has as many training images, in all as many as the biased set.
     """
-    images = _images(data)
+    images = image_set(data)
     pool = np.flatnonzero(images.part == "train")
     target, protected = images.attribute(data.target), images.attribute(data.protected)
     total = round(data.total * data.fraction)
@@ -120,8 +126,7 @@ def real_faces(data: FaceData, *, balanced: bool = False) -> RealFaces:
         part: np.flatnonzero(images.part == part) for part in ("validation", "test")
     }
     parts = {part: faces_of(images, data.target, data.protected, at) for part, at in rows.items()}
-    read = images.sha256 if data.name == "toyfaces" else _stamped(images.sha256)
-    return RealFaces(**parts, skipped=dict(images.skipped), sha256=dict(read))
+    return RealFaces(**parts, skipped=dict(images.skipped), sha256=read_sha256(data, images))
 
 
 @dataclass(frozen=True)

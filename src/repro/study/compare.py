@@ -71,6 +71,18 @@ def settings_key(record: Record, known: Mapping[str, Record]) -> str:
     return json.dumps(plain(record), sort_keys=True)
 
 
+def _head_words(base: Mapping[str, Any], known: Mapping[str, Record]) -> list[str]:
+    """Return what tells one head on frozen features from another (WIN on faces)."""
+    if "backbone" not in base:
+        return []
+    words = ["one logit a label" if base["head"] == "labels" else "two classes"]
+    words += [f"{base['target']}|{base['protected']}"]
+    if base["backbone"] in known:
+        backbone = known[base["backbone"]].config
+        words += ["on", backbone["data"]["name"], backbone["architecture"]]
+    return words
+
+
 def describe(record: Record, known: Mapping[str, Record]) -> str:
     """Return a few words for what a run is."""
     config = record.config
@@ -82,6 +94,7 @@ def describe(record: Record, known: Mapping[str, Record]) -> str:
         words += [f"{data['target']}|{data['protected']}"]
         words += [f"{data['fraction']:.0%}" if data["fraction"] < 1 else ""]
     words += ["p in" if base.get("data", {}).get("include_protected") else ""]
+    words += _head_words(base, known)
     words += [base.get("architecture", ""), config.get("strategy") or ""]
     words += [str(config[n]) for n in ("block", "mode") if config.get(n) is not None]
     words += [f"{n} {config[n]}" for n in ("k", "draw") if config.get(n) is not None]
@@ -92,6 +105,9 @@ def describe(record: Record, known: Mapping[str, Record]) -> str:
         words += ["by gradients in eval mode"]
     words += [f"rank {config['rank']}" if config.get("rank") else ""]
     words += [f"a={config['weight']:g}" if config.get("weight") is not None else ""]
+    if config.get("importance") not in (None, "neutralised"):
+        words += [f"importance {config['importance']}"]
+    words += ["matched rate" if config.get("matched") else ""]
     for name, one in (("", config), ("from ", base if base is not config else {})):
         if one.get("constraint"):
             words.append(f"{name}{one['constraint']} {one['intensity']:g}")
@@ -110,12 +126,14 @@ def compare(first: Mapping[str, Record], second: Mapping[str, Record]) -> pd.Dat
         None where a set has a single seed and the runs are not the same), p. Settings that only
         one set has come last, with ``only`` naming it.
     """
-    groups = [_grouped(records) for records in (first, second)]
+    # A run that others build on counts for either set: one backbone may serve the seeds of both.
+    known = {**second, **first}
+    groups = [_grouped(records, known) for records in (first, second)]
     rows: list[dict[str, Any]] = []
     for key, ours in groups[0].items():
         theirs = groups[1].get(key)
         if theirs is None:
-            rows.append({"setting": describe(ours[0], first), "only": "first"})
+            rows.append({"setting": describe(ours[0], known), "only": "first"})
             continue
         counts = [{r.run: r.counts().tolist() for r in records} for records in (ours, theirs)]
         shared = counts[0].keys() & counts[1].keys()
@@ -126,7 +144,7 @@ def compare(first: Mapping[str, Record], second: Mapping[str, Record]) -> pd.Dat
             p = 1.0 if same else _welch(a, b)
             rows.append(
                 {
-                    "setting": describe(ours[0], first),
+                    "setting": describe(ours[0], known),
                     "metric": metric,
                     "first": float(np.mean(a)),
                     "second": float(np.mean(b)),
@@ -139,17 +157,17 @@ def compare(first: Mapping[str, Record], second: Mapping[str, Record]) -> pd.Dat
                 }
             )
     rows += [
-        {"setting": describe(theirs[0], second), "only": "second"}
+        {"setting": describe(theirs[0], known), "only": "second"}
         for key, theirs in groups[1].items()
         if key not in groups[0]
     ]
     return pd.DataFrame(rows)
 
 
-def _grouped(records: Mapping[str, Record]) -> dict[str, list[Record]]:
+def _grouped(records: Mapping[str, Record], known: Mapping[str, Record]) -> dict[str, list[Record]]:
     groups: dict[str, list[Record]] = {}
     for record in records.values():
-        groups.setdefault(settings_key(record, records), []).append(record)
+        groups.setdefault(settings_key(record, known), []).append(record)
     return groups
 
 

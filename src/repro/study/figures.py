@@ -28,6 +28,10 @@ LABELS = {
     "accuracy": "accuracy (%)",
     "worst_group_accuracy": "worst-group accuracy (%)",
     "group_std": "STD over groups (points)",
+    "results:mean_label_error": "Err, labels' mean (%)",
+    "results:mean_label_demographic_parity": "ΔDP, labels' mean (points)",
+    "results:mean_label_equalized_odds_sum": "ΔEO, labels' mean (points)",
+    "results:trainable_parameters": "trainable parameters",
     "results:separation_auc_pca": "AUC in the PCA plane (%)",
     "results:separation_auc": "AUC before the last layer (%)",
 }

@@ -26,7 +26,9 @@ def clearest(judged: Sequence[Judged]) -> Judged:
         half = j.interval.high - j.interval.mean
         if math.isnan(j.interval.mean):
             return -math.inf
-        return abs(j.interval.mean) / half if half > 0 else math.inf
+        if half > 0:
+            return abs(j.interval.mean) / half
+        return math.inf if j.interval.mean else 0.0  # no difference in any seed is none to show
 
     return max(judged, key=clarity)
 
@@ -87,7 +89,7 @@ def at_a_glance_markdown(
     chosen, toy = load_profile(profile), load_profile(simulated)
     found = {
         paper: [v for v in verdicts(profile, runs) if v.claim.paper == paper]
-        for paper in ("aim-fair", "win")
+        for paper in ("aim-fair", "win", "win-faces")
     }
     beside = {v.claim.name: v for v in verdicts(simulated, runs)}
 
@@ -100,14 +102,17 @@ def at_a_glance_markdown(
         "(differences in percentage points) |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for v in found["aim-fair"]:
+
+    def on_faces(v: Verdict) -> str:
         other = beside[v.claim.name]
         told = v if v.judged else other
-        lines.append(
+        return (
             f"| {chapter(v)} | {v.claim.statement} | {SIGNS[v.word]} {v.word} "
             f"| {SIGNS[other.word]} {other.word}{_in_brackets(_tally(other))} "
             f"| {'real' if told is v else 'toy'} faces: {headline(told)} |"
         )
+
+    lines += [on_faces(v) for v in found["aim-fair"]]
     lines += [
         "",
         f"Real faces: {faces}, profile `{profile}`, {_seeds(chosen, 'aim-fair')}. Toy faces: "
@@ -131,7 +136,26 @@ def at_a_glance_markdown(
         f"are wider ([last table]({notebooks}/90_verdicts.ipynb)). Every contrast, and where it "
         f"comes from: [Verdicts]({notebooks}/90_verdicts.ipynb)."
     )
+    lines += [
+        "",
+        "| WIN on faces | Claim | Real faces | Toy faces (simulated) | One of the contrasts "
+        "(differences in percentage points) |",
+        "| --- | --- | --- | --- | --- |",
+        *(on_faces(v) for v in found["win-faces"]),
+        "",
+        f"Real faces: {_real_faces(chosen)}. Toy faces: {toy.data_label('win-faces')}, profile "
+        f"`{simulated}`, {_seeds(toy, 'win-faces')}. One backbone serves all seeds, so intervals "
+        "speak about splits and heads, not about other backbones.",
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _real_faces(profile: Profile) -> str:
+    """Say on which faces a profile runs WIN, or that it does not."""
+    if profile.win.faces is None:
+        return f"not run under profile `{profile.name}`"
+    seeds = _seeds(profile, "win-faces")
+    return f"{profile.data_label('win-faces')}, profile `{profile.name}`, {seeds}"
 
 
 def _in_brackets(text: str) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+#: Fractions that differ by less are equal up to rounding.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
     if n == 1:
         return Interval(mean, math.nan, math.nan, 1)
     # Rounding can leave identical values a spread of 1e-17; that is no uncertainty.
-    error = 0.0 if np.ptp(array) < 1e-12 else float(array.std(ddof=1)) / math.sqrt(n)
+    error = 0.0 if np.ptp(array) < ROUNDING else float(array.std(ddof=1)) / math.sqrt(n)
     half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
     return Interval(mean, mean - half, mean + half, n)
 
@@ -61,4 +63,8 @@ def paired_interval(
     """
     if len(first) != len(second):
         raise ValueError(f"paired values need the same seeds: {len(first)} and {len(second)}")
-    return mean_interval([a - b for a, b in zip(first, second, strict=True)], confidence)
+    differences = [a - b for a, b in zip(first, second, strict=True)]
+    # Two ways to the same rate may end in neighbouring floats: that is no difference, and must not
+    # leave an interval without width on one side of zero.
+    exact = [0.0 if abs(d) < ROUNDING else d for d in differences]
+    return mean_interval(exact, confidence)

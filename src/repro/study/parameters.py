@@ -21,6 +21,7 @@ KINDS: dict[str, Any] = {
     "seeds": list[int] | None,
     "dataset": str | None,
     "ranks": list[int] | None,
+    "label_ranks": list[int] | None,
     "weights": list[float] | None,
     "architectures": list[str] | None,
     "target": str | None,
@@ -39,6 +40,7 @@ KINDS: dict[str, Any] = {
 EXAMPLES = {
     "seeds": "[7]",
     "ranks": "[1, 2]",
+    "label_ranks": "[1, 4]",
     "weights": "[0.5, 0.9]",
     "architectures": "[mlp-3]",
     "strategies": '["erm", "mask"]',
@@ -54,7 +56,7 @@ EXAMPLES = {
 }
 #: Parameters whose value is a word.
 TEXT = ("profile", "dataset", "target", "protected", "corpus")
-#: Parameters that replace one setting of the profile, by the paper that the notebook is on.
+#: Parameters that replace one setting of the profile, by the part that the notebook is on.
 SETTING: dict[Paper, dict[str, str]] = {
     "win": {
         "seeds": "seeds",
@@ -62,6 +64,15 @@ SETTING: dict[Paper, dict[str, str]] = {
         "ranks": "win.ranks",
         "weights": "win.weights",
         "architectures": "win.architectures",
+    },
+    "win-faces": {
+        "seeds": "win.faces.seeds",
+        "dataset": "faces.data.name",
+        "target": "win.faces.target",
+        "protected": "win.faces.protected",
+        "ranks": "win.faces.ranks",
+        "label_ranks": "win.faces.label_ranks",
+        "architectures": "win.faces.architectures",
     },
     "aim-fair": {
         "seeds": "faces.seeds",
@@ -77,9 +88,11 @@ SETTING: dict[Paper, dict[str, str]] = {
         "s1_ratios": "faces.s1_ratios",
     },
 }
+_FACES = get_args(FaceData.model_fields["name"].annotation)
 DATASETS: dict[Paper, tuple[str, ...]] = {
     "win": get_args(DataSettings.model_fields["name"].annotation),
-    "aim-fair": get_args(FaceData.model_fields["name"].annotation),
+    "win-faces": _FACES,
+    "aim-fair": _FACES,
 }
 #: Names that IPython itself puts into the namespace.
 IPYTHON = {"In", "Out", "exit", "quit", "open", "get_ipython"}

@@ -36,7 +36,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_different)]
-Paper = Literal["win", "aim-fair"]
+#: The parts of the study, each with its own data and seeds: a paper, or WIN's half on images.
+Paper = Literal["win", "win-faces", "aim-fair"]
 #: What is run with synthetic faces (the plans of `repro.study.aim_plans` and `aim_csdg_plans`).
 SYNTHETIC_EXPERIMENTS = (
     *("properties", "pretraining", "sensitivities", "strategies", "wider_gap", "switches"),
@@ -63,6 +64,34 @@ class Budget(Strict):
     finetune: Optimisation
 
 
+class WinFaceSettings(Strict):
+    """Sizes and choices of WIN on images; images and backbones are those of the profile's faces.
+
+    One backbone, trained once, serves every seed, as one set of ImageNet weights would: what the
+    seeds vary is the split and the head.
+    """
+
+    seeds: Seeds | None = None  # None: those of the profile
+    seeds_per_job: int | None = Field(default=None, ge=1)
+    backbone_seed: Seed | None = None  # of the backbone's training; None: the first of the faces'
+    target: str = "Smiling"
+    protected: str = "Male"
+    #: size of groups (0,0) and (1,1) against the others, in every part; None: as the data are
+    bias_ratio: float | None = Field(default=None, gt=0, le=1)
+    architectures: tuple[str, ...] = ()  # Table 4, beside that of the faces
+    pretrain: Optimisation = Optimisation(
+        learning_rates=(0.001, 0.003, 0.01), epochs=20, batch_size=256
+    )
+    finetune: Optimisation = Optimisation(
+        learning_rates=(0.0003, 0.001, 0.003, 0.01), epochs=20, batch_size=256
+    )
+    ranks: tuple[Annotated[int, Field(ge=1, le=2)], ...] = (1, 2)  # all that two classes have
+    #: of the head with one logit for each attribute of the images (CelebA has 40)
+    label_ranks: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 4, 8, 16, 32, 40)
+    control_rank: int = Field(default=2, ge=1)  # at which importances are compared on that head
+    importance_floor: float = Field(default=1e-6, ge=0, lt=1)  # relative to the largest row
+
+
 class WinSettings(Strict):
     """Sizes and choices of the WIN half (Zhang and Zhou, 2024)."""
 
@@ -78,6 +107,7 @@ class WinSettings(Strict):
     importance_floor: float = Field(default=1e-6, ge=0, lt=1)  # relative to the largest row
     other_budget: Budget | None = None  # Table 2 once more: does its verdict hang on the budget?
     permutations: int = Field(default=99, ge=19)  # of the protected label, Figure 3's null
+    faces: WinFaceSettings | None = None  # None: WIN is not run on faces
 
 
 class PromptSet(Strict):
@@ -166,21 +196,35 @@ class Profile(Strict):
     generators: Generators = Generators()
 
     def seeds_of(self, paper: Paper) -> tuple[int, ...]:
-        """Return the seeds of one paper's half."""
-        return (self.faces.seeds or self.seeds) if paper == "aim-fair" else self.seeds
+        """Return the seeds of one part of the study."""
+        own = self._of(paper)
+        return (own and own.seeds) or self.seeds
+
+    def seeds_per_job_of(self, paper: Paper) -> int:
+        """Return how many seeds of one part of the study a job of the sweep runs."""
+        own = self._of(paper)
+        return (own and own.seeds_per_job) or self.seeds_per_job
+
+    def _of(self, paper: Paper) -> FaceSettings | WinFaceSettings | None:
+        """Return the settings of a part that may have seeds of its own."""
+        parts = {"aim-fair": self.faces, "win-faces": self.win.faces}
+        return parts.get(paper)
 
     def is_simulated(self, paper: Paper) -> bool:
-        """Whether the data of one paper's half are this project's own simulation."""
-        name = self.faces.data.name if paper == "aim-fair" else self.data.name
+        """Whether the data of one part of the study are this project's own simulation."""
+        name = self.data.name if paper == "win" else self.faces.data.name
         return name in ("toyfaces", "toycensus")
 
     def data_label(self, paper: Paper) -> str:
-        """Say what one paper's half is about, with the word "simulated" where it is."""
+        """Say what one part of the study is about, with the word "simulated" where it is."""
         if paper == "win":
             return "toycensus (simulated)" if self.is_simulated(paper) else "UCI Adult"
         data = self.faces.data
         name = {"toyfaces": "toyfaces (simulated)", "celeba": "CelebA", "utkface": "UTKFace"}
-        return f"{name[data.name]}, {data.target} | {data.protected}, {data.size}x{data.size}"
+        task = (self.win.faces if paper == "win-faces" else None) or data
+        frozen = ", frozen features" if paper == "win-faces" else ""
+        size = f"{data.size}x{data.size}"
+        return f"{name[data.name]}, {task.target} | {task.protected}, {size}{frozen}"
 
 
 def project_root() -> Path:

@@ -2,13 +2,12 @@
 
 A stage is a function from its configuration to an :class:`~repro.study.runs.Outcome`;
 :func:`obtain` is the one call that notebooks, tests and the sweep use. The stages of AIM-Fair are
-in :mod:`repro.study.aim_stages`.
+in :mod:`repro.study.aim_stages`, those of WIN on faces in :mod:`repro.study.winface_stages`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,13 @@ from torch import Tensor, nn
 
 from repro import models
 from repro.metrics import confusion_counts
-from repro.study import aim_stages
+from repro.study import aim_stages, winface_stages
 from repro.study.aim_configs import FaceTraining, FaceTuning, Sensitivity
 from repro.study.configs import Finetune, Pretrain, Probe, RunConfig
 from repro.study.datasets import TaskData, task_data
 from repro.study.probe import group_difference, separation
 from repro.study.runs import WEIGHTS, Outcome, Record, Runs
+from repro.study.winface_configs import FaceHead, FaceHeadTuning
 from repro.training import Examples, Fit, Objective, cross_entropy, fit, predict
 from repro.win.constraints import PENALTIES
 from repro.win.fisher import group_importance, linear_fisher, row_importance
@@ -65,6 +65,10 @@ def compute(config: RunConfig, runs: Runs) -> Outcome:
             return aim_stages.measure(config, runs)
         if isinstance(config, FaceTuning):
             return aim_stages.tune(config, runs)
+        if isinstance(config, FaceHead):
+            return winface_stages.pretrain_head(config, runs)
+        if isinstance(config, FaceHeadTuning):
+            return winface_stages.tune_head(config, runs)
     finally:
         torch.set_num_threads(threads)
     raise TypeError(f"no stage computes a {type(config).__name__}")
@@ -246,16 +250,6 @@ def _outcome(
             "epoch": result.epoch,
             "validation_objective": result.objective,
         },
-        history=_history([asdict(candidate) for candidate in result.candidates]),
+        history=result.plain_history(),
         data_sha256=data.table.sha256,
     )
-
-
-def _history(candidates: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the candidates as plain values; JSON has no NaN, so a diverged end is text."""
-    for candidate in candidates:
-        candidate["history"] = [
-            [value if np.isfinite(value) else str(value) for value in epoch]
-            for epoch in candidate["history"]
-        ]
-    return list(candidates)

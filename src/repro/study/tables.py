@@ -12,6 +12,13 @@ from repro.study.intervals import mean_interval, paired_interval
 from repro.study.records import Results, value
 from repro.study.runs import Record
 
+#: An override for each part of the study, to show in a command.
+EXAMPLES = {
+    "win": '{"win.hidden": 20}',
+    "win-faces": '{"win.faces.finetune.epochs": 5}',
+    "aim-fair": '{"faces.finetune.epochs": 5}',
+}
+
 
 def points(number: float) -> str:
     """Return a fraction in percentage points."""
@@ -148,8 +155,8 @@ def source(results: Results | Iterable[Record], what: str, again: str) -> Html:
     seeds = sorted({body["config"]["seed"] for body in bodies})
     commits = sorted({_short(body["git_commit"]) for body in bodies})
     seconds = sum(body["seconds"] for body in bodies)
-    faces = bodies[0]["config"].get("paper") == "aim-fair"
-    example = '{"faces.finetune.epochs": 5}' if faces else '{"win.hidden": 20}'
+    about = bodies[0]["config"].get("paper")
+    example = EXAMPLES.get(about, EXAMPLES["win"])
     named = results.items() if isinstance(results, Mapping) else [("runs", list(records.values()))]
     listed = "<br>".join(
         f"{html.escape(key)}: "
@@ -175,11 +182,14 @@ def _words(record: Record) -> str:
     config = record.config
     names = (
         *("stage", "strategy", "block", "k", "draw", "statistics", "mode"),
-        *("rank", "weight", "constraint", "intensity", "seed"),
+        *("head", "rank", "importance", "weight", "matched"),
+        *("constraint", "intensity", "seed"),
     )
     shown = {n: config[n] for n in names if config.get(n) is not None}
     if "constraint" not in shown:
         shown.pop("intensity", None)
+    if not shown.get("matched"):
+        shown.pop("matched", None)
     return ", ".join(f"{name} {value}" for name, value in shown.items())
 
 

@@ -1,0 +1,150 @@
+"""What reaches the head of a frozen image classifier: computed once for each image set.
+
+WIN freezes everything before the last layer, so an image's representation never changes: on cached
+features a fine-tuning run takes seconds, and the Fisher information is one matrix product.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from repro.data import augment
+from repro.data.featurecache import load_features
+from repro.data.images import ImageSet
+from repro.models import last_linear
+
+PREPROCESSING = "plain 1"
+"""What is done to the bytes before the network (`repro.data.augment.plain`), and its version."""
+
+
+def backbone_digest(model: nn.Module) -> str:
+    """Return the sha256 of everything before the head: names, types, shapes and bytes.
+
+    Two classifiers that differ in their heads alone have one digest, as their features are the
+    same.
+
+    Raises
+    ------
+    ValueError
+        If the head of the model is not linear (:func:`repro.models.last_linear`).
+    """
+    head, _ = last_linear(model)
+    total = hashlib.sha256(type(model).__name__.encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        if name in (f"{head}.weight", f"{head}.bias"):
+            continue
+        plain = tensor.detach().cpu().contiguous()
+        total.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
+        total.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def image_features(
+    model: nn.Module,
+    images: ImageSet,
+    rows: np.ndarray | None = None,
+    *,
+    size: int | None = None,
+    device: str = "cpu",
+    batch: int = 256,
+) -> Tensor:
+    """Return what reaches the head of ``model`` when it reads images, from the cache if it can.
+
+    Parameters
+    ----------
+    model
+        A classifier whose last layer is linear, such as torchvision's; it is moved to ``device``
+        and left in the mode it was in.
+    images
+        The image set; its digests and the names of the examples stand for its pixels.
+    rows
+        Which examples, shape (n,), in the order of the result; all by default.
+    size
+        Height and width at which the network reads them; those of the images by default.
+    device
+        Where the features are computed. Another device rounds otherwise, so it has its own cache.
+    batch
+        How many images go through at once.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (n, d), float32, memory-mapped.
+
+    Raises
+    ------
+    ValueError
+        If the head is not linear, or not what the model ends with (its output is changed
+        afterwards, so that it is not a linear classifier of these features); if there are no rows.
+    DataError
+        If a feature is not finite or the cache cannot be written.
+    """
+    _, head = last_linear(model)
+    at = np.arange(len(images)) if rows is None else np.asarray(rows, dtype=np.int64)
+    if not len(at):
+        raise ValueError("rows must name at least one image")
+    names = images.attributes.index.to_numpy()[at]
+    listed = "\n".join(f"{i} {n}" for i, n in zip(at.tolist(), names, strict=True))
+    read_at = images.images.shape[-1] if size is None else size
+    depends_on = {
+        "backbone": backbone_digest(model),
+        "images": dict(images.sha256),
+        "stored size": images.images.shape[-1],
+        "size": read_at,
+        "rows": hashlib.sha256(listed.encode()).hexdigest(),
+        "preprocessing": PREPROCESSING,
+        "device": torch.device(device).type,
+    }
+    index = torch.from_numpy(at)
+
+    def compute() -> Iterator[Tensor]:
+        return _passes(model, head, images.images, index, read_at, device, batch)
+
+    title = f"{images.name}-{read_at}-{type(model).__name__}".lower()
+    return load_features(title, depends_on, (len(at), head.in_features), compute)
+
+
+@torch.no_grad()
+def _passes(
+    model: nn.Module,
+    head: nn.Linear,
+    images: Tensor,
+    index: Tensor,
+    size: int,
+    device: str,
+    batch: int,
+) -> Iterator[Tensor]:
+    """Yield the inputs of the head, batch by batch, in evaluation mode."""
+    caught: list[Tensor] = []
+    hook = head.register_forward_pre_hook(lambda _, args: caught.append(args[0].detach()))
+    modes = {module: module.training for module in model.modules()}
+    model.to(device).eval()
+    try:
+        for start in range(0, len(index), batch):
+            pixels = images[index[start : start + batch]].to(device)
+            caught.clear()
+            logits = model(augment.plain(pixels, size).contiguous())
+            if len(caught) != 1 or caught[0].ndim != 2:
+                raise ValueError("the head must read one vector for each image, once a pass")
+            if start == 0:
+                _check_last(head, caught[0], logits)
+            yield caught[0].float()
+    finally:
+        hook.remove()
+        for module, training in modes.items():
+            module.training = training
+
+
+def _check_last(head: nn.Linear, inside: Tensor, logits: Tensor) -> None:
+    """Refuse a model that does something to the output of its last linear layer."""
+    own = nn.functional.linear(inside, head.weight, head.bias)
+    if own.shape != logits.shape or not torch.allclose(own, logits, rtol=1e-4, atol=1e-5):
+        raise ValueError(
+            "the last linear layer is not what the model ends with: its output is changed "
+            "afterwards, so the importance in closed form does not hold for it"
+        )

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from repro.data.featurecache import load_features
+from repro.data.sources import DataError
+
+ROWS = torch.arange(12, dtype=torch.float32).reshape(6, 2)
+WHAT = {"backbone": "a", "images": {"x": "b"}}
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "features"
+
+
+class Count:
+    """Computes ``ROWS`` in two chunks and counts how often it was asked to."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> Iterator[Tensor]:
+        self.calls += 1
+        yield ROWS[:4]
+        yield ROWS[4:]
+
+
+def files(cache: Path) -> list[str]:
+    """Everything but the locks, which stay."""
+    return sorted(path.name for path in cache.iterdir() if path.suffix != ".lock")
+
+
+def test_the_second_time_nothing_is_computed(cache: Path) -> None:
+    count = Count()
+    first = load_features("toy", WHAT, (6, 2), count)
+    second = load_features("toy", dict(reversed(WHAT.items())), (6, 2), count)
+    assert count.calls == 1
+    assert torch.equal(first, ROWS)
+    assert torch.equal(second, ROWS)
+    assert len(list(cache.glob("toy-*.npy"))) == 1
+    np.load(next(cache.glob("*.npy")), allow_pickle=False)
+
+
+def test_what_they_depend_on_names_the_file(cache: Path) -> None:
+    count = Count()
+    for what in (WHAT, WHAT | {"backbone": "b"}, WHAT | {"images": {"x": "c"}}):
+        load_features("toy", what, (6, 2), count)
+    assert count.calls == 3
+    assert len(list(cache.glob("*.npy"))) == 3
+
+
+def test_writing_into_them_does_not_change_the_cache() -> None:
+    load_features("toy", WHAT, (6, 2), Count()).zero_()
+    assert torch.equal(load_features("toy", WHAT, (6, 2), Count()), ROWS)
+
+
+def test_an_interrupted_computation_leaves_nothing(cache: Path) -> None:
+    def interrupted() -> Iterator[Tensor]:
+        yield ROWS[:4]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load_features("toy", WHAT, (6, 2), interrupted)
+    assert files(cache) == []
+    assert torch.equal(load_features("toy", WHAT, (6, 2), Count()), ROWS)
+
+
+@pytest.mark.parametrize("kept", [0, 60, 100])
+def test_a_truncated_file_is_computed_again(cache: Path, kept: int) -> None:
+    load_features("toy", WHAT, (6, 2), Count())
+    path = next(cache.glob("*.npy"))
+    path.write_bytes(path.read_bytes()[:kept])
+    count = Count()
+    assert torch.equal(load_features("toy", WHAT, (6, 2), count), ROWS)
+    assert count.calls == 1
+
+
+def test_two_that_ask_at_once_compute_once() -> None:
+    count, inside, go = Count(), threading.Event(), threading.Event()
+
+    def slow() -> Iterator[Tensor]:
+        inside.set()
+        assert go.wait(10)
+        yield from count()
+
+    found: list[Tensor] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(load_features("toy", WHAT, (6, 2), slow)))
+        for _ in range(2)
+    ]
+    threads[0].start()
+    assert inside.wait(10)
+    threads[1].start()
+    go.set()
+    for thread in threads:
+        thread.join(20)
+    assert count.calls == 1
+    assert [torch.equal(rows, ROWS) for rows in found] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("compute", "error", "message"),
+    [
+        (lambda: [ROWS[:4]], ValueError, "4 rows were computed, not 6"),
+        (lambda: [ROWS, ROWS], ValueError, "12 rows"),
+        (lambda: [ROWS[:, :1]], ValueError, "a chunk is"),
+        (lambda: [ROWS.double()], ValueError, "a chunk is float64"),
+        (lambda: [ROWS / 0], DataError, "not finite"),
+    ],
+)
+def test_what_is_not_the_promised_features_is_not_kept(
+    cache: Path, compute: Callable[[], list[Tensor]], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        load_features("toy", WHAT, (6, 2), compute)
+    assert files(cache) == []
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="set REPRO_CACHE to a folder with room"):
+        load_features("toy", WHAT, (6, 2), Count())

@@ -1,0 +1,135 @@
+"""Plans of WIN on faces have what its claims compare; claims carry the paper's numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from repro.settings import SettingsError
+from repro.study import aim_plans, winface_plans
+from repro.study.claims import DP, EO, ERROR
+from repro.study.contrasts import Claim
+from repro.study.profiles import Profile, load_profile, profile_names
+from repro.study.verdicts import UNTESTABLE, decide
+from repro.study.winface_claims import WIN_FACE_CLAIMS, dataset_of, settings_of
+from repro.study.winface_configs import FaceHead, FaceHeadTuning
+
+each_profile = pytest.mark.parametrize("name", profile_names())
+each_claim = pytest.mark.parametrize("claim", WIN_FACE_CLAIMS, ids=lambda claim: claim.name)
+
+
+@pytest.fixture(scope="module")
+def quick() -> Profile:
+    return load_profile("quick")
+
+
+@each_profile
+@each_claim
+def test_the_plan_of_a_claim_has_what_its_contrasts_compare(claim: Claim, name: str) -> None:
+    profile = load_profile(name)
+    seeds = profile.seeds_of("win-faces")
+    contrasts = claim.contrasts(profile) + claim.beside(profile)
+    plan = claim.plan(profile, seeds)
+    if profile.win.faces is None:
+        assert plan == {}
+        return
+    assert contrasts or not profile.win.faces.architectures
+    for contrast in contrasts:
+        for key in (contrast.first, contrast.second):
+            assert [config.seed for config in plan[key]] == list(seeds)
+            assert {config.profile for config in plan[key]} == {name}
+
+
+def test_only_the_paper_profile_has_other_backbones() -> None:
+    paper = load_profile("paper")
+    plan = winface_plans.architectures(paper, [0])
+    assert {key.split(",")[0] for key in plan} == {"resnet50", "densenet121"}
+    base = plan["resnet50, pre-trained"][0]
+    assert isinstance(base, FaceHead)
+    assert (base.backbone.architecture, base.backbone.initialisation) == ("resnet50", "imagenet")
+    (claim,) = [claim for claim in WIN_FACE_CLAIMS if claim.name == "backbones"]
+    assert len(claim.contrasts(paper)) == 6
+    assert not claim.contrasts(load_profile("quick"))
+
+
+def test_other_backbones_of_a_narrow_profile_have_their_own_width(quick: Profile) -> None:
+    assert winface_plans.backbone(quick).width == 16
+    assert winface_plans.backbone(quick, "densenet121").width == 64
+
+
+def test_the_backbone_is_a_run_of_aim_fair_whatever_the_seeds(quick: Profile) -> None:
+    shared = winface_plans.backbone(quick)
+    assert shared == aim_plans.training(quick, quick.seeds_of("aim-fair")[0])
+    plan = winface_plans.strategies(quick, [3, 4])
+    for config in plan["pre-trained"]:
+        assert isinstance(config, FaceHead)
+        assert config.backbone == shared
+    other = load_profile("quick", {"win.faces.backbone_seed": 7})
+    assert winface_plans.backbone(other).seed == 7
+
+
+def test_runs_that_mean_the_same_are_the_same(quick: Profile) -> None:
+    plan = winface_plans.with_controls(quick, [0])
+    assert plan["target: win"] == plan["win, rank 1"]
+    assert plan["target: factors"] == plan["svd, rank 2"]
+    ranks = winface_plans.ranks(quick, [0])
+    assert plan["labels: factors"] == ranks["svd, rank 15"]
+    assert plan["labels: win"] == ranks["win, rank 4"]
+    tuned = {config.identity for key, group in plan.items() if ":" in key for config in group}
+    assert len(tuned) == 2 * 11
+
+
+def test_controls_change_one_thing_each(quick: Profile) -> None:
+    plan = winface_plans.controls(quick, [0])
+    win = plan["labels: win"][0].model_dump()
+    for key, field in (
+        ("labels: win, pooled", "importance"),
+        ("labels: win, shuffled", "importance"),
+        ("labels: win, matched", "matched"),
+    ):
+        other = plan[key][0]
+        assert isinstance(other, FaceHeadTuning)
+        assert {name for name, v in other.model_dump().items() if v != win[name]} == {field}
+
+
+def test_only_the_papers_own_task_stands_beside_its_numbers(quick: Profile) -> None:
+    assert dataset_of(quick) is None
+    (claim,) = [c for c in WIN_FACE_CLAIMS if c.name == "win-vs-tl-faces-rank-1"]
+    assert {c.reported for c in claim.contrasts(quick)} == {None}
+    paper = load_profile("paper")
+    told = {c.quantity: c.reported for c in claim.contrasts(paper)}
+    assert told == {
+        ERROR: pytest.approx(0.177 - 0.193),
+        DP: pytest.approx(0.182 - 0.248),
+        EO: pytest.approx(0.229 - 0.345),
+    }
+
+
+def test_substitutions_follow_the_settings(quick: Profile) -> None:
+    assert any("toyfaces, not CelebA" in words for words in settings_of(quick))
+    assert any("in every part" in words for words in settings_of(quick))
+    assert settings_of(load_profile("paper")) == ()
+
+
+def test_a_profile_without_settings_runs_nothing_and_says_so() -> None:
+    desk = load_profile("desk")
+    assert desk.win.faces is None
+    for plan in (winface_plans.with_controls, winface_plans.ranks, winface_plans.architectures):
+        assert plan(desk, [0]) == {}
+    with pytest.raises(SettingsError, match="'desk' does not run WIN on faces"):
+        winface_plans.pretrained(desk, 0)
+    found = decide(WIN_FACE_CLAIMS[0], desk, {})
+    assert (found.word, found.reason) == (
+        UNTESTABLE, "profile 'desk' does not run: tl; win, rank 1"
+    )  # fmt: skip
+    assert settings_of(desk) == ()
+    # A single setting turns it on.
+    on = load_profile("desk", {"win.faces.target": "Wavy_Hair"})
+    assert winface_plans.strategies(on, [0])
+
+
+def test_a_rank_that_no_head_has_is_refused(quick: Profile) -> None:
+    wide = load_profile("quick", {"win.faces.label_ranks": [1, 16]})
+    with pytest.raises(SettingsError, match="ranks of the head with one logit a label run from 1"):
+        winface_plans.ranks(wide, [0])
+    with pytest.raises(SettingsError, match=r"ranks.* less than or equal to 2"):
+        load_profile("quick", {"win.faces.ranks": [3]})
