@@ -36,7 +36,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_different)]
-#: The parts of the study, each with its own data and seeds: a paper, or WIN's half on images.
+# The parts of the study, each with its own data and seeds: a paper, or WIN's half on images.
 Paper = Literal["win", "win-faces", "aim-fair"]
 #: What is run with synthetic faces (the plans of `repro.study.aim_plans` and `aim_csdg_plans`).
 SYNTHETIC_EXPERIMENTS = (
@@ -76,7 +76,7 @@ class WinFaceSettings(Strict):
     backbone_seed: Seed | None = None  # of the backbone's training; None: the first of the faces'
     target: str = "Smiling"
     protected: str = "Male"
-    #: size of groups (0,0) and (1,1) against the others, in every part; None: as the data are
+    #: size of groups (0,0) and (1,1) against the others, in every part; None leaves the data as is
     bias_ratio: float | None = Field(default=None, gt=0, le=1)
     architectures: tuple[str, ...] = ()  # Table 4, beside that of the faces
     pretrain: Optimisation = Optimisation(
@@ -143,7 +143,7 @@ class FaceSettings(Strict):
     weights_file: str | None = None  # safetensors, for initialisation 'file'
     pretrain: ImageOptimisation = ImageOptimisation()
     finetune: ImageOptimisation = ImageOptimisation(learning_rate=0.06, epochs=10)
-    #: which experiments with synthetic faces are run; None: all
+    #: which experiments with synthetic faces are run, all where this is None
     experiments: tuple[str, ...] | None = None
     strategies: tuple[str, ...] = TABLE_3  # of Table 3
     k: int = Field(default=55, ge=1)  # the mask of SFT
