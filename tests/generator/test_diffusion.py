@@ -14,24 +14,11 @@ from repro.data.captions import PHRASES_OF, TOYFACES, VOCABULARIES, Phrase
 from repro.data.toyfaces import ToyFaces, factors, render
 from repro.generator import diffusion, trainer
 from repro.generator.corpus import Corpus
-from repro.generator.settings import GeneratorSettings, Schedule
 
-HOW = Schedule(
-    steps=4, batch_size=8, learning_rate=3e-3, warmup=1, average=0.5, precision="float32"
-)
-SETTINGS = GeneratorSettings(
-    corpus="toyfaces",
-    images=64,
-    size=32,
-    width=8,
-    latent_channels=4,
-    text_width=32,
-    text_layers=1,
-    channels=(32, 32),
-    autoencoder=HOW,
-    text=HOW,
-    diffusion=HOW,
-)
+from .tiny import schedule, settings
+
+HOW = schedule()
+SETTINGS = settings(HOW)
 N = 40
 
 

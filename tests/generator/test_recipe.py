@@ -13,26 +13,12 @@ import torch
 from repro.generator import diffusion, package, recipe, trainer
 from repro.generator.card import card
 from repro.generator.recipe import Trained
-from repro.generator.settings import FACES, TOYFACES, GeneratorSettings, Schedule
+from repro.generator.settings import FACES, TOYFACES, GeneratorSettings
 
-HOW = Schedule(
-    steps=3, batch_size=4, learning_rate=3e-3, warmup=1, average=0.5, precision="float32"
-)
-SETTINGS = GeneratorSettings(
-    corpus="toyfaces",
-    images=64,
-    size=32,
-    width=8,
-    encoder_blocks=(0, 1, 1),
-    decoder_blocks=(1, 1, 0),
-    latent_channels=4,
-    text_width=32,
-    text_layers=1,
-    channels=(32, 32),
-    autoencoder=HOW,
-    text=HOW,
-    diffusion=HOW,
-)
+from .tiny import schedule, settings
+
+HOW = schedule(steps=3, batch_size=4)
+SETTINGS = settings(HOW, encoder_blocks=(0, 1, 1), decoder_blocks=(1, 1, 0))
 
 
 @pytest.fixture(scope="module")

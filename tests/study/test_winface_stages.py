@@ -79,9 +79,12 @@ def head_of(record: Record) -> nn.Module:
 
 def test_every_run_verifies(faces: Faces) -> None:
     for results in (faces.strategies, faces.ranks, faces.controls):
+        assert results
         for records in results.values():
+            assert len(records) == 2  # one for each seed
             for record in records:
-                record.verify()
+                record.verify()  # raises where a file or a count is not what the record says
+                assert record.folder is not None  # else only the text would have been looked at
 
 
 def test_every_seed_shares_the_backbone_that_aim_fair_has(faces: Faces) -> None:

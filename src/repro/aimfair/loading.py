@@ -15,6 +15,7 @@ import torch
 from repro.aimfair.imageset import MANIFEST, About, read_about, read_manifest
 from repro.aimfair.imagestore import Store
 from repro.aimfair.pipelinefolder import GenerationError
+from repro.data.cachefile import stored
 from repro.data.imagecache import RESIDENT_SHARE, available_memory
 from repro.data.images import ImageSet
 from repro.data.sources import cache_root, sha256_of
@@ -54,10 +55,10 @@ def load_set(folder: Path | str, *, resident: bool | None = None) -> ImageSet:
         raise GenerationError(f"{folder / MANIFEST} names images of sizes {sizes.tolist()}")
     shape = (len(manifest), 3, int(sizes[0]), int(sizes[0]))
     path = cache_root() / "images" / f"synthetic-{shape[-1]}-{digest[:16]}.npy"
-    mapped = _mapped(path, shape)
+    mapped = stored(path, shape, np.uint8)
     if mapped is None:
         _fill(path, shape, folder, about, manifest)
-        mapped = _mapped(path, shape)
+        mapped = stored(path, shape, np.uint8)
     if mapped is None:
         raise GenerationError(f"{path} was changed while it was written; run again")
     if resident is None:
@@ -73,16 +74,6 @@ def load_set(folder: Path | str, *, resident: bool | None = None) -> ImageSet:
         part=np.full(len(manifest), "train"),
         sha256={"manifest": digest},
     )
-
-
-def _mapped(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
-    """Map a cache file, copy on write; None if it is absent or not whole."""
-    try:
-        array = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    whole = isinstance(array, np.memmap) and array.shape == shape and array.dtype == np.uint8
-    return array if whole else None
 
 
 def _fill(

@@ -7,7 +7,6 @@ A cache file exists whole or not at all, and two processes that ask at once deco
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -21,12 +20,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-import filelock
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from repro.data.archives import members, read_members
+from repro.data.cachefile import filled, stored
 from repro.data.images import VERSION, decode
 from repro.data.sources import DataError, cache_root
 
@@ -135,10 +134,16 @@ def load_images(
     depends_on = json.dumps([VERSION, digest, size, crop, list(names)]).encode()
     key = hashlib.sha256(depends_on).hexdigest()[:16]
     path = cache_root() / "images" / f"{dataset}-{size}-{key}.npy"
-    stored = _stored(path, shape)
-    if stored is None:
-        stored = _fill(path, shape, dataset, archive, names, crop)
-    return torch.from_numpy(np.array(stored) if _keep(dataset, shape, resident) else stored)
+    found = stored(path, shape, np.uint8)
+    if found is None:
+        found = filled(
+            path,
+            shape,
+            np.uint8,
+            lambda file: _decode_into(file, shape, dataset, archive, names, crop),
+            what=f"{dataset}: the decoded images",
+        )
+    return torch.from_numpy(np.array(found) if _keep(dataset, shape, resident) else found)
 
 
 def kept(name: str, shape: tuple[int, ...], make: Callable[[], Tensor]) -> Tensor:
@@ -156,9 +161,9 @@ def kept(name: str, shape: tuple[int, ...], make: Callable[[], Tensor]) -> Tenso
     import torch
 
     path = cache_root() / "images" / f"{name}.npy"
-    stored = _stored(path, shape)
-    if stored is not None:
-        return torch.from_numpy(np.array(stored))
+    found = stored(path, shape, np.uint8)
+    if found is not None:
+        return torch.from_numpy(np.array(found))
     images = make()
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
@@ -172,53 +177,6 @@ def kept(name: str, shape: tuple[int, ...], make: Callable[[], Tensor]) -> Tenso
     return images
 
 
-def _stored(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
-    """Map a cache file, copy on write; None if it is absent or not whole."""
-    try:
-        array = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError):  # the latter two: truncated, or no such file format
-        return None
-    whole = isinstance(array, np.memmap) and array.shape == shape and array.dtype == np.uint8
-    return array if whole else None
-
-
-def _fill(
-    path: Path,
-    shape: tuple[int, ...],
-    dataset: str,
-    archive: Path,
-    names: Sequence[str],
-    crop: float,
-) -> np.memmap:
-    """Decode into a file of another name that gets its own at the end: whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The operating system drops the lock when a process dies; a second process waits, then
-        # finds the finished file.
-        with filelock.FileLock(path.with_name(f".{path.name}.lock")):
-            stored = _stored(path, shape)
-            if stored is not None:
-                return stored
-            try:
-                with part.open("wb") as file:
-                    _decode_into(file, shape, dataset, archive, names, crop)
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        raise DataError(
-            f"{dataset}: the decoded images cannot be kept in {path.parent} ({error}); "
-            + ("free some space there or " if full else "")
-            + f"set REPRO_CACHE to a folder with room for {_megabytes(shape)} MB"
-        ) from error
-    stored = _stored(path, shape)
-    if stored is None:
-        raise DataError(f"{path} was changed while it was written; run again")
-    return stored
-
-
 def _decode_into(
     file: BinaryIO,
     shape: tuple[int, ...],
@@ -227,8 +185,6 @@ def _decode_into(
     names: Sequence[str],
     crop: float,
 ) -> None:
-    # Written as a plain file rather than through a memory map: a full disk is then an error
-    # that can be caught, not a signal that kills the process.
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_2_0(file, header)
     start, size = file.tell(), shape[-1]

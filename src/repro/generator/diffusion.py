@@ -224,8 +224,8 @@ def captions_of(corpus: Corpus, settings: GeneratorSettings) -> frozenset[str]:
 def attention(device: str) -> AbstractContextManager[Any]:
     """Return the context in which attention is trained.
 
-    On a CPU the written-out form: the backward pass of PyTorch's fused one takes a third of a step
-    of this small UNet there (``benchmarks/generator.py``).
+    On a CPU the written-out form: PyTorch's fused one is slow backwards there for sequences as
+    short as these (``benchmarks/generator.py``).
     """
     return sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
 

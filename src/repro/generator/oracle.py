@@ -120,6 +120,7 @@ def train(
     model.to(memory_format=torch.channels_last)
 
     def loss_of(step: int) -> Tensor:
+        """Return the cross-entropy of what is known of a batch."""
         generator = torch.Generator().manual_seed(stream("oracle batch", seed, step))
         rows = torch.randint(len(images), (batch_size,), generator=generator)
         inputs = augment.random_resized_crop(
