@@ -54,7 +54,7 @@ format: $(STAMP)
 #: make lock    resolve requirements.lock and environment.yml again (needs uv)
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-	  --fork-strategy fewest --generate-hashes --no-header -q -o requirements.lock
+	  --fork-strategy fewest --no-strip-extras --generate-hashes --no-header -q -o requirements.lock
 	@$(MAKE) --no-print-directory setup
 	$(BIN)/python -m repro.study.environment
 

@@ -63,6 +63,8 @@ class Corpus:
         of LFW has images on both sides; FairFace does not say who is who.
     sha256
         Digests of what was read.
+    chances
+        (n,) float64, sum 1: how often the UNet sees each image. All alike if None.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Corpus:
     flip: bool
     held: NDArray[Any]
     sha256: dict[str, str] = field(default_factory=dict)
+    chances: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -97,14 +100,16 @@ def toy_settings(settings: GeneratorSettings) -> toyfaces.ToyFaces:
 def _toyfaces(settings: GeneratorSettings) -> Corpus:
     drawn = toy_settings(settings)
     images = toyfaces.generate(drawn, keep=True)
+    table = toyfaces.factors(drawn)
     return Corpus(
         name="toyfaces",
         images=images.images,
-        table=toyfaces.factors(drawn),
+        table=table,
         vocabulary=VOCABULARIES["toyfaces"],
         flip=False,  # heads turn left or right, and captions say which
         held=_held(images.attributes.index.tolist()),
         sha256=dict(images.sha256),
+        chances=_evened(table, settings.evened) if settings.evened else None,
     )
 
 
@@ -142,6 +147,16 @@ def _faces(settings: GeneratorSettings) -> Corpus:
         ),
         sha256={**lfw.sha256, **fair.sha256},
     )
+
+
+def _evened(table: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:
+    """Return chances such that a combination comes as often as the root of its count, not as it.
+
+    What is rare (a man with long hair) is seen often enough to be learnt, and still is rarer.
+    """
+    counts = table.groupby(list(columns))[columns[0]].transform("size").to_numpy(dtype=np.float64)
+    chances = counts**-0.5
+    return np.asarray(chances / chances.sum())
 
 
 def _held(names: Sequence[str]) -> NDArray[Any]:

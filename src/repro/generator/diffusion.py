@@ -208,8 +208,12 @@ def _batch(
     seed = stream("diffusion batch", settings.seed, step)
     generator = torch.Generator().manual_seed(seed)
     seen = torch.from_numpy(np.flatnonzero(~corpus.held))
-    size = (settings.diffusion.batch_size,)
-    rows = seen[torch.randint(len(seen), size, generator=generator)]
+    size = settings.diffusion.batch_size
+    if corpus.chances is None:
+        rows = seen[torch.randint(len(seen), (size,), generator=generator)]
+    else:
+        chances = torch.from_numpy(corpus.chances)[seen]
+        rows = seen[torch.multinomial(chances, size, replacement=True, generator=generator)]
     table = corpus.table.iloc[rows.numpy()]
     written = captions(table, corpus.vocabulary, seed=seed % 2**32)
     return rows, [caption.text for caption in written], generator, seed

@@ -28,6 +28,8 @@ class GeneratorSettings(Strict):
     seed: int = Field(default=0, ge=0)
     size: int = Field(default=64, ge=16, le=512)
     images: int | None = Field(default=None, ge=64)  # toyfaces: how many are drawn
+    #: toyfaces: columns whose rare combinations the UNet sees more often than the corpus has them
+    evened: tuple[str, ...] = ()
     # autoencoder (diffusers' AutoencoderTiny)
     width: int = Field(default=48, ge=8)
     #: residual blocks at each resolution, full to smallest; every one but the first is a halving
@@ -71,6 +73,8 @@ class GeneratorSettings(Strict):
             raise ValueError("images must be given: toy faces are drawn, as many as wanted")
         if self.corpus == "faces" and self.images is not None:
             raise ValueError("images cannot be set: the corpus 'faces' has as many as there are")
+        if self.corpus == "faces" and self.evened:
+            raise ValueError("evened cannot be set: of photographs not every attribute is known")
         if any(width % 32 for width in self.channels):
             raise ValueError(f"channels must be multiples of 32, they are {self.channels}")
         return self
@@ -82,10 +86,11 @@ TOYFACES = GeneratorSettings(
     corpus="toyfaces",
     images=40_000,
     size=32,
+    evened=("Male", "hair_style"),
     latent_channels=16,
     channels=(96, 96),
     autoencoder=Schedule(steps=6_000, batch_size=16, learning_rate=2e-3),
-    diffusion=Schedule(steps=5_000, batch_size=64, learning_rate=1.5e-3),
+    diffusion=Schedule(steps=10_000, batch_size=64, learning_rate=1.5e-3),
 )
 """The generator that this study ships, at the 32x32 pixels of its default profile."""
 

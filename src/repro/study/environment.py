@@ -11,7 +11,9 @@ import yaml
 
 from repro.study.profiles import project_root
 
-_PIN = re.compile(r"^(?P<pin>[A-Za-z0-9][A-Za-z0-9._-]*==[^\s;]+)(?: ; (?P<marker>[^\\]+?))? *\\?$")
+_PIN = re.compile(
+    r"^(?P<pin>[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[^\]]+\])?==[^\s;]+)(?: ; (?P<marker>[^\\]+?))? *\\?$"
+)
 _HEADER = """\
 # Written from requirements.lock by `make lock`; do not edit.
 # The same versions as the lock, without its hashes: pip refuses `-e .` beside hashes.
