@@ -124,7 +124,7 @@ class ImageOptimisation(Strict):
     #: the epoch that is kept, by best overall validation accuracy (the authors'), best worst-group
     #: validation accuracy (which needs protected labels), or the last one
     selection: Literal["accuracy", "worst_group", "last"] = "accuracy"
-    precision: Literal["float32", "bfloat16"] = "bfloat16"  # autocast; weights stay float32
+    precision: Literal["float32", "bfloat16"] = "bfloat16"  # autocast, where hardware has it
     smallest_crop: float = Field(default=0.08, gt=0, le=1)  # share of the frame; 1: no crop
     flip: float = Field(default=0.5, ge=0, le=1)  # share of images flipped left to right
 

@@ -20,6 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from repro.data import augment
 from repro.faces import Faces, batches, joined, stream
 from repro.metrics import confusion_counts
+from repro.precision import autocast
 from repro.settings import ImageOptimisation
 from repro.training import TrainingError
 
@@ -94,7 +95,7 @@ def predict(
         for start in range(0, len(faces), batch):
             images = faces.images[faces.rows[start : start + batch]].to(device)
             inputs = augment.plain(images).contiguous(memory_format=torch.channels_last)
-            with _autocast(device, precision):
+            with autocast(precision, device):
                 parts.append(model(inputs).float().reshape(-1).cpu())
     finally:
         for module, training in modes.items():
@@ -263,7 +264,7 @@ def _one_epoch(
     """Train once over the batches; return the mean loss."""
     total, images = torch.zeros((), device=device), 0
     for inputs, target in given:
-        with _autocast(device, how.precision):
+        with autocast(how.precision, device):
             logits = model(inputs)
         loss = bce(logits, target)
         optimiser.zero_grad(set_to_none=True)
@@ -272,8 +273,3 @@ def _one_epoch(
         total += loss.detach() * len(target)
         images += len(target)
     return float(total) / images
-
-
-def _autocast(device: str, precision: str) -> torch.autocast:
-    kind = torch.device(device).type
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=precision == "bfloat16")

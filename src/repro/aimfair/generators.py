@@ -23,6 +23,7 @@ from PIL import Image
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from repro import precision
 from repro.aimfair.pipelinefolder import (
     GenerationError,
     check_folder,
@@ -295,13 +296,15 @@ def load(settings: GenerationSettings, *, device: torch.device | str | None = No
         )
     # Named here: its import takes seconds. Without type hints for its methods.
     kind: Any = diffusers.DiffusionPipeline
+    where = place().device if device is None else torch.device(device)
+    dtype = getattr(torch, precision.effective(settings.precision, str(where)))
     try:
         with quiet():
             pipe = kind.from_pretrained(
                 str(folder),
                 use_safetensors=True,
                 local_files_only=True,
-                dtype=getattr(torch, settings.precision),
+                dtype=dtype,
                 low_cpu_mem_usage=importlib.util.find_spec("accelerate") is not None,
             )
     # Whatever a damaged file makes of a constructor: the libraries declare no class of errors.
@@ -309,7 +312,6 @@ def load(settings: GenerationSettings, *, device: torch.device | str | None = No
         raise GenerationError(f"{folder} cannot be loaded as a pipeline: {error}") from error
     check_text_to_image(pipe, name)
     set_scheduler(pipe, settings.scheduler, settings.eta)
-    where = place().device if device is None else torch.device(device)
     pipe.to(where)
     pipe.set_progress_bar_config(disable=True)
     for part in (getattr(pipe, x, None) for x in ("unet", "transformer", "vae")):

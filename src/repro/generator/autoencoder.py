@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from repro.generator.corpus import Corpus
 from repro.generator.settings import GeneratorSettings
 from repro.generator.trainer import Fitted, fit
+from repro.precision import autocast
 from repro.vision import stream
 
 _AUTOENCODER: Any = AutoencoderTiny  # the library has no type hints that mypy could follow
@@ -130,7 +131,7 @@ def encode(model: Any, images: Tensor, *, device: str = "cpu", batch: int = 256)
     """Return the latents of (n, 3, s, s) uint8 images, (n, c, s/f, s/f) float32, not scaled."""
     parts = []
     for chunk in torch.split(images, batch):
-        with torch.autocast(device, torch.bfloat16):
+        with autocast("bfloat16", device):
             parts.append(model.encode(scaled(chunk).to(device)).latents.float().cpu())
     return torch.cat(parts)
 

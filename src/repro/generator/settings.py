@@ -18,7 +18,7 @@ class Schedule(Strict):
     warmup: int = Field(default=200, ge=0)  # steps
     weight_decay: float = Field(default=0.0, ge=0)
     average: float = Field(default=0.999, ge=0, lt=1)  # of the weights that are kept, per step
-    precision: Literal["float32", "bfloat16"] = "bfloat16"  # autocast; weights stay float32
+    precision: Literal["float32", "bfloat16"] = "bfloat16"  # autocast, where hardware has it
 
 
 class GeneratorSettings(Strict):

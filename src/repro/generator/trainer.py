@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from repro.generator.settings import Schedule
+from repro.precision import autocast
 from repro.training import TrainingError
 
 EVERY_SECONDS = 120.0
@@ -101,7 +102,7 @@ def fit(
         rate = rate_at(step, how)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        with torch.autocast(device, torch.bfloat16, enabled=how.precision == "bfloat16"):
+        with autocast(how.precision, device):
             loss = loss_of(step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -29,6 +29,7 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from repro import precision
 from repro.data.sources import sha256_of
 from repro.metrics import confusion_counts, flatten_metrics, metrics_from_counts
 from repro.study.configs import RunConfig, digest
@@ -303,7 +304,8 @@ def _body(config: RunConfig, outcome: Outcome, seconds: float, folder: Path) -> 
         "data_sha256": dict(outcome.data_sha256),
         "seconds": round(seconds, 3),
         "device": outcome.device,
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+        + precision.described(outcome.device),
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in VERSIONS},
         "git_commit": git_commit(),
