@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,18 @@ from torch import Tensor
 
 from repro.data.captions import FACES, FACETS, PHRASES_OF, TOYFACES, VOCABULARIES, Phrase
 from repro.data.toyfaces_factors import ATTRIBUTES, CATEGORIES
-from repro.generator.corpus import TOY_SEED
+from repro.generator import quality
+from repro.generator.corpus import TOY_SEED, Corpus
 from repro.study import generator_quality
-from repro.study.generator_quality import TOY_CLASSES, asked_prompts, measure_toyfaces
+from repro.study.generator_quality import (
+    CELEBA_CLASSES,
+    TOY_CLASSES,
+    UTKFACE_CLASSES,
+    asked_prompts,
+    held_out_captions,
+    measure_faces,
+    measure_toyfaces,
+)
 
 START = "Portrait face photo of a"
 
@@ -137,3 +147,93 @@ def test_measures_of_toy_faces(monkeypatch: pytest.MonkeyPatch) -> None:
         "(0,0)": 0.0, "(0,1)": 0.0, "(1,0)": 1.0, "(1,1)": 1.0,
     }  # fmt: skip
     assert found["the reader on rendered studio images"] == {"Smiling": 1.0}
+
+
+def photographs(n: int) -> Corpus:
+    """Return noise that is captioned like photographs of two sources, as the corpus of faces is."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {name: rng.integers(0, 2, n) for name in ("Male", "Young", "ancestry_black")}, dtype="Int8"
+    )
+    table["Smiling"] = pd.array(rng.integers(0, 2, n), dtype="Int8")
+    table.loc[n // 2 :, "Smiling"] = pd.NA  # FairFace knows no smiles
+    images = torch.from_numpy(rng.integers(0, 256, (n, 3, 16, 16), dtype=np.uint8))
+    return Corpus("faces", images, table, FACES, flip=True, held=np.arange(n) % 3 == 0)
+
+
+def test_captions_of_held_out_photographs_are_of_both_sources() -> None:
+    corpus = photographs(600)
+    rows, written = held_out_captions(corpus, 100, seed=2)
+    assert len(rows) == len(set(rows)) == len(written) == 100
+    assert corpus.held[rows].all()
+    assert 30 < (rows < 300).sum() < 70
+    for row, text in zip(rows, written, strict=True):
+        if row >= 300:
+            assert "smiling" not in text
+    assert len(held_out_captions(corpus, 1_000, seed=2)[0]) == 200  # no more than there are
+
+
+def test_measures_of_photographs_compare_like_with_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = photographs(150)
+    calls: list[tuple[list[str], list[int]]] = []
+    drawn: list[Tensor] = []
+
+    def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        calls.append((list(prompts), list(seeds)))
+        images = np.random.default_rng(len(calls)).integers(0, 256, (len(prompts), 3, 16, 16))
+        drawn.append(torch.from_numpy(images.astype(np.uint8)))
+        return drawn[-1]
+
+    featured: list[Tensor] = []
+
+    class Colours:
+        """Reads the same in every image; its features are the mean of each colour."""
+
+        def __init__(self, names: Sequence[str]) -> None:
+            self.names = names
+
+        def read(self, images: Tensor) -> pd.DataFrame:
+            assert len(images) == 60
+            return pd.DataFrame([dict.fromkeys(self.names, 1)] * len(images))
+
+        def features(self, images: Tensor) -> np.ndarray:
+            featured.append(images)
+            return images.double().mean(dim=(2, 3)).numpy()
+
+    def readers(*, size: int) -> object:
+        names = {"celeba": CELEBA_CLASSES, "utkface": UTKFACE_CLASSES}
+        return {name: (Colours(list(classes)), {}) for name, classes in names.items()}
+
+    rng = np.random.default_rng(9)
+    of_celeba = SimpleNamespace(
+        images=torch.from_numpy(rng.integers(0, 256, (90, 3, 16, 16), dtype=np.uint8)),
+        part=np.array(["train", "test", "test"] * 30),
+    )
+    monkeypatch.setattr(generator_quality, "photo_readers", readers)
+    monkeypatch.setattr(generator_quality.celeba, "load", lambda size: of_celeba)
+    found = measure_faces(draw, corpus, size=16, n=60)
+
+    (random, seeds), (captioned, others) = calls
+    assert random == asked_prompts(FACES, 60, seed=1)[0]
+    rows, written = held_out_captions(corpus, 60, seed=2)
+    assert len(rows) == 50  # all that was held out
+    assert captioned == written
+    assert not set(seeds) & set(others)
+
+    generated, held, seen, celeba = featured
+    assert {len(images) for images in featured} == {50}  # the distance depends on the number
+    assert generated is drawn[1]
+    assert torch.equal(held, corpus.images[torch.from_numpy(rows)])
+    known = {image.numpy().tobytes() for image in corpus.images[torch.from_numpy(~corpus.held)]}
+    assert all(image.numpy().tobytes() in known for image in seen)
+    test = {image.numpy().tobytes() for image in of_celeba.images[torch.arange(90) % 3 > 0]}
+    assert all(image.numpy().tobytes() in test for image in celeba)
+
+    frechet = found["Fréchet distance, in features"]
+    means = [part.double().mean(dim=(2, 3)).numpy() for part in (generated, seen)]
+    assert frechet["generated to corpus"] == pytest.approx(quality.frechet_distance(*means))
+    assert set(frechet) == {
+        *("generated to corpus", "held-out part to corpus"),
+        *("generated to CelebA", "held-out part to CelebA"),
+    }
+    assert "50 of captions" in found["prompts"]
