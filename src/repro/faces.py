@@ -112,6 +112,7 @@ def batches(
     augmented: bool = True,
     device: str = "cpu",
     limit: int | None = None,
+    layout: torch.memory_format = torch.channels_last,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (inputs (b, 3, s, s) float32, target (b,)) once over ``faces``, shuffled.
 
@@ -125,6 +126,8 @@ def batches(
         What the batches are for: two purposes have independent orders and crops.
     limit
         At most this many batches.
+    layout
+        Of the inputs in memory; see `repro.layout`.
     """
     generator = torch.Generator().manual_seed(stream("batches", purpose, seed, epoch))
     order = torch.randperm(len(faces), generator=generator)
@@ -146,5 +149,5 @@ def batches(
             )
         else:
             inputs = augment.plain(images)
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        inputs = inputs.contiguous(memory_format=layout)
         yield inputs, faces.target[at].to(device, non_blocking=True)

@@ -19,6 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from repro.data import augment
 from repro.faces import Faces, batches, joined, stream
+from repro.layout import layout_of
 from repro.metrics import confusion_counts
 from repro.precision import autocast
 from repro.settings import ImageOptimisation
@@ -90,11 +91,11 @@ def predict(
     """
     modes = {module: module.training for module in model.modules()}
     model.eval()
-    parts = []
+    layout, parts = layout_of(model), []
     try:
         for start in range(0, len(faces), batch):
             images = faces.images[faces.rows[start : start + batch]].to(device)
-            inputs = augment.plain(images).contiguous(memory_format=torch.channels_last)
+            inputs = augment.plain(images).contiguous(memory_format=layout)
             with autocast(precision, device):
                 parts.append(model(inputs).float().reshape(-1).cpu())
     finally:
@@ -180,6 +181,7 @@ def fit(
                 # Laid out as the parameter is: the fused step reads both by address.
                 buffer = torch.empty_like(parameter, requires_grad=False)
                 optimiser.state[parameter]["momentum_buffer"] = buffer.copy_(at.momentum[name])
+    layout = layout_of(model)
     for epoch in range(at.epoch + 1, how.epochs + 1):
         rate = how.learning_rate * 0.1 ** sum(epoch > milestone for milestone in how.milestones)
         for group in optimiser.param_groups:
@@ -187,7 +189,9 @@ def fit(
         set_train_mode(model)
         with torch.random.fork_rng():  # of dropout, for models that have it
             torch.manual_seed(stream("dropout", purpose, seed, epoch))
-            given = batches(train, how, seed=seed, epoch=epoch, purpose=purpose, device=device)
+            given = batches(
+                train, how, seed=seed, epoch=epoch, purpose=purpose, device=device, layout=layout
+            )
             loss = _one_epoch(model, given, how, optimiser, device)
         if not math.isfinite(loss):
             if epoch > 1:  # what was reached before is kept, and the history says how it ended

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from repro.layout import place
 from repro.models import image_classifier
 from repro.settings import ImageOptimisation
 from repro.study import checkpoints
@@ -194,7 +195,7 @@ def faces(n: int, seed: int) -> Faces:
 
 
 def trained(checkpoint: Checkpoint, *, stop_after: int = 99) -> tuple[nn.Module, VisionFit]:
-    net = image_classifier("resnet18", width=4, seed=0).to(memory_format=torch.channels_last)
+    net = place(image_classifier("resnet18", width=4, seed=0))
 
     def save(state: Progress) -> None:
         checkpoint.save(state)

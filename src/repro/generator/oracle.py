@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 from repro.data import augment
 from repro.generator.settings import Schedule
 from repro.generator.trainer import fit
+from repro.layout import layout_of, place
 from repro.models import image_classifier
 from repro.vision import stream
 
@@ -117,7 +118,7 @@ def train(
         torch.manual_seed(stream("oracle", seed))
         outputs = sum(len(values) for values in classes.values())
         model.fc = nn.Linear(8 * width, outputs)
-    model.to(memory_format=torch.channels_last)
+    place(model)
 
     def loss_of(step: int) -> Tensor:
         """Return the cross-entropy of what is known of a batch."""
@@ -129,7 +130,7 @@ def train(
             generator=generator,
             scale=(0.7, 1.0),
             flip=0.5 if flip else 0.0,
-        ).contiguous(memory_format=torch.channels_last)
+        ).contiguous(memory_format=layout_of(model))
         logits, start = model(inputs), 0
         total = logits.sum() * 0  # of a batch of which nothing is known, too
         for at, values in enumerate(classes.values()):

@@ -15,6 +15,7 @@ from repro.aimfair import finetune as rules
 from repro.aimfair import mask as smg
 from repro.aimfair.tensors import kind_of
 from repro.data.sources import sha256_of
+from repro.layout import layout_of, place
 from repro.settings import ImageOptimisation
 from repro.study.aim_configs import FaceTraining, FaceTuning, Sensitivity
 from repro.study.aim_data import (
@@ -132,6 +133,7 @@ def _gradients(
         augmented=config.augmented,
         device=device(),
         limit=config.batches,
+        layout=layout_of(model),
     )
     with torch.random.fork_rng():  # of dropout, for models that have it
         torch.manual_seed(vision.stream("dropout", purpose, config.seed, draw))
@@ -229,8 +231,7 @@ def initial_model(config: FaceTraining) -> nn.Module:
         weights_file=config.weights_file,
         seed=config.seed,
     )
-    model.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model
+    return place(model, device())
 
 
 def trained_model(config: FaceTraining, record: Record) -> nn.Module:
