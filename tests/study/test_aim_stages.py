@@ -19,6 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from repro import vision
 from repro.aimfair.mask import EmptyMaskError, entry_k
+from repro.layout import layout_of
 from repro.metrics import metrics_from_counts
 from repro.models import WeightsError, image_classifier
 from repro.names import UnknownNameError
@@ -252,6 +253,7 @@ def test_sensitivities_are_those_of_the_loaded_model(computed: Computed, way: st
             given = vision.batches(
                 faces, settings.pretrain, seed=seed, epoch=draw, purpose=f"gradients on {name}",
                 augmented=way.endswith("augmented"), limit=2,
+                layout=layout_of(model),
             )  # fmt: skip
             for inputs, target in given:
                 model.train(way.startswith("train"))
