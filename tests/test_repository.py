@@ -26,6 +26,7 @@ PRIVATE = re.compile(
 # Which rooms of src/repro a room may import, itself apart. A module that stands alone is a room.
 ROOMS = {
     "names": set(),
+    "layout": set(),
     "precision": set(),
     "settings": {"names"},
     "data": {"names", "settings"},
@@ -33,7 +34,17 @@ ROOMS = {
     "models": {"names", "settings"},
     "training": {"names", "settings", "data", "metrics", "models"},
     "faces": {"names", "settings", "data"},
-    "vision": {"names", "precision", "settings", "data", "faces", "metrics", "models", "training"},
+    "vision": {
+        "layout",
+        "names",
+        "precision",
+        "settings",
+        "data",
+        "faces",
+        "metrics",
+        "models",
+        "training",
+    },
     "aimfair": {
         "names",
         "precision",
@@ -46,6 +57,7 @@ ROOMS = {
         "vision",
     },
     "generator": {
+        "layout",
         "names",
         "precision",
         "settings",
@@ -57,7 +69,7 @@ ROOMS = {
     },
     "win": {"names", "settings", "data", "metrics", "models", "training"},
     "study": {
-        *("names", "precision", "settings", "data", "faces"),
+        *("layout", "names", "precision", "settings", "data", "faces"),
         *("metrics", "models", "training", "vision"),
         *("aimfair", "generator", "win"),
     },
