@@ -51,7 +51,7 @@ def verdicts(
         typer.echo(at_a_glance_markdown(profile), nl=False)
     else:
         for verdict in judge.verdicts(profile):
-            typer.echo(f"{verdict.claim.where:12} {verdict.word:18} {verdict.claim.statement}")
+            typer.echo(f"{verdict.claim.where:12} {verdict.words:18} {verdict.statement}")
             typer.echo(f"{'':31} {verdict.reason}.{judge.proportion(verdict)}")
 
 
