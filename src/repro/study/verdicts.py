@@ -95,7 +95,7 @@ def decide(claim: Claim, profile: Profile, results: Results, runs: Runs | None =
         return replace(empty, reason=why)
 
     def judged_of(contrast: Contrast) -> Judged:
-        return judge(contrast, results, per_seed=per_seed, simulated=simulated)
+        return judge(contrast, results, per_seed=per_seed, simulated=simulated, paper=claim.paper)
 
     if claim.kind == "construction":
         judged = tuple(judged_of(c) for c in contrasts)
