@@ -34,6 +34,7 @@ IRRELEVANT = {
     **dict.fromkeys(("win.other_budget.", "win.permutations"), OURS),
     **dict.fromkeys(("win.faces.label_ranks", "win.faces.control_rank"), OURS),
     **dict.fromkeys(("faces.wider_gap", "faces.gradient_draws"), OURS),
+    "datasets": "parameter dataset sets them, and what it set is compared",
     "generators.": "the synthetic images name the generator that draws them",
 }
 
@@ -184,6 +185,14 @@ def test_utkface_is_a_task_of_the_paper_with_sizes_of_its_own() -> None:
         "8,464 training images, not 20,000 of CelebA",
         GRAMMAR,
     )
+
+
+def test_the_prompts_of_that_task_have_no_pose() -> None:
+    task = {"faces__data__target": "Female", "faces__data__protected": "White"}
+    plain = said(**task, faces__synthetic__prompts="contextual")
+    assert not [words for words in plain if words.startswith("prompts:")]
+    posed = said(**task, faces__synthetic__prompts_per_group=51)
+    assert "prompts: contextual with head poses (not contextual), 51 a group (not 50)" in posed
 
 
 def test_the_renderer_has_no_prompts_and_no_steps() -> None:

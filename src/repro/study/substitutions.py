@@ -42,6 +42,7 @@ _EDITIONS = {
 }
 _SCHEDULERS = {"as shipped": "as shipped", "ddim": "DDIM", "dpm++": "DPM-Solver++"}
 _GPT_4 = "gpt-4"
+_NO_POSE = ("Female", "White")  # the one task whose prompts have no head pose in the release
 _WIN_TASKS = (("celeba", "Wavy_Hair", "Male"), ("lfwa", "Male", "Heavy_Makeup"))
 
 
@@ -219,7 +220,10 @@ def _prompt_set(ours: Profile, own: Profile) -> str | None:
         assert drawn is not None
         if drawn.source == "studio" or getattr(drawn, "prompts_file", None):
             return None
-        told.append({"{}": str(drawn.prompts), "{} a group": str(drawn.prompts_per_group)})
+        kind = drawn.prompts
+        if one is own and (ours.faces.data.target, ours.faces.data.protected) == _NO_POSE:
+            kind = "contextual"
+        told.append({"{}": str(kind), "{} a group": str(drawn.prompts_per_group)})
     return _differences("prompts:", *told)
 
 
