@@ -151,6 +151,7 @@ def test_runs_on_faces_are_described(computed: Computed) -> None:
             "sensitivities: eval, augmented",
             "sensitivities: eval, plain",
             "switches: mask, gradients in eval mode",
+            "switches: mask, frozen tensors decay",
         )
     }
     on = "toyfaces Smiling|Male"
@@ -164,6 +165,7 @@ def test_runs_on_faces_are_described(computed: Computed) -> None:
         f"sensitivity {on} resnet18 eval",
         f"sensitivity {on} resnet18 eval plain",
         f"finetune {on} resnet18 mask k 40 by gradients in eval mode",
+        f"finetune {on} resnet18 mask k 40 frozen tensors decay",
     ]
 
 

@@ -99,6 +99,7 @@ def describe(record: Record, known: Mapping[str, Record]) -> str:
     words += [str(config[n]) for n in ("block", "mode") if config.get(n) is not None]
     words += [f"{n} {config[n]}" for n in ("k", "draw") if config.get(n) is not None]
     words += ["frozen statistics" if config.get("statistics") == "freeze" else ""]
+    words += ["frozen tensors decay" if config.get("frozen") == "decayed" else ""]
     words += _synthetic_words(config, known)
     words += ["plain" if config.get("augmented") is False else ""]
     if config.get("sensitivity") in known and known[config["sensitivity"]].config["mode"] == "eval":

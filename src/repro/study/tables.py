@@ -181,7 +181,7 @@ def source(results: Results | Iterable[Record], what: str, again: str) -> Html:
 def _words(record: Record) -> str:
     config = record.config
     names = (
-        *("stage", "strategy", "block", "k", "draw", "statistics", "mode"),
+        *("stage", "strategy", "block", "k", "draw", "statistics", "frozen", "mode"),
         *("head", "rank", "importance", "weight", "matched"),
         *("constraint", "intensity", "seed"),
     )
