@@ -16,6 +16,7 @@ from repro.aimfair import mask as smg
 from repro.aimfair.tensors import kind_of
 from repro.data.sources import sha256_of
 from repro.layout import layout_of, place
+from repro.precision import effective
 from repro.settings import ImageOptimisation
 from repro.study.aim_configs import FaceTraining, FaceTuning, Sensitivity
 from repro.study.aim_data import (
@@ -331,6 +332,7 @@ def _outcome(
         history=result.history,
         data_sha256=digests,
         device=device(),
+        precision=effective(precision, device()),
     )
 
 

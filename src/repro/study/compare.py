@@ -165,6 +165,24 @@ def compare(first: Mapping[str, Record], second: Mapping[str, Record]) -> pd.Dat
     return pd.DataFrame(rows)
 
 
+def agreement(
+    first: Mapping[str, Record], second: Mapping[str, Record]
+) -> tuple[int, int, float | None]:
+    """Return how far the runs that two sets share agree.
+
+    Returns
+    -------
+    tuple
+        How many runs both sets have; how many of them have the same confusion counts; the mean
+        absolute difference of their worst-group accuracies (a fraction), None without such runs.
+    """
+    shared = [(first[run], second[run]) for run in first.keys() & second.keys()]
+    same = sum(a.body["counts"] == b.body["counts"] for a, b in shared)
+    worst = [[one.metrics()["worst_group_accuracy"] for one in pair] for pair in shared]
+    moved = [abs(a - b) for a, b in worst if not math.isnan(a - b)]
+    return len(shared), same, float(np.mean(moved)) if moved else None
+
+
 def _grouped(records: Mapping[str, Record], known: Mapping[str, Record]) -> dict[str, list[Record]]:
     groups: dict[str, list[Record]] = {}
     for record in records.values():
