@@ -148,13 +148,16 @@ def show(
         "counts",
         "seconds",
         "device",
+        "precision",
         "machine",
+        "instructions",
         "python",
         "versions",
     )
     told += ("git_commit", "finished", "data_sha256")
     for name in told:
-        typer.echo(f"{name}: {json.dumps(body[name])}")
+        if name in body:  # older records lack some
+            typer.echo(f"{name}: {json.dumps(body[name])}")
     for part, metrics in body["metrics"].items():
         typer.echo(f"metrics, {part}:")
         for name, number in metrics.items():

@@ -194,6 +194,8 @@ class Profile(Strict):
     win: WinSettings
     faces: FaceSettings
     generators: Generators = Generators()
+    #: what another data set needs: settings by dotted name that parameter ``dataset`` sets, too
+    datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     def seeds_of(self, paper: Paper) -> tuple[int, ...]:
         """Return the seeds of one part of the study."""

@@ -30,7 +30,7 @@ from repro.generator import package
 from repro.settings import FaceData, SettingsError, SyntheticFaces
 from repro.study.profiles import project_root
 
-VERSION = 1
+VERSION = 2  # pixels are cut off to bytes, not rounded
 """Raise when the same settings come to mean other images."""
 
 MODELS = "models"
