@@ -92,7 +92,7 @@ _FACES = get_args(FaceData.model_fields["name"].annotation)
 DATASETS: dict[Paper, tuple[str, ...]] = {
     "win": get_args(DataSettings.model_fields["name"].annotation),
     "win-faces": _FACES,
-    "aim-fair": _FACES,
+    "aim-fair": tuple(name for name in _FACES if name != "lfwa"),  # a data set of WIN alone
 }
 #: Names that IPython itself puts into the namespace.
 IPYTHON = {"In", "Out", "exit", "quit", "open", "get_ipython"}
@@ -154,7 +154,7 @@ def _of_the_data_alone(dataset: str, profile: Profile) -> dict[str, Any]:
     if dataset == "adult":
         return {"data.records": None, "data.bias": None}
     faces, found = profile.faces, dict[str, Any]()
-    if dataset in ("celeba", "utkface"):
+    if dataset != "toyfaces":
         found |= {f"faces.data.{name}": None for name in TOY}
     if dataset in OWN_GENERATOR and dataset != faces.data.name:
         generator, prompts = OWN_GENERATOR[dataset]
