@@ -26,6 +26,7 @@ from repro.vision import (
     kept_epoch,
     predict,
     probability,
+    stream,
 )
 
 HOW = ImageOptimisation(
@@ -289,24 +290,44 @@ def test_rows_choose_images_and_joined_sets_keep_their_labels() -> None:
     data = faces(20)
     some = data.subset(np.array([3, 1, 19]))
     assert some.names.tolist() == ["0003", "0001", "0019"]
-    both = joined(some, replace(data.subset(np.array([0])), aspect=0.5))
+    both = joined(some, data.subset(np.array([0])))
     assert both.target.tolist() == data.target[[3, 1, 19, 0]].tolist()
     assert torch.equal(both.images[both.rows], data.images[[3, 1, 19, 0]])
-    assert both.aspects().tolist() == [1, 1, 1, 0.5]
-    assert both.subset(np.array([3])).aspects().tolist() == [0.5]
+    assert both.subset(np.array([3])).names.tolist() == ["0000"]
+    with pytest.raises(ValueError, match="read at 32 and 64 pixels"):
+        joined(data, replace(data, size=64))
 
 
-def test_a_joined_set_crops_each_image_by_its_own_frame() -> None:
-    """Where all images have one aspect, a joined set gives the batches of the plain one."""
-    data = replace(faces(64), aspect=0.8)
+def test_a_joined_set_gives_the_batches_of_the_plain_one() -> None:
+    data = faces(64)
     halves = joined(data.subset(np.arange(32)), data.subset(np.arange(32, 64)))
     for (a, _), (b, _) in zip(
         batches(data, HOW, seed=0), batches(halves, HOW, seed=0), strict=True
     ):
         assert torch.equal(a, b)
-    other = joined(data.subset(np.arange(32)), replace(data.subset(np.arange(32, 64)), aspect=2.0))
-    pairs = zip(batches(data, HOW, seed=0), batches(other, HOW, seed=0), strict=True)
-    assert any(not torch.equal(a, b) for (a, _), (b, _) in pairs)
+
+
+def test_a_joined_set_crops_each_image_from_its_own_frame() -> None:
+    """Real frames of 39x32 beside synthetic ones of 32x32: each as if all were of its size."""
+    square = faces(64)
+    tall = replace(square, images=torch.cat([square.images, square.images[:, :, :7]], dim=2))
+    both = joined(tall.subset(np.arange(32)), square.subset(np.arange(32, 64)))
+    for augmented in (True, False):
+        runs = [
+            [x for x, _ in batches(data, HOW, seed=0, augmented=augmented)]
+            for data in (both, tall, square)
+        ]
+        order = torch.randperm(
+            64, generator=torch.Generator().manual_seed(stream("batches", "training", 0, 1))
+        )
+        real = (order < 32)[:, None, None, None]
+        mixed, high, low = (torch.cat(batch) for batch in runs)
+        assert mixed.shape == (64, 3, 32, 32)
+        torch.testing.assert_close(mixed, torch.where(real, high, low), atol=2e-4, rtol=0)
+        assert not torch.allclose(high, low, atol=0.1)
+    logits = predict(model(), both, precision="float32")
+    alone = [predict(model(), data, precision="float32") for data in (tall, square)]
+    torch.testing.assert_close(logits, torch.cat([alone[0][:32], alone[1][32:]]))
 
 
 def test_two_purposes_have_independent_batches() -> None:

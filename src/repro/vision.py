@@ -94,8 +94,9 @@ def predict(
     layout, parts = layout_of(model), []
     try:
         for start in range(0, len(faces), batch):
-            images = faces.images[faces.rows[start : start + batch]].to(device)
-            inputs = augment.plain(images).contiguous(memory_format=layout)
+            images, frames = faces.frames(slice(start, start + batch))
+            inputs = augment.plain(images.to(device), faces.size, frames=frames)
+            inputs = inputs.contiguous(memory_format=layout)
             with autocast(precision, device):
                 parts.append(model(inputs).float().reshape(-1).cpu())
     finally:

@@ -15,7 +15,7 @@ from repro.data import celeba, toyfaces
 from repro.data.images import ImageSet
 from repro.data.sources import DataError, data_root
 from repro.names import UnknownNameError
-from repro.settings import FaceData, SyntheticFaces
+from repro.settings import FaceData, SettingsError, SyntheticFaces
 from repro.study import aim_data
 from repro.study.aim_data import (
     declared_sha256,
@@ -313,12 +313,21 @@ def reduced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         celeba,
         "load_images",
         lambda name, path, members, size, **_: torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(
-            len(members), 3, size, size
+            len(members), 3, 78, 64
         ),
     )
     aim_data._read.cache_clear()
     yield folder
     aim_data._read.cache_clear()
+
+
+def test_no_generator_debiases_what_it_learnt_from() -> None:
+    synthetic = SyntheticFaces(
+        source="generator", generator="faces", prompts="contextual", prompts_per_group=50
+    )
+    with pytest.raises(SettingsError, match="'faces' learnt from LFW"):
+        declared_sha256(FaceData(name="lfwa"), synthetic)
+    assert declared_sha256(FaceData(name="lfwa"))["decoding"] == "version 2"
 
 
 def test_the_biased_set_of_celeba(reduced: Path) -> None:
@@ -327,7 +336,7 @@ def test_the_biased_set_of_celeba(reduced: Path) -> None:
     assert group_counts(real.train).tolist() == [[1000, 9000], [9000, 1000]]
     assert real.sha256 == declared_sha256(data)
     assert real.skipped == {"image not on disk": 202_599 - 46_715}
-    assert real.train.aspect == 178 / 218
+    assert (real.train.images.shape[1:], real.train.size) == ((3, 78, 64), 16)
     assert group_counts(real.validation).tolist() == [[1086, 1200], [1367, 882]]
     assert group_counts(real.test).tolist() == [[1114, 1187], [1590, 749]]
     # Names of CelebA are numbers in the order of its partition.

@@ -370,6 +370,7 @@ def test_a_real_data_set_has_no_seed_of_the_drawing(root: Path, name: str) -> No
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"dataset": "lfwa"}, r"unknown dataset 'lfwa'.* \(valid: toyfaces, celeba, utkface\)"),
         ({"dataset": "celebA"}, "unknown dataset 'celebA'; did you mean 'celeba'"),
         ({"dataset": "adult"}, r"unknown dataset 'adult'.* \(valid: toyfaces, celeba, utkface\)"),
         ({"stratgies": ["erm"]}, "no parameter 'stratgies'; did you mean 'strategies'"),

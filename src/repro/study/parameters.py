@@ -93,7 +93,7 @@ _FACES = get_args(FaceData.model_fields["name"].annotation)
 DATASETS: dict[Paper, tuple[str, ...]] = {
     "win": get_args(DataSettings.model_fields["name"].annotation),
     "win-faces": _FACES,
-    "aim-fair": _FACES,
+    "aim-fair": tuple(name for name in _FACES if name != "lfwa"),  # a data set of WIN alone
 }
 #: Names that IPython itself puts into the namespace.
 IPYTHON = {"In", "Out", "exit", "quit", "open", "get_ipython"}

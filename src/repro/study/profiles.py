@@ -223,6 +223,7 @@ class Profile(Strict):
             return "toycensus (simulated)" if self.is_simulated(paper) else "UCI Adult"
         data = self.faces.data
         name = {"toyfaces": "toyfaces (simulated)", "celeba": "CelebA", "utkface": "UTKFace"}
+        name |= {"lfwa": "LFW+a"}
         task = (self.win.faces if paper == "win-faces" else None) or data
         frozen = ", frozen features" if paper == "win-faces" else ""
         size = f"{data.size}x{data.size}"

@@ -217,7 +217,6 @@ def pool(data: FaceData, synthetic: SyntheticFaces) -> ImageSet:
         images=images.images,
         attributes=images.attributes,
         part=images.part,
-        aspect=images.aspect,
         sha256=declared(data, synthetic),
     )
 

@@ -41,8 +41,9 @@ def dataset_of(profile: Profile) -> str | None:
     faces, task = profile.faces.data, profile.win.faces
     if task is None:
         return None
-    same = (faces.name, task.target, task.protected) == ("celeba", "Wavy_Hair", "Male")
-    return "celeba" if same else None
+    asked = (faces.name, task.target, task.protected)
+    reported = (("celeba", "Wavy_Hair", "Male"), ("lfwa", "Male", "Heavy_Makeup"))
+    return faces.name if asked in reported else None
 
 
 def _reported(profile: Profile, first: str, second: str, metric: str) -> float | None:
