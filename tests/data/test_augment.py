@@ -290,6 +290,14 @@ def test_the_device_changes_nothing() -> None:
     there = augment.random_resized_crop(images.cuda(), 32, generator=_generator())
     assert there.device.type == "cuda"
     torch.testing.assert_close(there.cpu(), here, atol=1e-4, rtol=0)
+    frames = torch.tensor([[48, 48], [48, 30]]).repeat(32, 1)
+    for size in (20, 64):  # smoothed and not
+        how = {"size": size, "frames": frames}
+        here, there = (
+            augment.random_resized_crop(on, generator=_generator(), **how).cpu()
+            for on in (images, images.cuda())
+        )
+        torch.testing.assert_close(there, here, atol=1e-4, rtol=0)
     plain = augment.plain(images.cuda(), 20).cpu()
     torch.testing.assert_close(plain, augment.plain(images, 20), atol=1e-4, rtol=0)
 
