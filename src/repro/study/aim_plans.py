@@ -39,7 +39,7 @@ def training(
     """Return the configuration of one classifier that is trained from its initialisation."""
     check_name("strategy", strategy, TRAINED)
     faces = profile.faces
-    data = data or faces.data
+    data = of_seed(data or faces.data, seed)
     only_real = strategy in ("erm", "balanced real")
     synthetic = None if only_real else synthetic or synthetic_of(profile)
     if faces.initialisation == "file" and faces.weights_file is None:
@@ -61,6 +61,16 @@ def training(
             "optimisation": faces.pretrain,
         }
     )
+
+
+def of_seed(data: FaceData, seed: int) -> FaceData:
+    """Return the data of a run: embedded faces are drawn anew in every seed, unless one is given.
+
+    Training, validation and test faces all are, so intervals over seeds speak of other faces, too.
+    """
+    if data.name == "toyfaces" and data.toy_seed is None:
+        return data.model_copy(update={"toy_seed": seed})
+    return data
 
 
 def sensitivity(

@@ -210,7 +210,8 @@ def pool(data: FaceData, synthetic: SyntheticFaces) -> ImageSet:
     plain = SyntheticFaces.model_validate(
         {**synthetic.model_dump(), "total": 40, "bias_ratio": 1 / 9, "amount": 1.0}
     )
-    where = data.model_copy(update={"total": 40, "fraction": 1.0, "bias_ratio": 1 / 9})
+    asked = {"total": 40, "fraction": 1.0, "bias_ratio": 1 / 9, "toy_seed": None}
+    where = data.model_copy(update=asked)
     images = _pool(where, plain)
     return ImageSet(
         name=images.name,
