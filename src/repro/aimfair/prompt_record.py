@@ -18,7 +18,7 @@ from repro.aimfair.prompt_checks import NEAREST
 from repro.aimfair.prompt_form import GROUPS, VARIED, Group, Task
 from repro.aimfair.prompts import OFFLINE
 
-FORMAT = 1
+FORMAT = 2  # of 1, the prompts had another form
 
 
 class BankError(ValueError):
