@@ -144,7 +144,7 @@ TOY = (
 class FaceData(Strict):
     """Which faces, at which size, and how biased the training set is made (AIM-Fair)."""
 
-    name: Literal["toyfaces", "celeba", "utkface"]
+    name: Literal["toyfaces", "celeba", "utkface", "lfwa"]
     #: which files of a real data set; see the data set's module
     edition: Literal["reduced", "official", "found"] = "reduced"
     size: int = Field(default=64, ge=16, le=512)  # pixels a side
@@ -190,6 +190,10 @@ class SyntheticFaces(Strict):
     prompts: Literal["plain", "contextual", "contextual with head poses"] | None = None
     prompts_per_group: int | None = Field(default=None, ge=1, le=1000)
     writer: str | None = None  # a language model; None: the offline grammar, which is none
+    #: the authors' lists, or others of that layout (repro.aimfair.prompt_files): a file or folder,
+    #: of which each group's first ``prompts_per_group`` are used, or all where there are fewer.
+    #: What it holds is in the digest of the pool, not where it lies
+    prompts_file: str | None = Field(default=None, exclude=True)
     scheduler: Literal["as shipped", "ddim", "dpm++"] = "as shipped"
     steps: int | None = Field(default=None, ge=1, le=1000)  # None: as shipped
     guidance: float | None = Field(default=None, ge=1)  # None: as shipped
@@ -198,7 +202,7 @@ class SyntheticFaces(Strict):
     @model_validator(mode="after")
     def _only_where_it_means_something(self) -> Self:
         own = ("generator", "prompts", "prompts_per_group")
-        others = ("revision", "writer", "steps", "guidance")
+        others = ("revision", "writer", "prompts_file", "steps", "guidance")
         given = [name for name in own + others if getattr(self, name) is not None]
         if self.source == "studio" and given:
             raise ValueError(f"{given} set a generator; source 'studio' has none")
@@ -206,6 +210,8 @@ class SyntheticFaces(Strict):
             missing = [name for name in own if getattr(self, name) is None]
             if missing:
                 raise ValueError(f"source 'generator' needs {missing}")
+            if self.writer is not None and self.prompts_file is not None:
+                raise ValueError("'writer' writes prompts, 'prompts_file' holds some: give one")
             if self.prompts == "plain" and self.prompts_per_group != 1:
                 raise ValueError("there is one plain prompt for each group: prompts_per_group is 1")
         return self

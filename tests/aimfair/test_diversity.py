@@ -16,7 +16,7 @@ TASK = Task("Smiling", "Male")
 
 
 def prompt(*context: str) -> str:
-    return put_together(["smiling", "male"], context)
+    return put_together("smiling male", context)
 
 
 def test_two_prompts_counted_by_hand() -> None:
@@ -56,7 +56,7 @@ def test_equal_and_single_and_plain_prompts_have_no_variety() -> None:
 
 
 def test_the_subject_is_not_measured() -> None:
-    other = put_together(["no-smiling", "female"], ["brown hair", "glasses"])
+    other = put_together("female not smiling,", ["brown hair", "glasses"])
     assert diversity([prompt("brown hair", "glasses"), other])["jaccard distance"] == 0
 
 

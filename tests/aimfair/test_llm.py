@@ -97,11 +97,7 @@ def question(body: dict[str, Any]) -> str:
 
 
 def group_of(body: dict[str, Any]) -> tuple[int, int]:
-    return next(
-        group
-        for group in GROUPS
-        if f"one group: {' '.join(TASK.subjects(group)[0])!r}" in question(body)
-    )
+    return next(group for group in GROUPS if f"one group: {TASK.plain(group)!r}" in question(body))
 
 
 def wanted(body: dict[str, Any]) -> int:
@@ -554,7 +550,9 @@ def test_an_unusable_set_lists_its_prompts_and_reasons(server: Server) -> None:
 
 
 def test_rejected_prompts_are_sent_back_with_their_reasons(server: Server) -> None:
-    bearded = "Portrait face photo of a no-smiling female with a full beard, a hat, and chin raised"
+    bearded = (
+        "Portrait face photo of a female not smiling, with a full beard, a hat, and chin raised."
+    )
     server.script = [
         says(lambda body: json.dumps({"prompts": [bearded, *fresh(body, N - 1)]})),
     ]
@@ -691,9 +689,9 @@ def test_a_bank_of_another_format_is_refused(
 ) -> None:
     path = tmp_path / "bank.json"
     with monkeypatch.context() as later:
-        later.setattr("repro.aimfair.prompt_record.FORMAT", 2)
+        later.setattr("repro.aimfair.prompt_record.FORMAT", 1)
         prompt_bank(TASK, 1, kind=KINDS[0], path=path)
-    with pytest.raises(BankError, match="format 2"):
+    with pytest.raises(BankError, match="format 1"):
         PromptBank.load(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections import Counter
 
 import pytest
@@ -42,7 +43,18 @@ each_group = pytest.mark.parametrize("group", GROUPS, ids=str)
 
 
 def posed(who: str, *features: str, pose: str = "head tilted back") -> str:
-    return put_together([who], [*features, pose])
+    return put_together(who, [*features, pose])
+
+
+def shown(task: Task, group: Group) -> str:
+    """Return who is shown; of tasks with an age and an ancestry, somebody."""
+    return task.contextual(group, age="32", ancestry="Hispanic")
+
+
+def of(task: Task, group: Group, *features: str) -> str:
+    """Return a prompt of a task's form with head poses, where it has one."""
+    context = features if task.ancestral else [*features, "head tilted back"]
+    return put_together(shown(task, group), context, start=task.start)
 
 
 def reasons(prompt: str, group: Group, task: Task = SMILING_MALE, kind: str = POSED) -> str:
@@ -61,29 +73,73 @@ def test_a_task_needs_two_attributes_that_differ() -> None:
     assert len(TASKS) == 18
 
 
-@pytest.mark.parametrize(
-    ("task", "subjects"),
-    [
-        (PAPER[0], ["no-smiling female", "no-smiling male", "smiling female", "smiling male"]),
-        (PAPER[1], ["not smiling aged", "not smiling young", "smiling aged", "smiling young"]),
-        (PAPER[2], ["aged female", "aged male", "young female", "young male"]),
-        (PAPER[3], ["male non-white", "male white", "female non-white", "female white"]),
+# METHODS 1a, from the authors' release: plain prompts and how contextual ones begin.
+FORMS: dict[Task, list[tuple[str, str]]] = {
+    PAPER[0]: [
+        ("Portrait face photo of a no-smiling female.", "a female not smiling, with"),
+        ("Portrait face photo of a no-smiling male.", "a male not smiling, with"),
+        ("Portrait face photo of a smiling female.", "a smiling female with"),
+        ("Portrait face photo of a smiling male.", "a smiling male with"),
     ],
-    ids=str,
-)
-def test_groups_are_named_as_in_the_paper(task: Task, subjects: list[str]) -> None:
-    assert [" ".join(task.subjects(group)[0]) for group in GROUPS] == subjects
+    PAPER[1]: [
+        ("Portrait face photo of a no smiling aged person.", "an aged person not smiling, with"),
+        ("Portrait face photo of a no smiling young person.", "a young person not smiling, with"),
+        ("Portrait face photo of a smiling aged person.", "an aged smiling person with"),
+        ("Portrait face photo of a smiling young person.", "a young smiling person with"),
+    ],
+    PAPER[2]: [
+        ("Portrait face photo of an aged female.", "an aged female with"),
+        ("Portrait face photo of an aged male.", "an aged male with"),
+        ("Portrait face photo of a young female.", "a young female with"),
+        ("Portrait face photo of a young male.", "a young male with"),
+    ],
+    PAPER[3]: [
+        (
+            "Face photo of a non-White male.",
+            r"an? \d\d-year-old (?!White)[A-Z][A-Za-z ]+ male with",
+        ),
+        ("Face photo of a White male.", r"an? \d\d-year-old White male with"),
+        (
+            "Face photo of a non-White female.",
+            r"an? \d\d-year-old (?!White)[A-Z][A-Za-z ]+ female with",
+        ),
+        ("Face photo of a White female.", r"an? \d\d-year-old White female with"),
+    ],
+}
 
 
-def test_the_plain_prompt_is_the_papers() -> None:
-    assert write_offline(SMILING_MALE, (1, 1), 1, kind=PLAIN) == [
-        "Portrait face photo of a smiling male"
-    ]
-    assert tidy("Portrait face photo of a smiling male.\n") == (
-        "Portrait face photo of a smiling male"
-    )
-    assert reasons("Portrait face photo of a smiling male", (1, 1), kind=PLAIN) == ""
-    assert "an aged female" in write_offline(Task("Young", "Male"), (0, 0), 1, kind=PLAIN)[0]
+@pytest.mark.parametrize("task", PAPER, ids=str)
+def test_every_task_has_the_authors_forms(task: Task) -> None:
+    start = "Face photo of" if task is PAPER[3] else "Portrait face photo of"
+    # Two features of the vocabulary; no phrase of it has a comma or "and" in it.
+    two, three = r"[^,]+ and [^,]+\.", r"[^,]+, [^,]+, and [^,]+\."
+    for group, (plain, subject) in zip(GROUPS, FORMS[task], strict=True):
+        assert write_offline(task, group, 1, kind=PLAIN) == [plain]
+        assert check_prompt(plain, task, group, kind=PLAIN) == []
+        for kind, context in ((CONTEXTUAL, two), (POSED, two if task is PAPER[3] else three)):
+            for prompt in write_offline(task, group, 50, kind=kind):
+                assert re.fullmatch(f"{start} {subject} {context}", prompt), prompt
+
+
+def test_other_tasks_follow_the_same_rules() -> None:
+    said = {
+        (Task("Smiling", "White"), (0, 0)): ("no smiling non-White person", "non-White person not"),
+        (Task("Young", "White"), (0, 1)): ("aged White person", "aged White person"),
+        (Task("Male", "Smiling"), (1, 0)): ("no-smiling male", "male not smiling,"),
+        (Task("Young", "Female"), (1, 1)): ("young female", "young female"),
+        (Task("White", "Male"), (1, 0)): ("White female", "32-year-old White female"),
+    }
+    for (task, group), (plain, contextual) in said.items():
+        assert task.plain(group) == plain
+        assert shown(task, group).startswith(contextual)
+
+
+def test_tidying_leaves_one_full_stop() -> None:
+    for text in (
+        "Portrait face photo of a smiling male.\n",
+        '"Portrait face  photo of a smiling male"',
+    ):
+        assert tidy(text) == "Portrait face photo of a smiling male."
 
 
 phrases = st.lists(
@@ -93,9 +149,9 @@ phrases = st.lists(
 
 @given(context=phrases)
 def test_taking_apart_undoes_putting_together(context: list[str]) -> None:
-    parts = take_apart(put_together(["smiling", "male"], context))
-    assert parts is not None
-    assert parts == ("a", "smiling male", tuple(context))
+    for subject in ("smiling male", "male not smiling,"):
+        parts = take_apart(put_together(subject, context))
+        assert parts == ("Portrait face photo of", "a", subject, tuple(context))
 
 
 @pytest.mark.parametrize(
@@ -103,13 +159,13 @@ def test_taking_apart_undoes_putting_together(context: list[str]) -> None:
     [
         "",
         "A smiling male",
-        "Portrait face photo of a smiling male, glasses",
-        "Portrait face photo of a smiling male with glasses, a hat and chin raised",  # no comma
-        "Portrait face photo of a smiling male with glasses, , and head tilted back",
-        "portrait face photo of a smiling male with glasses, a hat, and head tilted back",
-        " Portrait face photo of a smiling male with glasses, a hat, and head tilted back",
-        "Portrait face photo of a smiling male with glasses, a hat, and head tilted back.",
-        "Portrait face photo of a smiling male with short hair,  a hat, and head tilted back",
+        "Portrait face photo of a smiling male, glasses.",
+        "Portrait face photo of a smiling male with glasses, , and head tilted back.",
+        "portrait face photo of a smiling male with glasses, a hat, and head tilted back.",
+        " Portrait face photo of a smiling male with glasses, a hat, and head tilted back.",
+        "Portrait face photo of a smiling male with glasses, a hat, and head tilted back",
+        "Portrait face photo of a smiling male with short hair,  a hat, and head tilted back.",
+        "Face photo of a smiling male with short hair, a hat, and head tilted back.",
     ],
 )
 def test_other_forms_are_rejected(text: str) -> None:
@@ -119,7 +175,7 @@ def test_other_forms_are_rejected(text: str) -> None:
 @given(text=st.text(max_size=80))
 def test_any_text_is_judged_and_none_crashes(text: str) -> None:
     assert check_prompt(text, SMILING_MALE, (1, 1))  # no random text is a prompt
-    check_prompt(f"Portrait face photo of a smiling male with {text}", SMILING_MALE, (1, 1))
+    check_prompt(f"Portrait face photo of a smiling male with {text}.", SMILING_MALE, (1, 1))
     words(text)
 
 
@@ -129,26 +185,47 @@ def test_any_text_is_judged_and_none_crashes(text: str) -> None:
 @each_group
 def test_a_prompt_is_right_for_its_own_group_only(group: Group) -> None:
     for task in PAPER:
-        who = " ".join(task.subjects(group)[0])
-        prompt = posed(who, "freckles", "short grey hair", "a white hat")
+        prompt = of(task, group, "freckles", "short grey hair")
         right = [other for other in GROUPS if not check_prompt(prompt, task, other)]
         assert right == [group]
 
 
-def test_both_phrases_for_not_smiling_are_right() -> None:
-    for who in ("no-smiling male", "not smiling male"):
-        assert reasons(posed(who, "freckles", "a red hat"), (0, 1)) == ""
+def test_who_is_shown_is_read_exactly() -> None:
     # "no-smiling" holds "smiling", "female" holds "male"
-    assert "shows 'no-smiling male'" in reasons(
-        posed("no-smiling male", "freckles", "a hat"), (1, 1)
-    )
-    assert "shows 'smiling female'" in reasons(posed("smiling female", "freckles", "hat"), (1, 1))
-    assert "shows" in reasons(posed("smiling male woman", "freckles", "hat"), (1, 1))
+    for who in ("no-smiling male", "male not smiling", "smiling female", "smiling male woman"):
+        assert f"shows '{who}'" in reasons(posed(who, "freckles", "a hat"), (1, 1))
+    assert reasons(posed("male not smiling,", "freckles", "a hat"), (0, 1)) == ""
     assert "article" in reasons(
         posed("aged male", "freckles", "a hat").replace(" an ", " a "),
         (0, 1),
         Task("Young", "Male"),
     )
+
+
+@pytest.mark.parametrize(
+    ("who", "group"),
+    [
+        ("27-year-old White female", (1, 1)),
+        ("1-year-old White male", (0, 1)),  # the authors' lists begin so
+        ("81-year-old South Asian female", (1, 0)),
+        ("45-year-old Middle Eastern male", (0, 0)),
+        ("30-year-old Pacific Islander male", (0, 0)),  # no list of ancestries is whole
+        ("100-year-old White male", None),
+        ("27-year-old white male", None),
+        ("27-year-old Caucasian male", None),
+        ("27-year-old male", None),
+        ("White male", None),
+    ],
+)
+def test_ages_and_ancestries_are_read(who: str, group: Group | None) -> None:
+    prompt = put_together(who, ["a calm expression", "short hair"], start="Face photo of")
+    right = [g for g in GROUPS if not check_prompt(prompt, PAPER[3], g)]
+    assert right == ([] if group is None else [group])
+
+
+def test_articles_are_spoken() -> None:
+    for age, article in ((8, "an"), (11, "an"), (18, "an"), (81, "an"), (1, "a"), (28, "a")):
+        assert put_together(f"{age}-year-old White male").split()[4] == article
 
 
 # What only the opposite of (attribute, value) is said to be; each is inserted as a phrase.
@@ -169,11 +246,10 @@ def test_synonyms_of_the_opposite_group_are_rejected(attribute: tuple[str, int])
     name, value = attribute
     task = Task(name, "White" if name == "Young" else "Young")
     group = (value, 1)
-    who = " ".join(task.subjects(group)[0])
-    ground = posed(who, "freckles", "glasses")
+    ground = of(task, group, "freckles", "glasses")
     assert check_prompt(ground, task, group) == []
     for phrase in OPPOSITE[attribute]:
-        wrong = check_prompt(posed(who, "freckles", phrase, "glasses"), task, group)
+        wrong = check_prompt(of(task, group, "freckles", phrase, "glasses"), task, group)
         assert any(phrase in reason and "is not said of" in reason for reason in wrong), phrase
 
 
@@ -183,7 +259,14 @@ def test_synonyms_of_the_opposite_group_are_rejected(attribute: tuple[str, int])
         *("a white hat", "grey hair", "white hair", "black hair", "dark sunglasses", "brown eyes"),
         *("a gold chain", "an old-fashioned hat", "baby bangs", "a cowboy hat", "a human face"),
         *("a golden scarf", "a black and white scarf", "no frown", "a semale-brand cap", "a mane"),
-        *("a light blue hat", "a fair isle hat", "deep-set eyes", "indigo glasses"),
+        *(
+            "red lipstick",
+            "heavy make-up",
+            "a light blue hat",
+            "a fair isle hat",
+            "deep-set eyes",
+            "indigo glasses",
+        ),
     ],
 )
 def test_harmless_words_say_nothing_of_a_person(phrase: str) -> None:
@@ -239,7 +322,6 @@ def test_no_beard_on_a_female_prompt(phrase: str) -> None:
         ("a red hat", "no hat"),
         ("a red hat", "a woollen beanie"),
         ("a full beard", "a clean-shaven face"),
-        ("a full beard", "red lipstick"),  # of a man, and of a woman
         ("deep wrinkles", "a youthful glow"),
         ("pale skin", "dark skin"),
         ("a goatee", "no beard"),
@@ -249,9 +331,9 @@ def test_phrases_that_exclude_one_another_are_rejected(pair: tuple[str, str]) ->
     task, group = Task("Smiling", "Young"), (1, 1)
     # Of an attribute that the task does not know, either would do.
     for phrase in pair if "wrinkles" not in pair[0] else pair[1:]:
-        one = posed("smiling young", phrase, "earrings", "high cheekbones")
+        one = posed("young smiling person", phrase, "earrings", "high cheekbones")
         assert reasons(one, group, task) == ""
-    both = check_prompt(posed("smiling young", *pair, "earrings"), task, group)
+    both = check_prompt(posed("young smiling person", *pair, "earrings"), task, group)
     assert both
     for order in (pair, pair[::-1]):
         kinds = ("Male", "Young", "White")
@@ -274,6 +356,8 @@ def test_phrases_that_exclude_one_another_are_rejected(pair: tuple[str, str]) ->
         ("a white hat", "red hair"),
         ("no glasses", "a red hat"),
         ("a clean-shaven face", "glasses"),
+        ("a full beard", "red lipstick"),  # the authors' lists give men both
+        ("a bald scalp with a fringe of white hair", "glasses"),
     ],
 )
 def test_phrases_that_go_together_are_not_rejected(pair: tuple[str, str]) -> None:
@@ -282,7 +366,7 @@ def test_phrases_that_go_together_are_not_rejected(pair: tuple[str, str]) -> Non
 
 def test_a_grin_contradicts_no_smiling() -> None:
     assert "'a toothy grin' is not said of a no-smiling face" in reasons(
-        posed("no-smiling male", "a toothy grin", "a hat"), (0, 1)
+        posed("male not smiling,", "a toothy grin", "a hat"), (0, 1)
     )
 
 
@@ -290,7 +374,7 @@ def test_a_grin_contradicts_no_smiling() -> None:
 
 
 def test_exactly_one_head_pose_where_it_is_asked_for_and_last() -> None:
-    bare = put_together(["smiling male"], ["freckles", "glasses"])
+    bare = put_together("smiling male", ["freckles", "glasses"])
     assert reasons(bare, (1, 1), kind=CONTEXTUAL) == ""
     assert "no head pose" in reasons(bare, (1, 1))
     one = posed("smiling male", "freckles", "glasses")
@@ -300,13 +384,54 @@ def test_exactly_one_head_pose_where_it_is_asked_for_and_last() -> None:
         posed("smiling male", "freckles", "glasses", "chin raised"), (1, 1)
     )
     assert "not the last" in reasons(
-        put_together(["smiling male"], ["freckles", "chin raised", "glasses"]), (1, 1)
+        put_together("smiling male", ["freckles", "chin raised", "glasses"]), (1, 1)
     )
     assert "plain" in reasons(bare, (1, 1), kind=PLAIN)
 
 
-def test_facets_and_phrases_must_be_enough() -> None:
-    assert "not at least 2" in reasons(posed("smiling male", "freckles", "full lips"), (1, 1))
+def test_a_head_pose_or_an_expression_where_the_form_has_either() -> None:
+    task = PAPER[2]
+    for last in ("a soft smile", "an intense gaze", "looking slightly down", "straight hair"):
+        assert reasons(posed("young male", "freckles", "glasses", pose=last), (1, 1), task) == ""
+    assert "none is asked for" in reasons(
+        posed("young male", "freckles", "glasses"), (1, 1), task, CONTEXTUAL
+    )
+    assert "none is asked for" in "; ".join(
+        check_prompt(of(PAPER[3], (1, 1), "a calm look", "chin raised"), PAPER[3], (1, 1))
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "group", "prompt"),
+    [
+        # Ways in which the authors' lists are written, in words of our own.
+        (0, (1, 1), "a smiling male with thin lips, small eyes, a round chin, head tilted back."),
+        (0, (1, 1), "a smiling male with wavy hair, wearing lipstick, and head facing downward."),
+        (0, (0, 0), "a female not smiling, with long bangs, a snub nose, and head turned right."),
+        (1, (0, 0), "an aged person not smiling, with bald head, wearing a hat, and head bowed."),
+        (1, (1, 1), "a young smiling person with wearing a tie, pale skin, and head tilted left."),
+        (2, (1, 1), "a young male with a goatee, a small nose, and heavy makeup, looking left."),
+        (2, (1, 0), "a young female with bags under her eyes, big lips, and a broad grin."),
+        (2, (0, 1), "an aged male with pale skin, sideburns, and small eyes, in a side profile."),
+        (3, (1, 1), "a 3-year-old White female with a wide, merry grin and soft, short hair."),
+        (
+            3,
+            (1, 0),
+            "an 81-year-old Black female with a wise and kind gaze and braids, with beads.",
+        ),
+        (3, (0, 1), "a 70-year-old White male with a bald scalp with a fringe of hair and a grin."),
+    ],
+)
+def test_the_authors_ways_of_writing_are_right(task: int, group: Group, prompt: str) -> None:
+    start = "Face photo of" if task == 3 else "Portrait face photo of"
+    assert check_prompt(f"{start} {prompt}", PAPER[task], group) == []
+    others = [other for other in GROUPS if other != group]
+    assert all(check_prompt(f"{start} {prompt}", PAPER[task], other) for other in others)
+
+
+def test_features_may_be_of_any_kind_and_must_be_enough() -> None:
+    for two in (("freckles", "full lips"), ("a red hat", "earrings"), ("big ears", "a tie")):
+        assert reasons(posed("smiling male", *two), (1, 1)) == ""
     assert "1 phrases" in reasons(posed("smiling male"), (1, 1))
     many = ["freckles", "full lips", "glasses", "brown hair", "blue eyes", "a mole"]
     assert "7 phrases" in reasons(posed("smiling male", *many), (1, 1))
@@ -408,7 +533,7 @@ def test_the_instruction_says_what_is_wanted(group: Group) -> None:
     asked = instruction(task, group, 25, facets=(*VARIED, "clothing"))
     for text in ("25", "Smiling", "Male", *VARIED, "clothing", "head pose", '"prompts"'):
         assert text in asked
-    assert f"Portrait face photo of a {' '.join(task.subjects(group)[0])} with" in asked
+    assert f"{put_together(task.contextual(group))[:-1]} with" in asked
     assert "no head pose" in instruction(task, group, 25, kind=CONTEXTUAL)
     plain = instruction(task, group, 1, kind=PLAIN)
     assert "with {" not in plain
@@ -446,8 +571,10 @@ def test_offline_prompts_always_pass(
 def test_sets_of_table_5_nest(vocabulary: str, group: Group) -> None:
     kind = CONTEXTUAL if vocabulary == "faces" else POSED
     for task in (SMILING_MALE, Task("Female", "White")):
-        largest = write_offline(task, group, 200, vocabulary=vocabulary, kind=kind)
-        assert len(set(largest)) == 200
+        # Hair and one feature more: that is all this vocabulary can say of the second task.
+        most = 150 if vocabulary == "faces" and task.ancestral else 200
+        largest = write_offline(task, group, most, vocabulary=vocabulary, kind=kind)
+        assert len(set(largest)) == most
         for n in (25, 50, 100):
             small = write_offline(task, group, n, vocabulary=vocabulary, kind=kind)
             assert small == largest[:n]
@@ -470,24 +597,47 @@ def test_head_poses_are_added_and_nothing_else_changes() -> None:
 
 def test_facets_are_covered_evenly() -> None:
     n = 200
-    written = write_offline(SMILING_MALE, (1, 1), n)
-    parts = [take_apart(prompt) for prompt in written]
-    for place in range(4):
-        counts = Counter(p.context[place] for p in parts if p is not None)
-        fitting = [
-            phrase
+    parts = [take_apart(prompt) for prompt in write_offline(SMILING_MALE, (1, 1), n)]
+    said = Counter(phrase for p in parts if p is not None for phrase in p.context)
+    for facet in FACETS[:4]:
+        counts = [
+            said[phrase.text]
             for phrase in VOCABULARIES["stable-diffusion"]
-            if phrase.facet == FACETS[place]
+            if phrase.facet == facet
+            and phrase.slot != "expression"  # the form of this task has none
             and phrase.only.get("Male", 1) == 1
             and phrase.only.get("Smiling", 1) == 1
         ]
-        assert len(counts) == len(fitting)  # every phrase that fits is used
-        share = n / len(fitting)
-        assert max(counts.values()) <= share + 3
-        assert min(counts.values()) >= share - 3
+        assert min(counts) > 0  # every phrase that fits is used
+        # Each of A and B is of a facet as often as of another; a pose is in every prompt.
+        assert sum(counts) == n if facet == "head pose" else sum(counts) > n / 2
+        share = sum(counts) / len(counts)
+        assert max(counts) <= share + 3
+        assert min(counts) >= share - 3
         # Independent draws are not as even: their spread is near sqrt(share).
-        spread = sum((count - share) ** 2 for count in counts.values()) / len(fitting)
+        spread = sum((count - share) ** 2 for count in counts) / len(counts)
         assert spread < 0.5 * share
+
+
+def test_features_of_one_kind_stand_together_at_times() -> None:
+    for vocabulary in ("stable-diffusion", "toyfaces"):
+        written = write_offline(SMILING_MALE, (1, 1), 50, vocabulary=vocabulary)
+        kinds = [[facet_of(phrase) for phrase in p.context] for p in map(take_apart, written) if p]
+        assert 0 < sum(a == b for a, b, _ in kinds) < 25
+
+
+def test_ages_are_those_of_adults_and_ancestries_vary() -> None:
+    ages, ancestries = [], Counter[str]()
+    for prompt in write_offline(PAPER[3], (1, 0), 100):
+        found = re.match(r"Face photo of an? (\d+)-year-old (.+) female with ", prompt)
+        assert found is not None
+        ages.append(int(found[1]))
+        ancestries[found[2]] += 1
+    assert min(ages) >= 20
+    assert max(ages) <= 99
+    assert len(set(ages)) > 57  # of the 80; as many have 100 independent draws on average
+    assert max(ancestries.values()) - min(ancestries.values()) <= 3
+    assert len(ancestries) == 6
 
 
 def test_groups_that_the_same_phrases_fit_get_the_same_contexts() -> None:
@@ -506,7 +656,7 @@ def test_seeds_differ_and_a_seed_is_the_same_everywhere() -> None:
     assert hashlib.sha256(text.encode()).hexdigest() == RECORDED
 
 
-RECORDED = "9148c3bc2f88053253ed2f1fd344c21766f6f8011fb7824e5863e47223fca3ea"
+RECORDED = "3ca241c45d0cbfbb844fd3da0cb396b6f69a73efce6671a5585ed2962008fa53"
 
 
 def test_a_vocabulary_without_head_poses_says_so() -> None:
@@ -531,11 +681,12 @@ def test_a_vocabulary_that_is_too_small_says_how_many_it_gives() -> None:
     def write(group: Group, n: int) -> list[str]:
         return write_offline(SMILING_MALE, group, n, vocabulary=small, kind=CONTEXTUAL)
 
-    assert len(write((1, 1), 4)) == 4  # two features times two accessories
-    with pytest.raises(VocabularyError, match=r"gives 4 distinct .* not 5; ask for at most 4"):
-        write((1, 1), 5)
-    assert not any("beard" in prompt for prompt in write((1, 0), 4))
-    assert not any("lipstick" in prompt for prompt in write((1, 1), 4))
+    # Two features, hair and two accessories: two of a kind exclude one another by default.
+    assert len(write((1, 1), 8)) == 2 * 1 + 2 * 2 + 1 * 2
+    with pytest.raises(VocabularyError, match=r"gives 8 distinct .* not 9; ask for at most 8"):
+        write((1, 1), 9)
+    assert not any("beard" in prompt for prompt in write((1, 0), 8))
+    assert not any("lipstick" in prompt for prompt in write((1, 1), 8))
 
 
 def test_the_number_that_an_error_gives_is_reached() -> None:

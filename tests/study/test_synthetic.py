@@ -116,6 +116,64 @@ def test_prompts_are_in_the_words_that_the_generator_knows() -> None:
     )
 
 
+def lists(folder: Path, extra: str = "") -> Path:
+    """Write prompts in the authors' layout, two for each group."""
+    folder.mkdir(exist_ok=True)
+    names = [f"{a}_{b}" for a in ("NoSmiling", "Smiling") for b in ("Female", "Male")]
+    text = "\n".join(f"list_{name} = ['{name} a{extra}', '{name} b']" for name in names)
+    (folder / "Text_Smiling_Male.py").write_text(text)
+    return folder
+
+
+def test_given_prompts_are_in_the_digest_and_where_they_lie_is_not(tmp_path: Path) -> None:
+    first, again = lists(tmp_path / "first"), lists(tmp_path / "again")
+    other = lists(tmp_path / "other", extra=", and more")
+    written = synthetic.request_digest(DATA, ASKED)
+    digests = [
+        synthetic.request_digest(DATA, changed(prompts_file=str(path)))
+        for path in (first, again, other)
+    ]
+    assert digests[0] == digests[1]
+    assert len({written, *digests}) == 3
+    bank = synthetic.bank_of(DATA, changed(prompts_file=str(first)))
+    assert bank.prompts[0, 1] == ("NoSmiling_Male a", "NoSmiling_Male b")  # all: 4 were asked for
+    assert not bank.by_llm
+    one = synthetic.bank_of(DATA, changed(prompts_file=str(first), prompts_per_group=1))
+    assert one.prompts[1, 1] == ("Smiling_Male a",)
+
+
+def test_a_path_to_prompts_is_in_no_settings_that_are_recorded() -> None:
+    given = changed(prompts_file="somewhere")
+    assert given.model_dump_json() == ASKED.model_dump_json()
+    with pytest.raises(ValueError, match="give one"):
+        changed(prompts_file="somewhere", writer="a model")
+    with pytest.raises(ValueError, match="set a generator"):
+        SyntheticFaces(prompts_file="somewhere")
+
+
+@pytest.mark.slow
+def test_images_are_drawn_from_given_prompts(tmp_path: Path) -> None:
+    given = changed(prompts_file=str(lists(tmp_path / "lists")), pool=10)
+    aim_data.synthetic_faces(DATA, given, seed=0)
+    drawn = set(synthetic.manifest(DATA, given)["prompt"])
+    assert len(drawn) == 8
+    assert "NoSmiling_Male a" in drawn
+
+
+def test_a_model_is_asked_anew_for_another_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = []
+
+    def record(*_: Any, path: Path, **__: Any) -> None:
+        paths.append(path)
+
+    monkeypatch.setattr(synthetic, "prompt_bank", record)
+    synthetic._bank.cache_clear()
+    for seed in (42, 43, 44):
+        synthetic.bank_of(DATA, changed(writer="a model", seed=seed))
+    synthetic._bank.cache_clear()
+    assert len(set(paths)) == 3
+
+
 def test_more_prompts_than_there_are_words_for_is_an_error() -> None:
     with pytest.raises(VocabularyError, match="distinct"):
         synthetic.bank_of(DATA, changed(prompts_per_group=1000))

@@ -26,7 +26,14 @@ from repro.aimfair.llm_client import (
     Limits,
 )
 from repro.aimfair.prompt_checks import NEAREST, Checked, Rejection, check_prompts
-from repro.aimfair.prompt_form import GROUPS, KINDS, VARIED, Group, Task, check_facets
+from repro.aimfair.prompt_form import (
+    GROUPS,
+    KINDS,
+    VARIED,
+    Group,
+    Task,
+    check_facets,
+)
 from repro.aimfair.prompt_record import BankError, PromptBank, name_of
 from repro.aimfair.prompts import OFFLINE, instruction, write_offline
 from repro.data.captions import Phrase
@@ -43,6 +50,7 @@ __all__ = [
 ]
 
 _SHOWN = 20  # rejected prompts that are sent back
+_STARTS = ("Portrait", "Face")  # of a prompt, right or wrong
 _LISTED = 5  # rejected prompts that an error lists
 
 
@@ -278,10 +286,10 @@ def prompts_in(answer: str) -> list[str]:
         except (ValueError, RecursionError):
             pass
     if '"' in text:  # only what has its closing quote is whole
-        whole = re.findall(r'"(Portrait(?:[^"\\\n]|\\.)*)"', text)
+        whole = re.findall(rf'"((?:{"|".join(_STARTS)})(?:[^"\\\n]|\\.)*)"', text)
         return [re.sub(r"\\(.)", r"\1", item) for item in whole]
     lines = [re.sub(r"^\W*(?:\d+\W+)?", "", line) for line in text.splitlines()]
-    return [line for line in lines if line.startswith("Portrait")]
+    return [line for line in lines if line.startswith(_STARTS)]
 
 
 def _texts(value: Any) -> list[str]:

@@ -1,9 +1,24 @@
-"""What a prompt is: whom it shows, the one form that all have, and the facets that it varies.
+"""What a prompt is: whom it shows, the form that it has, and the facets that it varies.
 
-The first step of contextual synthetic data generation: for each group (t,p) prompts "Portrait face
-photo of a {target phrase} {protected phrase} with {feature}, {feature}, and {head pose}".
+The first step of contextual synthetic data generation: for each group (t,p) prompts of one form.
+The forms are those of the authors' released lists, which differ by task:
 
-Source: Zhao et al. (2025), arXiv 2503.05665, section 3.1 and Table 5.
+- Smiling, Male: "Portrait face photo of a smiling male." or "... a no-smiling female." is the plain
+  prompt; a contextual one "... of a smiling male with A, B, and POSE." or "... of a female not
+  smiling, with A, B, and POSE.".
+- Smiling, Young: "... of a smiling young person." or "... of a no smiling aged person."; "... of a
+  young smiling person with A, B, and POSE." or "... of an aged person not smiling, with A, B, and
+  POSE.".
+- Young, Male: "... of an aged female."; "... of an aged female with A, B, and POSE or EXPRESSION.".
+- Female, White: "Face photo of a 27-year-old White female with EXPRESSION and HAIR.". No plain
+  prompt is released; this study's is "Face photo of a White female.".
+
+A and B are two features of any kinds, sometimes of the same kind. "Contextual" prompts end after
+"with A and B.". Prompts of Female, White name no head pose, so both contextual kinds are one. Their
+ages go from 1 to 99, which the checks accept; this study draws no minors, so what it writes itself
+has ages from 20 to 99. Other tasks follow the same rules.
+
+Source: Zhao et al. (2025), arXiv 2503.05665, section 3.1 and Table 5, and the authors' release.
 """
 
 from __future__ import annotations
@@ -14,8 +29,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from repro.aimfair.prompt_words import HEAD_POSE, normal
-from repro.data.captions import FACETS, PHRASES_OF, joined, sentence
+from repro.aimfair.prompt_words import HEAD_POSE, claims, normal
+from repro.data.captions import FACETS, PHRASES_OF, joined
 from repro.names import check_name
 
 Group = tuple[int, int]
@@ -29,8 +44,16 @@ KINDS = ("plain", "contextual", "contextual with head poses")
 VARIED = ("facial features", "hair", "accessories")
 """The facets of the paper, but for the head pose, which a kind adds."""
 
-# The paper writes "no-smiling" beside male and female, "not smiling" beside young and aged.
-_USUAL = {("Smiling", "Young"): {"Smiling": ("not smiling", "smiling")}}
+PORTRAIT, FACE = "Portrait face photo of", "Face photo of"
+"""How prompts begin; the second those with an age and an ancestry."""
+
+AGES = range(20, 100)
+"""Ages that this study writes; the authors' lists, which may be given, have 1 to 99."""
+
+ANCESTRIES = (
+    *("Black", "East Asian", "Hispanic", "Middle Eastern", "South Asian", "Southeast Asian"),
+)
+"""What stands for not White where this study writes."""
 
 
 def attribute_of(name: str, value: int) -> tuple[str, int]:
@@ -70,23 +93,83 @@ class Task:
     def __str__(self) -> str:
         return f"{self.target}|{self.protected}"
 
-    def subjects(self, group: Group) -> list[tuple[str, str]]:
-        """Return the ways to say who is shown, (target phrase, protected phrase), usual one first.
+    @property
+    def ancestral(self) -> bool:
+        """Whether faces are told by sex and ancestry: prompts then name an age, and no pose."""
+        return {attribute_of(name, 1)[0] for name in (self.target, self.protected)} == {
+            "Male",
+            "White",
+        }
+
+    @property
+    def start(self) -> str:
+        """How its prompts begin."""
+        return FACE if self.ancestral else PORTRAIT
+
+    @property
+    def posed(self) -> bool:
+        """Whether prompts with head poses must have one; others may have an expression instead."""
+        return "Smiling" in (self.target, self.protected)
+
+    def plain(self, group: Group) -> str:
+        """Return who is shown, as the plain prompt says it: "no-smiling female".
 
         Raises
         ------
         ValueError
             If ``group`` is not one of `GROUPS`.
         """
-        t, p = check_group(group)
-        both = [
-            (first, second)
-            for first in PHRASES_OF[self.target][t]
-            for second in PHRASES_OF[self.protected][p]
-        ]
-        usual = _USUAL.get((self.target, self.protected), {})
-        wanted = usual.get(self.target, ())[t : t + 1]
-        return sorted(both, key=lambda pair: bool(wanted) and pair[0] != wanted[0])
+        known, noun = self._words(group)
+        # The authors write "no-smiling male" and "no smiling young person".
+        no = "no smiling" if noun == "person" else "no-smiling"
+        said = [("smiling" if known["Smiling"] else no)] if "Smiling" in known else []
+        return " ".join([*said, *self._adjectives(known), noun])
+
+    def contextual(self, group: Group, *, age: str = "", ancestry: str = "") -> str:
+        """Return who is shown, as contextual prompts say it: "female not smiling,".
+
+        Parameters
+        ----------
+        group
+            One of `GROUPS`.
+        age, ancestry
+            Of `ancestral` tasks; White faces need no ancestry.
+
+        Raises
+        ------
+        ValueError
+            If ``group`` is not one of `GROUPS`.
+        """
+        known, noun = self._words(group)
+        if self.ancestral:
+            return f"{age}-year-old {'White' if known['White'] else ancestry} {noun}"
+        said = [*self._adjectives(known), noun]
+        if "Smiling" not in known:
+            return " ".join(said)
+        smiling, after = (["smiling"], []) if known["Smiling"] else ([], ["not smiling,"])
+        return " ".join([*said[:-1], *smiling, noun, *after])
+
+    def _words(self, group: Group) -> tuple[dict[str, int], str]:
+        known = self.attributes(group)
+        noun = "person" if "Male" not in known else ("female", "male")[known["Male"]]
+        return known, noun
+
+    @staticmethod
+    def _adjectives(known: dict[str, int]) -> list[str]:
+        words = {"Young": ("aged", "young"), "White": ("non-White", "White")}
+        return [values[known[name]] for name, values in words.items() if name in known]
+
+    def says(self, subject: str, group: Group) -> bool:
+        """Whether a contextual prompt's words for who is shown are right for a group."""
+        if not self.ancestral:
+            return subject == self.contextual(group)
+        known, noun = self._words(group)
+        found = re.fullmatch(rf"[1-9]\d?-year-old ([A-Z][A-Za-z -]*) {noun}", subject)
+        if found is None:
+            return False
+        # Of other ancestries there are more than can be listed.
+        white = claims(f"{found[1]} person").get("White", 0)
+        return found[1] == "White" if known["White"] else white == 0
 
     def attributes(self, group: Group) -> dict[str, int]:
         """Return what is known of the group's faces, attribute -> 0 or 1 (see `attribute_of`)."""
@@ -134,38 +217,41 @@ def check_facets(kind: str, facets: Collection[str]) -> tuple[str, ...]:
 class Parts(NamedTuple):
     """A prompt taken apart: the words for who is shown, and the phrases after "with"."""
 
+    start: str
     article: str
     subject: str
     context: tuple[str, ...]
 
 
-_FORM = re.compile(r"Portrait face photo of (an?) (.+?)(?: with (.+))?")
+_FORM = re.compile(rf"({PORTRAIT}|{FACE}) (an?) (.+?)(?: with (.+))?\.")
 
 
 def tidy(prompt: str) -> str:
-    """Return a prompt on one line, with single spaces, without quotes around it or a full stop."""
-    return " ".join(prompt.split()).strip("\"'“”").rstrip(" .")
+    """Return a prompt on one line, with single spaces and one full stop, without quotes around."""
+    return " ".join(prompt.split()).strip("\"'“”").rstrip(" .") + "."
 
 
 def take_apart(prompt: str) -> Parts | None:
-    """Return the parts of a prompt, or None where it does not have the form."""
+    """Return the parts of a prompt, or None where it does not have the form.
+
+    The authors list phrases in several ways, "A, B, and C" most often, and "A, B, C".
+    """
     match = _FORM.fullmatch(prompt)
     if match is None:
         return None
-    article, subject, listed = match.groups()
+    start, article, subject, listed = match.groups()
     if listed is None:
-        return Parts(article, subject, ())
-    pieces = re.split(r", (?:and )?", listed) if "," in listed else listed.split(" and ")
-    context = tuple(piece.strip() for piece in pieces)
-    # Taken apart and put together again: whatever is listed in another way fails here.
-    if not all(context) or f" with {joined(context)}" != f" with {listed}":
-        return None
-    return Parts(article, subject, context)
+        return Parts(start, article, subject, ())
+    # With a comma before "and", another "and" is within a phrase.
+    between = r", (?:and )?" if ", and " in listed else r", | and "
+    context = tuple(piece.strip() for piece in re.split(between, listed))
+    return Parts(start, article, subject, context) if all(context) else None
 
 
-def put_together(subject: Sequence[str], context: Sequence[str] = ()) -> str:
-    """Return the prompt of `repro.data.captions.sentence`; the inverse of :func:`take_apart`."""
-    return sentence(subject, context)
+def put_together(subject: str, context: Sequence[str] = (), *, start: str = PORTRAIT) -> str:
+    """Return a prompt; the inverse of :func:`take_apart`."""
+    article = "an" if re.match(r"[aeiou8]|1[18]-", subject) else "a"
+    return f"{start} {article} {subject}" + (f" with {joined(context)}" if context else "") + "."
 
 
 # Words that say nothing of a face.

@@ -6,10 +6,14 @@ phrase fits is said where only some do; a phrase never says who is shown by itse
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from repro.data.captions import VOCABULARIES as OF_GENERATORS
 from repro.data.captions import Phrase
+
+EXPRESSION = "expression"
+"""Slot of facial expressions; they are written only where a task's form asks for one."""
 
 _MEN: Mapping[str, int] = {"Male": 1}
 _WOMEN: Mapping[str, int] = {"Male": 0}
@@ -45,7 +49,17 @@ _PHRASES: tuple[tuple[str, Mapping[str, int], tuple[str, ...]], ...] = (
     ("facial features", {"Young": 0}, ("deep wrinkles", "crow's feet", "age spots")),
     ("facial features", {"Young": 1}, ("youthful skin",)),
     ("facial features", {"Smiling": 1}, ("visible teeth",)),
-    ("facial features", {"Smiling": 0}, ("a serious expression",)),
+    (
+        EXPRESSION,
+        _ANYONE,
+        (
+            *("a calm expression", "a thoughtful expression", "a curious look", "a gentle gaze"),
+            *("an attentive look", "a relaxed expression", "a surprised expression"),
+            *("a confident look", "a dreamy gaze", "an intense gaze", "a pensive expression"),
+        ),
+    ),
+    (EXPRESSION, {"Smiling": 1}, ("a warm smile", "a faint smile", "a broad grin")),
+    (EXPRESSION, {"Smiling": 0}, ("a serious expression", "a slight frown", "a stern look")),
     (
         "hair",
         _ANYONE,
@@ -133,8 +147,38 @@ _PHRASES: tuple[tuple[str, Mapping[str, int], tuple[str, ...]], ...] = (
     ),
 )
 
+# What two features of one kind may not both decide: nobody has thick and thin eyebrows.
+_SLOTS = tuple(
+    (slot, re.compile(rf"\b(?:{words})\b"))
+    for slot, words in (
+        ("beard", "beard|goatee|stubble|moustache|clean-shaven"),
+        ("make-up", "make-up|lipstick|eyeliner|mascara"),
+        ("shape", "face|jawline|chin"),
+        *((word, word) for word in ("eyebrows", "eyes", "eyelashes", "nose", "lips", "skin")),
+        ("cheeks", "cheeks?|cheekbones"),
+        ("age", "wrinkles|crow's feet|age spots"),
+        ("glasses", r"\w*glasses"),
+        ("headwear", r"hat|cap|beanie|beret|fedora|bandana|headband|headphones|tiara|hair"),
+        ("neck", "scarf|chain|pendant|necklace|choker|bow tie"),
+        ("ears", "earrings|earbuds"),
+        ("piercing", "nose ring|piercing"),
+    )
+)
+
+
+def _slot(text: str, facet: str) -> str:
+    """Return what a phrase decides: of features and accessories by their words, else its facet."""
+    if facet not in ("facial features", "accessories"):
+        return facet
+    return next((slot for slot, pattern in _SLOTS if pattern.search(text)), text)
+
+
 STABLE_DIFFUSION: tuple[Phrase, ...] = tuple(
-    Phrase(text, facet, only=only) for facet, only, texts in _PHRASES for text in texts
+    Phrase(text, "facial features", only=only, slot=EXPRESSION)
+    if facet == EXPRESSION
+    else Phrase(text, facet, only=only, slot=_slot(text, facet))
+    for facet, only, texts in _PHRASES
+    for text in texts
 )
 
 VOCABULARIES: Mapping[str, tuple[Phrase, ...]] = {

@@ -18,7 +18,10 @@ from repro.aimfair.prompt_checks import NEAREST
 from repro.aimfair.prompt_form import GROUPS, VARIED, Group, Task
 from repro.aimfair.prompts import OFFLINE
 
-FORMAT = 1
+FORMAT = 2  # of 1, the prompts had another form
+
+GIVEN = "given lists (nobody was asked)"
+"""What a bank calls prompts that were read from a file."""
 
 
 class BankError(ValueError):
@@ -41,7 +44,7 @@ class PromptBank:
     prompts
         Group -> prompts, fewer than n where a bank is not complete.
     model
-        Name of the language model, or `repro.aimfair.prompts.OFFLINE`, which is none.
+        Name of the language model, or `repro.aimfair.prompts.OFFLINE` or `GIVEN`, which are none.
     seed, vocabulary
         Of the offline writer; None for a language model, whose answers no seed fixes.
     date
@@ -74,7 +77,7 @@ class PromptBank:
     @property
     def by_llm(self) -> bool:
         """Whether a language model wrote the prompts."""
-        return self.model != OFFLINE
+        return self.model not in (OFFLINE, GIVEN)
 
     @property
     def sha256(self) -> str:

@@ -21,8 +21,6 @@ from repro.study.aim_contrasts import (
     TABLE_2,
     TABLE_3,
     TABLE_4,
-    TRAINED,
-    TUNED,
     WORDS,
     WST,
     best,
@@ -37,6 +35,7 @@ from repro.study.contrasts import Claim, Contrast
 from repro.study.plans import Experiment
 from repro.study.profiles import Profile
 from repro.study.reported import aim_value
+from repro.study.substitutions import ERM, MASKED, TUNED
 
 # What pages of AIM-Fair's chapters read from here, too.
 __all__ = [
@@ -220,6 +219,7 @@ def _tuned(
     beside: Callable[[Profile], list[Contrast]],
     kind: Literal["all", "any", "best"] = "all",
     notes: tuple[str, ...] = (),
+    touches: frozenset[str] = MASKED,
 ) -> Claim:
     """Return a claim on fine-tuning: it needs a biased classifier, and synthetic images that do."""
     return Claim(
@@ -233,7 +233,7 @@ def _tuned(
         beside,
         paper="aim-fair",
         kind=kind,
-        touches=TUNED,
+        touches=touches,
         checks=lambda profile: (biased(profile), premise(profile)),
         control=finds_fairness,
     )
@@ -249,7 +249,7 @@ _TRAINING = (
         _biased,
         (PAIRED,),
         paper="aim-fair",
-        touches=TRAINED,
+        touches=ERM,
     ),
     Claim(
         "less-real-data",
@@ -264,7 +264,7 @@ _TRAINING = (
         (PAIRED,),
         _less_hurts((WST, ACC)),
         paper="aim-fair",
-        touches=TRAINED,
+        touches=ERM,
         checks=lambda profile: (biased(profile),),
         control=finds_fairness,
     ),
@@ -341,6 +341,7 @@ _FINE_TUNING = (
         _frozen((EO,)),
         _frozen((WST,)),
         kind="any",
+        touches=TUNED,
     ),
     _tuned(
         "top-k",

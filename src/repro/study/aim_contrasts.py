@@ -64,45 +64,6 @@ PAIRED = (
     "WST and EO are taken for each seed and paired; the paper takes the minimum of seed-averaged "
     "group accuracies"
 )
-#: The parts of the settings that touch a claim (`repro.study.substitutions`).
-TRAINED = frozenset({"real", "pretrain", "seeds"})
-TUNED = TRAINED | {"synthetic", "prompts", "finetune"}
-PROMPTED = TRAINED | {"synthetic", "prompts"}
-SYNTHETIC = "synthetic images from this project's own source, not Stable Diffusion v2.1"
-GRAMMAR = "prompts written by a grammar, not by GPT-4"
-_REDUCED = (
-    "of CelebA a copy of 46,715 of the 202,599 images: most of the training images are others than "
-    "the authors', by the same rule"
-)
-
-
-def settings(profile: Profile) -> list[str]:
-    """Return in which settings a profile differs from the paper's."""
-    faces, how = profile.faces, profile.faces.pretrain
-    differs = [
-        (faces.data.size != 224, f"images at {faces.data.size}x{faces.data.size}, not 224x224"),
-        (faces.data.total != 20_000, f"{faces.data.total:,} training images, not 20,000"),
-        (faces.data.name == "celeba" and faces.data.edition == "reduced", _REDUCED),
-        (faces.architecture != "resnet18", f"{faces.architecture}, not ResNet-18"),
-        (faces.width != 64, f"ResNet-18 at {faces.width}/64 of its width"),
-        (
-            faces.initialisation != "imagenet",
-            f"initialisation {faces.initialisation}, not ImageNet",
-        ),
-        (
-            (how.learning_rate, how.epochs) != (0.01, 15),
-            f"pre-training at rate {how.learning_rate:g} for {how.epochs} epochs, not 0.01 for 15",
-        ),
-        (how.smallest_crop != 0.08, f"crops of at least {how.smallest_crop:.0%}, not 8 %"),
-        (how.precision != "float32", f"{how.precision} autocast, not float32"),
-        (
-            len(profile.seeds_of("aim-fair")) != 10,
-            f"{len(profile.seeds_of('aim-fair'))} seeds, not 10",
-        ),
-    ]
-    return [words for different, words in differs if different]
-
-
 #: The paper's main task: its differences set the margins where a task has none of its own.
 MAIN_TASK = "celeba/Smiling/Male"
 

@@ -9,8 +9,6 @@ from repro.study.aim_contrasts import (
     ACC,
     EO,
     PAIRED,
-    PROMPTED,
-    TUNED,
     WST,
     best,
     biased,
@@ -22,6 +20,7 @@ from repro.study.aim_contrasts import (
 from repro.study.contrasts import Claim, Contrast
 from repro.study.plans import Experiment
 from repro.study.profiles import Profile
+from repro.study.substitutions import MASKED, PROMPT_SETS
 
 PLAIN, POSED = "plain", "contextual with head poses, 50"
 TABLE_5 = {
@@ -94,7 +93,7 @@ def _of_prompts(
         (PAIRED,),
         beside,
         paper="aim-fair",
-        touches=PROMPTED,
+        touches=PROMPT_SETS,
         checks=lambda profile: (reads(profile),),
         control=finds_fairness,
     )
@@ -119,7 +118,7 @@ def _of_sets(
         (PAIRED,),
         paper="aim-fair",
         kind="best",
-        touches=TUNED,
+        touches=MASKED,
         checks=lambda profile: (biased(profile), premise(profile)),
         control=finds_fairness,
     )

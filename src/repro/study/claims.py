@@ -15,6 +15,7 @@ from repro.study.judging import PER_SEED, control
 from repro.study.profiles import Profile
 from repro.study.records import Results
 from repro.study.reported import win_value
+from repro.study.substitutions import PARTS
 from repro.study.tables import known_values, points
 
 ERROR, DP, EO = "weighted_f1_error", "demographic_parity", "equalized_odds_sum"
@@ -447,6 +448,7 @@ WIN_CLAIMS = (
         _table_4((EO,)),
         (RANK, SILENT, SPLIT, "hidden widths are not given: 10 throughout, the head stays 10 x 2"),
         _table_4((DP, ERROR)),
+        touches=PARTS - {"depth"},
         checks=_tl_unfair,
         control=_finds_fairness,
     ),

@@ -14,6 +14,7 @@ from typing import Literal
 from repro.study.plans import Plan
 from repro.study.profiles import Paper, Profile
 from repro.study.records import Results
+from repro.study.substitutions import PARTS, substitutions
 
 MARGIN = 0.01
 """What is smaller is not what a paper claims, where it reports no difference: one point."""
@@ -105,19 +106,18 @@ class Claim:
     notebook: str
     plan: Callable[[Profile, Sequence[int]], Plan]
     contrasts: Callable[[Profile], list[Contrast]]
+    #: substitutions beside those of the profile's settings
     substitutions: tuple[str, ...] = ()
     #: contrasts that are shown beside, because the claim alone would mislead; they judge nothing
     beside: Callable[[Profile], list[Contrast]] = lambda profile: []
     paper: Paper = "win"
     kind: Literal["all", "any", "best", "construction"] = "all"
-    #: the parts of the settings that touch it (`repro.study.substitutions`)
-    touches: frozenset[str] = frozenset()
+    #: what it rests on, of all `repro.study.substitutions.PARTS`
+    touches: frozenset[str] = PARTS
     #: what must be so for it to be tested at all
     checks: Callable[[Profile], Sequence[Check]] = lambda profile: ()
     #: on simulated data: what shows that the set-up can find such an effect
     control: Callable[[Profile], Check | None] = lambda profile: None
-    #: substitutions that a profile's own settings make
-    settings: Callable[[Profile], Sequence[str]] = lambda profile: ()
 
     def statement(self, profile: Profile) -> str:
         """Return the sentence, about the settings of a profile."""
@@ -125,4 +125,4 @@ class Claim:
 
     def substituted(self, profile: Profile) -> tuple[str, ...]:
         """Return all that was substituted in testing the claim under a profile."""
-        return (*self.settings(profile), *self.substitutions)
+        return (*substitutions(profile, self.paper, self.touches), *self.substitutions)

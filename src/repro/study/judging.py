@@ -12,9 +12,11 @@ from scipy import stats
 
 from repro.data.splits import TASK_SHARES
 from repro.metrics import METRICS, flatten_metrics, metrics_from_counts
+from repro.study import sampling
 from repro.study.contrasts import Check, Contrast
 from repro.study.intervals import CONFIDENCE, ROUNDING, Interval, mean_interval, residuals
 from repro.study.plans import Experiment
+from repro.study.profiles import Paper
 from repro.study.records import Results, value
 from repro.study.rule import MIN_SEEDS, SUPPORTED, UNTESTED, Outcome, outcome, size_in_words
 from repro.study.runs import Record
@@ -63,7 +65,12 @@ class Judged:
 
 
 def judge(
-    contrast: Contrast, results: Results, *, per_seed: float = 0.0, simulated: bool = False
+    contrast: Contrast,
+    results: Results,
+    *,
+    per_seed: float = 0.0,
+    simulated: bool = False,
+    paper: Paper = "win",
 ) -> Judged:
     """Judge one contrast from the records of its settings.
 
@@ -75,18 +82,20 @@ def judge(
         n_test / n_train where seeds draw overlapping splits.
     simulated
         Whether the data are; then the paper's difference is no yardstick for the size.
+    paper
+        The part of the study: whether its seeds share one test set.
     """
     sides = _sides(contrast, results)
     runs = tuple(dict.fromkeys(r.run for key in contrast.keys for r in results[key]))
     different = np.array([a - b for a, b in sides if a is not None and b is not None])
     different[np.abs(different) < ROUNDING] = 0.0  # two ways to one rate: no difference
-    floor = _rule_of_three(contrast, results)
     found = outcome(
         list(contrast.sign * different),
         contrast.margin,
         kind=contrast.kind,
         per_seed=per_seed,
-        floor=floor,
+        floor=_rule_of_three(contrast, results),
+        sampling=sampling.of_contrast(contrast, results, paper, simulated=simulated),
     )
     size = ""
     if contrast.reported is not None and found.word == SUPPORTED and not simulated:
@@ -191,7 +200,7 @@ def _late(contrast: Contrast, results: Results) -> float | None:
 
 def _last_epochs(record: Record) -> list[Any]:
     """Return the confusion counts of the test part after each of the last three epochs."""
-    counts = [e.get("counts", {}) for e in record.body["history"] if isinstance(e, dict)]
+    counts = [e.get("counts", {}) for e in record.body.get("history", []) if isinstance(e, dict)]
     return [of_epoch["test"] for of_epoch in counts if "test" in of_epoch][-3:]
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from repro.aimfair.diversity import diversity
 from repro.aimfair.prompt_checks import check_prompt
-from repro.aimfair.prompt_form import KINDS, Group, Task
+from repro.aimfair.prompt_form import KINDS, Group, Task, put_together
 from repro.aimfair.prompts import VocabularyError, instruction, write_offline
 from repro.data.captions import FACETS
 from repro.study.profiles import TABLE_5, PromptSet
@@ -60,16 +60,20 @@ def written(
 
 def refusals(task: Task) -> pd.DataFrame:
     """Return prompts that a model might write for group (0,0), and why they are refused or not."""
-    subject = " ".join(task.subjects((0, 0))[0])
-    other = " ".join(task.subjects((1, 1))[0])
-    form, pose = "Portrait face photo of a", "and head turned to the left"
+    context = ["freckles", "glasses", "head turned to the left"][: 2 if task.ancestral else 3]
+    own, other = (task.contextual(group, age="27", ancestry="Black") for group in ((0, 0), (1, 1)))
+
+    def prompt(subject: str, *instead: str) -> str:
+        return put_together(subject, [*instead, *context[len(instead) :]], start=task.start)
+
     tried = [
-        f"{form} {subject} with freckles, glasses, {pose}",
-        f"{form} {other} with freckles, glasses, {pose}",
-        f"A photo of a {subject} with freckles, glasses, {pose}",
-        f"{form} {subject} with blond hair, black hair, {pose}",
-        f"{form} {subject} with a goatee, glasses, {pose}",
-        f"{form} {subject} with a toothy grin, glasses, {pose}",
+        prompt(own),
+        prompt(other),
+        prompt(own).replace(task.start, "A photo of"),
+        prompt(own).rstrip("."),
+        prompt(own, "blond hair", "black hair"),
+        prompt(own, "a goatee"),
+        prompt(own, "a toothy grin"),
     ]
     why = ["; ".join(reasons(task, (0, 0), prompt)) for prompt in tried]
     return pd.DataFrame({"prompt": tried, "refused because": [w or "(accepted)" for w in why]})

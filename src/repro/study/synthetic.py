@@ -21,16 +21,17 @@ from repro.aimfair.generators import GenerationSettings, load
 from repro.aimfair.llm import prompt_bank
 from repro.aimfair.loading import load_set
 from repro.aimfair.pipelinefolder import folder_digest
+from repro.aimfair.prompt_files import read_prompts
 from repro.aimfair.prompt_form import Task
-from repro.aimfair.prompt_record import PromptBank
+from repro.aimfair.prompt_record import GIVEN, PromptBank
 from repro.aimfair.synthesis import generate, read_manifest
 from repro.data.images import ImageSet
 from repro.data.sources import cache_root
 from repro.generator import package
-from repro.settings import FaceData, SettingsError, SyntheticFaces
+from repro.settings import TOY, FaceData, SettingsError, SyntheticFaces
 from repro.study.profiles import project_root
 
-VERSION = 1
+VERSION = 2  # pixels are cut off to bytes, not rounded
 """Raise when the same settings come to mean other images."""
 
 MODELS = "models"
@@ -108,10 +109,15 @@ def vocabulary_of(synthetic: SyntheticFaces | None) -> str:
 
 
 def bank_of(data: FaceData, synthetic: SyntheticFaces) -> PromptBank:
-    """Return the prompts of every group: asked for once and kept, or written by the grammar.
+    """Return the prompts of every group: given, asked for once and kept, or by the grammar.
+
+    The seed is that of the images. The grammar writes other prompts for each, and a language model
+    is asked anew; prompts that are given, and plain ones, are the same for all.
 
     Raises
     ------
+    SettingsError
+        If ``prompts_file`` does not hold the prompts of each group.
     VocabularyError
         If the generator's vocabulary cannot give the prompts, head poses say.
     EndpointError
@@ -119,8 +125,14 @@ def bank_of(data: FaceData, synthetic: SyntheticFaces) -> PromptBank:
     """
     assert synthetic.prompts is not None
     assert synthetic.prompts_per_group is not None
+    task = Task(data.target, data.protected)
+    if synthetic.prompts_file is not None:
+        lists = read_prompts(synthetic.prompts_file, task, kind=synthetic.prompts)
+        number = synthetic.prompts_per_group
+        prompts = {group: texts[:number] for group, texts in lists.items()}
+        return PromptBank(task, synthetic.prompts, number, prompts, model=GIVEN, facets=())
     return _bank(
-        Task(data.target, data.protected),
+        task,
         synthetic.prompts,
         synthetic.prompts_per_group,
         synthetic.writer,
@@ -135,7 +147,10 @@ def _bank(
 ) -> PromptBank:
     path = None
     if writer is not None:  # what was paid for is kept, and asked for once
-        name = "-".join((task.target, task.protected, kind.replace(" ", "_"), str(number), writer))
+        parts = [task.target, task.protected, kind.replace(" ", "_"), str(number), writer]
+        # The seed cannot fix what a model answers: another one is a reason to ask again.
+        usual = SyntheticFaces.model_fields["seed"].default
+        name = "-".join(parts if seed == usual else [*parts, str(seed)])
         path = cache_root() / "prompts" / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.json"
     return prompt_bank(
         task, number, kind=kind, model=writer, seed=seed, vocabulary=vocabulary, path=path
@@ -207,17 +222,15 @@ def pool(data: FaceData, synthetic: SyntheticFaces) -> ImageSet:
         sha256 of each image.
     """
     # One pool for all draws and amounts: what does not concern it is left out of the key.
-    plain = SyntheticFaces.model_validate(
-        {**synthetic.model_dump(), "total": 40, "bias_ratio": 1 / 9, "amount": 1.0}
-    )
-    where = data.model_copy(update={"total": 40, "fraction": 1.0, "bias_ratio": 1 / 9})
+    plain = synthetic.model_copy(update={"total": 40, "bias_ratio": 1 / 9, "amount": 1.0})
+    own = {"total": 40, "fraction": 1.0, "bias_ratio": 1 / 9, **dict.fromkeys(TOY)}
+    where = data.model_copy(update=own)
     images = _pool(where, plain)
     return ImageSet(
         name=images.name,
         images=images.images,
         attributes=images.attributes,
         part=images.part,
-        aspect=images.aspect,
         sha256=declared(data, synthetic),
     )
 

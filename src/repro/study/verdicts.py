@@ -14,6 +14,7 @@ from repro.study.experiments import CLAIMS
 from repro.study.intervals import Interval
 from repro.study.judging import PER_SEED, Judged, amount, in_interval, judge, turned
 from repro.study.profiles import Profile, load_profile
+from repro.study.provenance import precision_substitution
 from repro.study.records import Results, look_up, value
 from repro.study.rule import (
     ABSENT,
@@ -95,7 +96,7 @@ def decide(claim: Claim, profile: Profile, results: Results, runs: Runs | None =
         return replace(empty, reason=why)
 
     def judged_of(contrast: Contrast) -> Judged:
-        return judge(contrast, results, per_seed=per_seed, simulated=simulated)
+        return judge(contrast, results, per_seed=per_seed, simulated=simulated, paper=claim.paper)
 
     if claim.kind == "construction":
         judged = tuple(judged_of(c) for c in contrasts)
@@ -121,7 +122,13 @@ def decide(claim: Claim, profile: Profile, results: Results, runs: Runs | None =
         seeds=min(j.interval.n for j in judged),
         lacks=_lacks(judged) if word in (OPEN, IN_PART) else None,
     )
-    found = replace(found, reason=_reason(found))
+    of_these = {r.run: r for c in contrasts for key in c.keys for r in results[key]}.values()
+    precision = precision_substitution(of_these) if claim.paper == "aim-fair" else None
+    found = replace(
+        found,
+        reason=_reason(found),
+        substitutions=(*found.substitutions, *([precision] if precision else [])),
+    )
     if failed:
         why = "; ".join(failed)
         return replace(found, word=UNTESTED, note="", lacks=None, reason=f"{why}. {found.reason}")
