@@ -99,23 +99,29 @@ def compare(
 @app.command()
 def export(
     profile: Annotated[str, typer.Argument(help="whose runs to export")],
+    partial: Annotated[
+        bool, typer.Option(help="export what there is, and say what is not")
+    ] = False,
 ) -> None:
     """Write the records of a profile into book/recorded/ (no examples, no weights)."""
     from repro.study.experiments import CLAIMS, everything
     from repro.study.records import export as write
-    from repro.study.records import look_up, recorded_folder
+    from repro.study.records import find, look_up, recorded_folder
     from repro.study.sampling import export as export_errors
 
     chosen = load_profile(profile)
     plan = everything(chosen)
-    found = look_up(plan)
-    missing = sorted(plan.keys() - found.keys())
+    found = {config.identity: find(config) for group in plan.values() for config in group}
+    records = {run: record for run, record in found.items() if record is not None}
+    missing = sorted(
+        key for key, group in plan.items() if any(not found[c.identity] for c in group)
+    )
     if missing:
-        raise RecordError(
-            f"{len(missing)} settings of profile '{profile}' have not been run (first: "
-            f"{missing[0]}); 'make study PROFILE={profile}' runs them"
-        )
-    records: dict[str, Record] = {r.run: r for group in found.values() for r in group}
+        told = f"{len(missing)} settings of profile '{profile}' have not been run (first: "
+        told += f"{missing[0]}); 'make study PROFILE={profile}' runs them"
+        if not partial:
+            raise RecordError(f"{told}; --partial exports the {len(records)} runs that are there")
+        typer.echo(told)
     path = recorded_folder() / f"{profile}.parquet"
     write(list(records.values()), path)
     typer.echo(f"{len(records)} records -> {path.relative_to(project_root())}")

@@ -105,15 +105,16 @@ def look_up(plan: Mapping[str, Sequence[RunConfig]], runs: Runs | None = None) -
     store = runs or Runs()
     results: Results = {}
     for key, configs in plan.items():
-        found = [_find(config, store) for config in configs]
+        found = [find(config, store) for config in configs]
         known = [record for record in found if record is not None]
         if len(known) == len(configs):
             results[key] = known
     return results
 
 
-def _find(config: RunConfig, runs: Runs) -> Record | None:
-    return runs.find(config) or recorded(config.profile).get(config.identity)
+def find(config: RunConfig, runs: Runs | None = None) -> Record | None:
+    """Return the record of one run, of this machine or exported, or None."""
+    return (runs or Runs()).find(config) or recorded(config.profile).get(config.identity)
 
 
 def value(record: Record, quantity: str) -> float | None:
