@@ -213,11 +213,12 @@ class Files(Dataset[tuple[Tensor, int, int]]):
 
 def loader(photos: Photos, batch: int, augmented: bool = True, **how: Any) -> DataLoader[Any]:
     """Load the files in worker processes, with the papers' training or test transform."""
-    faces, size = photos.faces, photos.faces.images.shape[-1]
+    faces, size = photos.faces, photos.faces.size
     crop = [transforms.RandomResizedCrop(size), transforms.RandomHorizontalFlip()]
-    first = crop if augmented else [transforms.Resize((size, size))]
-    scale = [transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)]
-    transform = transforms.Compose([*first, *scale])
+    tensor = [transforms.ToTensor()]
+    # Resized as a tensor, because PIL rounds to bytes and ours does not; it takes as long.
+    first = [*crop, *tensor] if augmented else [*tensor, transforms.Resize((size, size))]
+    transform = transforms.Compose([*first, transforms.Normalize([0.5] * 3, [0.5] * 3)])
     files = Files(photos.files, faces.target.tolist(), faces.protected.tolist(), transform)
     return DataLoader(files, batch_size=batch, num_workers=WORKERS, **how)
 
@@ -239,14 +240,14 @@ def photos_of(files: list[Path], size: int) -> Photos:
     """Load images through the study's cache."""
     names = [file.name for file in files]
     with contextlib.redirect_stderr(io.StringIO()):
-        images = load_images("generated", files[0].parent, names, size, digest="", resident=True)
-    return Photos(faces_of(images), files)
+        images = load_images("generated", files[0].parent, names, None, digest="", resident=True)
+    return Photos(faces_of(images, size), files)
 
 
-def faces_of(images: Tensor) -> vision.Faces:
+def faces_of(images: Tensor, size: int) -> vision.Faces:
     """Label images by their places, so that the four groups are of one size."""
     at = torch.arange(len(images))
-    return vision.Faces(images, at, at % 2, at // 2 % 2, at.numpy(), aspect=celeba.ASPECT)
+    return vision.Faces(images, at, at % 2, at // 2 % 2, at.numpy(), size)
 
 
 def resnet18(layout: torch.memory_format) -> nn.Module:
@@ -363,7 +364,7 @@ def image_rows(folder: Path, sizes: Sizes, repeats: int, notes: list[str]) -> It
     model, other = (resnet18(layout) for layout in (torch.channels_last, torch.contiguous_format))
 
     def epoch(photos: Photos, batch: int, threads: int, precision: str = "bfloat16") -> Any:
-        size, how = photos.faces.images.shape[-1], {"batch_size": batch, "precision": precision}
+        size, how = photos.faces.size, {"batch_size": batch, "precision": precision}
         torch.set_num_threads(threads)
         return compare(
             f"an epoch of {len(photos.files):,} images at {size}x{size}, batch {batch}, {threads} "
@@ -424,7 +425,7 @@ def throughput(device: str, n: int, batch: int, repeats: int, peak_tflops: float
         model(torch.zeros(2, 3, 224, 224)).sum().backward()
     flop = counter.get_total_flops() / 2
     model.to(device)
-    faces = faces_of(torch.randint(0, 256, (n, 3, 224, 224), dtype=torch.uint8))
+    faces = faces_of(torch.randint(0, 256, (n, 3, 218, 178), dtype=torch.uint8), 224)
     seconds = []
     for _ in range(1 + repeats):  # the first one warms up
         start = time.perf_counter()

@@ -27,6 +27,7 @@ PRIVATE = re.compile(
 ROOMS = {
     "names": set(),
     "layout": set(),
+    "machine": set(),
     "precision": set(),
     "settings": {"names"},
     "data": {"names", "settings"},
@@ -58,6 +59,7 @@ ROOMS = {
     },
     "generator": {
         "layout",
+        "machine",
         "names",
         "precision",
         "settings",
@@ -69,7 +71,7 @@ ROOMS = {
     },
     "win": {"names", "settings", "data", "metrics", "models", "training"},
     "study": {
-        *("layout", "names", "precision", "settings", "data", "faces"),
+        *("layout", "machine", "names", "precision", "settings", "data", "faces"),
         *("metrics", "models", "training", "vision"),
         *("aimfair", "generator", "win"),
     },

@@ -26,6 +26,7 @@ from repro.vision import (
     kept_epoch,
     predict,
     probability,
+    stream,
 )
 
 HOW = ImageOptimisation(
@@ -162,9 +163,84 @@ def test_kept_epoch(rule: str, epoch: int) -> None:
     assert kept_epoch(history, rule) == epoch
 
 
-def test_the_first_of_equal_epochs_is_kept() -> None:
-    history = [counts((5, 5, 5, 5)), counts((6, 6, 4, 4))]
-    assert kept_epoch(history, "accuracy") == 1
+@pytest.mark.parametrize("rule", ["accuracy", "worst_group"])
+def test_which_of_equal_epochs_is_kept_is_a_choice(rule: str) -> None:
+    history = [counts(g) for g in ((4, 4, 4, 4), (6, 5, 6, 5), (5, 6, 5, 6), (4, 4, 4, 4))]
+    assert kept_epoch(history, rule) == kept_epoch(history, rule, "first") == 2
+    assert kept_epoch(history, rule, "last") == 3
+
+
+def test_of_equal_epochs_training_ends_in_the_one_that_is_asked_for() -> None:
+    # Two epochs at so small a rate, and with statistics that stay, that no image changes sides.
+    still = HOW.model_copy(update={"learning_rate": 1e-12, "epochs": 2, "milestones": ()})
+    for ties, epoch in (("first", 1), ("last", 2)):
+        _, fitted = trained(still, ties=ties, set_train_mode=nn.Module.eval)
+        validation = [entry["counts"]["validation"] for entry in fitted.history]
+        assert validation[0] == validation[1]
+        assert fitted.epoch == epoch
+
+
+def test_a_probability_of_a_half_is_positive() -> None:
+    data = faces(4)
+    table = counts_of(torch.tensor([0.0, -1e-300, 0.0, 1e-12]), data)
+    expected = np.zeros((2, 2, 2), dtype=int)
+    for t, p in zip(data.target.tolist(), data.protected.tolist(), strict=True):
+        expected[t, p, 1] += 1  # a logit of -1e-300 is 0 in single precision
+    assert table.tolist() == expected.tolist()
+    assert counts_of(torch.full((4,), -1e-6), data)[:, :, 1].sum() == 0
+
+
+def frozen_but(name: str) -> nn.Module:
+    net = model()
+    for own, parameter in net.named_parameters():
+        parameter.requires_grad_(own.startswith(name))
+    return net
+
+
+def test_frozen_tensors_decay_as_sgd_moves_them_by_gradients_of_zero() -> None:
+    how = HOW.model_copy(update={"weight_decay": 0.01, "selection": "last"})
+    net, start = frozen_but("fc"), model()
+    fit(net, faces(), {"validation": faces(64, seed=1)}, how, seed=0, decay_frozen=True)
+    frozen = {n: p for n, p in start.named_parameters() if not n.startswith("fc")}
+    # The oracle: PyTorch's own SGD, one tensor after the other, over the three epochs of three.
+    oracle = torch.optim.SGD(
+        frozen.values(), lr=0.05, momentum=0.9, weight_decay=0.01, foreach=False, fused=False
+    )
+    for rate in (0.05, 0.05, 0.005):
+        oracle.param_groups[0]["lr"] = rate
+        for _ in range(3):
+            for parameter in frozen.values():
+                parameter.grad = torch.zeros_like(parameter)
+            oracle.step()
+    found = dict(net.named_parameters())
+    for name, parameter in frozen.items():
+        torch.testing.assert_close(found[name], parameter, rtol=1e-6, atol=1e-9)
+        assert found[name].grad is None
+    assert not torch.equal(found["conv1.weight"], dict(model().named_parameters())["conv1.weight"])
+
+
+def test_at_the_authors_settings_a_frozen_tensor_loses_nine_per_cent() -> None:
+    # Ten epochs of 20,000 images in batches of 128, at their rate, momentum and weight decay.
+    tensor = nn.Parameter(torch.ones(1))
+    optimiser = torch.optim.SGD([tensor], lr=0.06, momentum=0.9, weight_decay=1e-4)
+    for _ in range(10 * 157):
+        tensor.grad = torch.zeros(1)
+        optimiser.step()
+    assert round(100 * (1 - tensor.item())) == 9
+
+
+def test_what_decays_goes_on_from_a_checkpoint_as_if_nothing_had_happened() -> None:
+    states: dict[int, Progress] = {}
+
+    def keep(progress: Progress) -> None:
+        states[progress.epoch] = copy.deepcopy(progress)
+
+    parts = {"validation": faces(64, seed=1)}
+    whole, again = frozen_but("fc"), frozen_but("fc")
+    fit(whole, faces(), parts, HOW, seed=0, decay_frozen=True, save=keep)
+    fit(again, faces(), parts, HOW, seed=0, decay_frozen=True, progress=states[2])
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name])
 
 
 def test_worst_group_selection_needs_every_group() -> None:
@@ -206,7 +282,7 @@ def test_counts_are_those_of_scikit_learn() -> None:
     table = counts_of(logits, data)
     for p in (0, 1):
         at = data.protected == p
-        expected = confusion_matrix(data.target[at], (probability(logits) > 0.5)[at.numpy()])
+        expected = confusion_matrix(data.target[at], (probability(logits) >= 0.5)[at.numpy()])
         assert table[:, p].tolist() == expected.tolist()
 
 
@@ -214,24 +290,44 @@ def test_rows_choose_images_and_joined_sets_keep_their_labels() -> None:
     data = faces(20)
     some = data.subset(np.array([3, 1, 19]))
     assert some.names.tolist() == ["0003", "0001", "0019"]
-    both = joined(some, replace(data.subset(np.array([0])), aspect=0.5))
+    both = joined(some, data.subset(np.array([0])))
     assert both.target.tolist() == data.target[[3, 1, 19, 0]].tolist()
     assert torch.equal(both.images[both.rows], data.images[[3, 1, 19, 0]])
-    assert both.aspects().tolist() == [1, 1, 1, 0.5]
-    assert both.subset(np.array([3])).aspects().tolist() == [0.5]
+    assert both.subset(np.array([3])).names.tolist() == ["0000"]
+    with pytest.raises(ValueError, match="read at 32 and 64 pixels"):
+        joined(data, replace(data, size=64))
 
 
-def test_a_joined_set_crops_each_image_by_its_own_frame() -> None:
-    """Where all images have one aspect, a joined set gives the batches of the plain one."""
-    data = replace(faces(64), aspect=0.8)
+def test_a_joined_set_gives_the_batches_of_the_plain_one() -> None:
+    data = faces(64)
     halves = joined(data.subset(np.arange(32)), data.subset(np.arange(32, 64)))
     for (a, _), (b, _) in zip(
         batches(data, HOW, seed=0), batches(halves, HOW, seed=0), strict=True
     ):
         assert torch.equal(a, b)
-    other = joined(data.subset(np.arange(32)), replace(data.subset(np.arange(32, 64)), aspect=2.0))
-    pairs = zip(batches(data, HOW, seed=0), batches(other, HOW, seed=0), strict=True)
-    assert any(not torch.equal(a, b) for (a, _), (b, _) in pairs)
+
+
+def test_a_joined_set_crops_each_image_from_its_own_frame() -> None:
+    """Real frames of 39x32 beside synthetic ones of 32x32: each as if all were of its size."""
+    square = faces(64)
+    tall = replace(square, images=torch.cat([square.images, square.images[:, :, :7]], dim=2))
+    both = joined(tall.subset(np.arange(32)), square.subset(np.arange(32, 64)))
+    for augmented in (True, False):
+        runs = [
+            [x for x, _ in batches(data, HOW, seed=0, augmented=augmented)]
+            for data in (both, tall, square)
+        ]
+        order = torch.randperm(
+            64, generator=torch.Generator().manual_seed(stream("batches", "training", 0, 1))
+        )
+        real = (order < 32)[:, None, None, None]
+        mixed, high, low = (torch.cat(batch) for batch in runs)
+        assert mixed.shape == (64, 3, 32, 32)
+        torch.testing.assert_close(mixed, torch.where(real, high, low), atol=2e-4, rtol=0)
+        assert not torch.allclose(high, low, atol=0.1)
+    logits = predict(model(), both, precision="float32")
+    alone = [predict(model(), data, precision="float32") for data in (tall, square)]
+    torch.testing.assert_close(logits, torch.cat([alone[0][:32], alone[1][32:]]))
 
 
 def test_two_purposes_have_independent_batches() -> None:

@@ -1,7 +1,7 @@
 """Faces with labels, in memory as bytes, and the batches in which they train.
 
-A batch is cropped, flipped and normalised where it trains, each image its own way; what is drawn
-follows from a purpose, a seed and an epoch alone.
+Frames are kept at their own size. A batch is cropped, flipped and normalised where it trains, each
+image its own way; what is drawn follows from a purpose, a seed and an epoch alone.
 """
 
 from __future__ import annotations
@@ -19,25 +19,37 @@ from repro.settings import ImageOptimisation
 
 
 class Stack:
-    """Two sets of images of one size behind one index, so that neither is copied.
+    """Two sets of images behind one index, so that neither is copied.
 
     Parameters
     ----------
     first, second
-        (n, 3, s, s) and (m, 3, s, s) uint8; row i >= n is image i - n of ``second``.
+        (n, 3, h, w) and (m, 3, h', w') uint8; row i >= n is image i - n of ``second``.
     """
 
     def __init__(self, first: Tensor, second: Tensor) -> None:
         self.first, self.second = first, second
-        self.shape = (len(first) + len(second), *first.shape[1:])
+        self.mixed = first.shape[2:] != second.shape[2:]
+        sides = (max(pair) for pair in zip(first.shape[2:], second.shape[2:], strict=True))
+        self.shape = (len(first) + len(second), 3, *sides)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        """Return the images (k, 3, s, s) of rows (k,)."""
+        """Return the images of rows (k,), each frame in the upper left corner of its image."""
         early = rows < len(self.first)
-        images = torch.empty((len(rows), *self.shape[1:]), dtype=torch.uint8)
-        images[early] = self.first[rows[early]]
-        images[~early] = self.second[rows[~early] - len(self.first)]
+        images = torch.zeros((len(rows), *self.shape[1:]), dtype=torch.uint8)
+        for which, own, of in (
+            (early, self.first, rows[early]),
+            (~early, self.second, rows[~early] - len(self.first)),
+        ):
+            images[which, :, : own.shape[2], : own.shape[3]] = own[of]
         return images
+
+    def frames(self, rows: Tensor) -> Tensor | None:
+        """Return height and width of the frames of rows (k,), (k, 2); None if they are alike."""
+        if not self.mixed:
+            return None
+        sides = torch.tensor([self.first.shape[2:], self.second.shape[2:]])
+        return sides[(rows >= len(self.first)).long()]
 
 
 @dataclass(frozen=True)
@@ -47,16 +59,15 @@ class Faces:
     Attributes
     ----------
     images
-        Bytes, shape (N, 3, s, s), uint8, in memory or memory-mapped, or two such sets.
+        Bytes, shape (N, 3, h, w), uint8, in memory or memory-mapped, or two such sets.
     rows
         Which of them, shape (n,), int64.
     target, protected
         Shape (n,), 0 or 1, int64.
     names
         Names of the n examples, for the record of predictions.
-    aspect
-        Width over height of the original frame (the images are squashed to squares), one number
-        or (n,) of each example.
+    size
+        Height and width in pixels at which a network reads them; the images' width by default.
     """
 
     images: Tensor | Stack
@@ -64,7 +75,11 @@ class Faces:
     target: Tensor
     protected: Tensor
     names: np.ndarray
-    aspect: float | Tensor = 1.0
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.size:
+            object.__setattr__(self, "size", self.images.shape[-1])
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -73,17 +88,22 @@ class Faces:
     def subset(self, positions: np.ndarray) -> Faces:
         """Return the examples at these positions, in this order."""
         at = torch.from_numpy(np.asarray(positions, dtype=np.int64))
-        aspect = self.aspect[at] if isinstance(self.aspect, Tensor) else self.aspect
         return Faces(self.images, self.rows[at], self.target[at], self.protected[at],
-                     self.names[positions], aspect)  # fmt: skip
+                     self.names[positions], self.size)  # fmt: skip
 
-    def aspects(self) -> Tensor:
-        """Return width over height of the original frame of each example, (n,)."""
-        return torch.as_tensor(self.aspect, dtype=torch.float64).expand(len(self))
+    def frames(self, at: Tensor | slice) -> tuple[Tensor, Tensor | None]:
+        """Return the images of some examples and, where they differ, the sizes of the frames."""
+        rows = self.rows[at]
+        sizes = self.images.frames(rows) if isinstance(self.images, Stack) else None
+        return self.images[rows], sizes
 
 
 def joined(first: Faces, second: Faces) -> Faces:
-    """Return both sets as one, each image cropped as it was; images of the same size."""
+    """Return both sets as one, to be read at one size; their frames may be of two."""
+    if first.size != second.size:
+        raise ValueError(
+            f"the sets are read at {first.size} and {second.size} pixels; one network reads one"
+        )
     if isinstance(first.images, Stack) or isinstance(second.images, Stack):
         raise TypeError("a joined set cannot be joined again")
     return Faces(
@@ -92,7 +112,7 @@ def joined(first: Faces, second: Faces) -> Faces:
         torch.cat([first.target, second.target]),
         torch.cat([first.protected, second.protected]),
         np.concatenate([first.names, second.names]),
-        torch.cat([first.aspects(), second.aspects()]),
+        first.size,
     )
 
 
@@ -114,7 +134,7 @@ def batches(
     limit: int | None = None,
     layout: torch.memory_format = torch.channels_last,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (inputs (b, 3, s, s) float32, target (b,)) once over ``faces``, shuffled.
+    """Yield (inputs (b, 3, size, size) float32, target (b,)) once over ``faces``, shuffled.
 
     The order and every crop and flip follow from ``purpose``, ``seed`` and ``epoch`` alone, so that
     a training which was interrupted goes on as if it had not been. A last batch that is smaller
@@ -131,23 +151,23 @@ def batches(
     """
     generator = torch.Generator().manual_seed(stream("batches", purpose, seed, epoch))
     order = torch.randperm(len(faces), generator=generator)
-    size = faces.images.shape[-1]
     for done, start in enumerate(range(0, len(faces), how.batch_size)):
         at = order[start : start + how.batch_size]
         short = done > 0 and len(at) < how.batch_size
         if (limit is not None and done >= limit) or len(at) < 2 or short:
             return
-        images = faces.images[faces.rows[at]].to(device, non_blocking=True)
+        images, frames = faces.frames(at)
+        images = images.to(device, non_blocking=True)
         if augmented:
             inputs = augment.random_resized_crop(
                 images,
-                size,
+                faces.size,
                 generator=generator,
                 scale=(how.smallest_crop, 1.0),
-                aspect=faces.aspect[at] if isinstance(faces.aspect, Tensor) else faces.aspect,
+                frames=frames,
                 flip=how.flip,
             )
         else:
-            inputs = augment.plain(images)
+            inputs = augment.plain(images, faces.size, frames=frames)
         inputs = inputs.contiguous(memory_format=layout)
         yield inputs, faces.target[at].to(device, non_blocking=True)

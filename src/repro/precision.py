@@ -2,7 +2,7 @@
 
 Where a processor has no instructions for it, bfloat16 is emulated, at a tenth of float32's speed
 (``benchmarks/README.md``). A setting of ``"bfloat16"`` therefore allows it and does not force it;
-the record of a run says what its machine had.
+the record of a run says which of the two it was.
 """
 
 from __future__ import annotations
@@ -38,8 +38,3 @@ def autocast(precision: str, device: str = "cpu") -> torch.autocast:
     """Return the context of a forward pass; weights, losses and gradients stay float32."""
     half = effective(precision, device) == "bfloat16"
     return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=half)
-
-
-def described(device: str = "cpu") -> str:
-    """Return the words of a record: whether bfloat16 was what a setting says, or float32."""
-    return "bfloat16 in hardware" if bfloat16_in_hardware(device) else "float32 for bfloat16"

@@ -144,7 +144,7 @@ TOY = (
 class FaceData(Strict):
     """Which faces, at which size, and how biased the training set is made (AIM-Fair)."""
 
-    name: Literal["toyfaces", "celeba", "utkface"]
+    name: Literal["toyfaces", "celeba", "utkface", "lfwa"]
     #: which files of a real data set; see the data set's module
     edition: Literal["reduced", "official", "found"] = "reduced"
     size: int = Field(default=64, ge=16, le=512)  # pixels a side

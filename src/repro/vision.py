@@ -10,7 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -94,8 +94,9 @@ def predict(
     layout, parts = layout_of(model), []
     try:
         for start in range(0, len(faces), batch):
-            images = faces.images[faces.rows[start : start + batch]].to(device)
-            inputs = augment.plain(images).contiguous(memory_format=layout)
+            images, frames = faces.frames(slice(start, start + batch))
+            inputs = augment.plain(images.to(device), faces.size, frames=frames)
+            inputs = inputs.contiguous(memory_format=layout)
             with autocast(precision, device):
                 parts.append(model(inputs).float().reshape(-1).cpu())
     finally:
@@ -106,7 +107,7 @@ def predict(
 
 def counts_of(logits: Tensor, faces: Faces) -> np.ndarray:
     """Return the confusion counts (2, 2, 2) [t, p, yhat] at threshold 0.5 of the probability."""
-    predicted = probability(logits) > 0.5
+    predicted = probability(logits) >= 0.5  # a half counts as positive, as in AIM-Fair's code
     return confusion_counts(faces.target.numpy(), predicted, faces.protected.numpy())
 
 
@@ -125,6 +126,8 @@ def fit(
     purpose: str = "training",
     set_train_mode: Callable[[nn.Module], object] = nn.Module.train,
     device: str = "cpu",
+    ties: Literal["first", "last"] = "first",
+    decay_frozen: bool = False,
     progress: Progress | None = None,
     save: Callable[[Progress], object] | None = None,
 ) -> VisionFit:
@@ -149,6 +152,12 @@ def fit(
     set_train_mode
         Called before every epoch instead of ``model.train()``, for layers that must stay in
         evaluation mode.
+    ties
+        Which of several epochs that are equally good is kept.
+    decay_frozen
+        Hand the other tensors to the optimiser, too, with gradients of zero, so that weight decay
+        shrinks them. That is what AIM-Fair's code does under PyTorch before 2.0, whose
+        ``zero_grad`` leaves zeros for a tensor that is frozen after it had gradients.
     progress, save
         Where to go on from, and what to call after each epoch with where it stands.
 
@@ -165,8 +174,12 @@ def fit(
         raise TrainingError(f"the training set has {len(train)} image(s); at least 2 are needed")
     if how.selection != "last" and "validation" not in evaluated:
         raise TrainingError(f"selection by '{how.selection}' needs a validation part")
+    frozen = {n: p for n, p in model.named_parameters() if decay_frozen and n not in trainable}
+    for parameter in frozen.values():
+        parameter.grad = torch.zeros_like(parameter)
+    moved = trainable | frozen
     optimiser = torch.optim.SGD(
-        trainable.values(),
+        moved.values(),
         lr=how.learning_rate,
         momentum=how.momentum,
         weight_decay=how.weight_decay,
@@ -176,7 +189,7 @@ def fit(
     resumed_from = at.epoch or None
     if at.epoch:
         model.load_state_dict(at.model)
-        for name, parameter in trainable.items():
+        for name, parameter in moved.items():
             if name in at.momentum:
                 # Laid out as the parameter is: the fused step reads both by address.
                 buffer = torch.empty_like(parameter, requires_grad=False)
@@ -192,7 +205,7 @@ def fit(
             given = batches(
                 train, how, seed=seed, epoch=epoch, purpose=purpose, device=device, layout=layout
             )
-            loss = _one_epoch(model, given, how, optimiser, device)
+            loss = _one_epoch(model, given, how, optimiser, device, decay_frozen=decay_frozen)
         if not math.isfinite(loss):
             if epoch > 1:  # what was reached before is kept, and the history says how it ended
                 at.history[-1]["diverged"] = f"loss {loss} in epoch {epoch}"
@@ -213,23 +226,25 @@ def fit(
             }
         )
         at.epoch = epoch
-        if kept_epoch(at.history, how.selection) == epoch:
+        if kept_epoch(at.history, how.selection, ties) == epoch:
             at.best_epoch = epoch
             at.best = copy.deepcopy(model.state_dict())
         if save is not None:
             at.model = model.state_dict()
             at.momentum = {
                 name: optimiser.state[p]["momentum_buffer"]
-                for name, p in trainable.items()
+                for name, p in moved.items()
                 if "momentum_buffer" in optimiser.state[p]
             }
             save(at)
+    for parameter in frozen.values():
+        parameter.grad = None
     model.load_state_dict(at.best)
     return VisionFit(at.best_epoch, at.history, resumed_from)
 
 
-def kept_epoch(history: list[dict[str, Any]], rule: str) -> int:
-    """Return the epoch (from 1) that a selection rule keeps; the first of equals.
+def kept_epoch(history: list[dict[str, Any]], rule: str, ties: str = "first") -> int:
+    """Return the epoch (from 1) that a selection rule keeps.
 
     Parameters
     ----------
@@ -237,6 +252,8 @@ def kept_epoch(history: list[dict[str, Any]], rule: str) -> int:
         As in :class:`VisionFit`.
     rule
         ``accuracy``, ``worst_group`` (both on part "validation") or ``last``.
+    ties
+        Whether the ``first`` or the ``last`` of equals is kept.
     """
     if rule == "last":
         return len(history)
@@ -255,7 +272,8 @@ def kept_epoch(history: list[dict[str, Any]], rule: str) -> int:
                     f"(target={t}, protected={p}); choose selection 'accuracy' or 'last'"
                 )
             scores.append((correct / size).min())
-    return int(np.argmax(scores)) + 1
+    best = np.flatnonzero(np.asarray(scores) == max(scores)) + 1
+    return int(best[0] if ties == "first" else best[-1])
 
 
 def _one_epoch(
@@ -264,6 +282,8 @@ def _one_epoch(
     how: ImageOptimisation,
     optimiser: torch.optim.Optimizer,
     device: str,
+    *,
+    decay_frozen: bool,
 ) -> float:
     """Train once over the batches; return the mean loss."""
     total, images = torch.zeros((), device=device), 0
@@ -271,7 +291,7 @@ def _one_epoch(
         with autocast(how.precision, device):
             logits = model(inputs)
         loss = bce(logits, target)
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad(set_to_none=not decay_frozen)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         total += loss.detach() * len(target)

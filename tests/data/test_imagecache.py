@@ -109,6 +109,39 @@ def test_what_the_pixels_depend_on_names_the_cache(archive: Path, cache: Path) -
     assert len(_files(cache)) == 6
 
 
+def _photo(i: int, width: int = 6, height: int = 9) -> bytes:
+    pixels = np.random.default_rng(i).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+def test_frames_keep_their_own_pixels(tmp_path: Path, cache: Path, suffix: str) -> None:
+    photos = {f"{i}.png": _photo(i) for i in range(5)}
+    archive = _write(tmp_path / f"set{suffix}", photos)
+    names = ["3.png", "0.png", "4.png"]
+    for _ in range(2):  # the second time from the cache alone
+        images = load_images("set", archive, names, None, digest="d")
+        assert images.shape == (3, 3, 9, 6)
+        for image, name in zip(images, names, strict=True):
+            expected = np.asarray(Image.open(io.BytesIO(photos[name])))
+            assert np.array_equal(image.permute(1, 2, 0).numpy(), expected)
+        archive.unlink(missing_ok=True)
+    assert [path.split("-")[1] for path in _files(cache)] == ["frames"]
+
+
+def test_frames_of_two_sizes_are_named(tmp_path: Path, cache: Path) -> None:
+    photos = {"a.png": _photo(0), "b.png": _photo(1), "c.png": _photo(2, height=8)}
+    archive = _write(tmp_path / "set.zip", photos)
+    with pytest.raises(
+        DataError, match=r"c\.png has 6x8 pixels, the first image has 6x9.*fetch the aligned"
+    ):
+        load_images("set", archive, [*photos], None, digest="d")
+    assert not _files(cache)
+    assert load_images("set", archive, [*photos], 4, digest="d").shape == (3, 3, 4, 4)
+
+
 @pytest.mark.parametrize("resident", [True, False])
 def test_writing_into_the_images_does_not_change_the_cache(archive: Path, resident: bool) -> None:
     images = _load(archive, resident=resident)

@@ -138,6 +138,29 @@ def test_another_file_is_named(root: Path, content: bytes) -> None:
         lfwa.attributes(edition="found", root=root)
 
 
+def test_label_files_may_be_named_without_the_version_of_their_format(root: Path) -> None:
+    before, folder = _load(root), root / "lfwa"
+    for number in (40, 73):
+        (folder / f"lfw_att_{number}_7.1.mat").rename(folder / f"lfw_att_{number}.mat")
+    after = _load(root)
+    assert after.attributes.equals(before.attributes)
+    assert {"lfw_att_40.mat", "lfw_att_73.mat"} < set(after.sha256)
+    with pytest.raises(DataError, match=r'There is lfw_att_40\.mat: .*"found"'):
+        lfwa.attributes(edition="official", root=root)
+
+
+def test_matlab_7_3_is_named_with_what_to_do(root: Path) -> None:
+    # As MATLAB begins such a file: 116 bytes of text, 8 of nothing, version 2.0, byte order.
+    header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, HDF5 schema 1.00 .".ljust(116) + bytes(8)
+    path = root / "lfwa" / "lfw_att_40.mat"
+    path.write_bytes(header + b"\x00\x02IM" + bytes(384) + b"\x89HDF\r\n\x1a\n")
+    (root / "lfwa" / "lfw_att_40_7.1.mat").unlink()
+    with pytest.raises(
+        DataError, match=r"lfw_att_40\.mat is in MATLAB's format 7\.3.*_7\.1\.mat.*'-v7'\)"
+    ):
+        lfwa.attributes(edition="found", root=root)
+
+
 def test_nobody_is_in_two_parts() -> None:
     counts = np.random.default_rng(0).geometric(0.4, 3_000)
     names = [f"P{i}/P{i}_{j:04}.jpg" for i, n in enumerate(counts) for j in range(n)]

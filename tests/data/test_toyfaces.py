@@ -229,7 +229,6 @@ def test_a_longer_set_begins_with_the_shorter_one() -> None:
 def test_a_set_says_what_it_is() -> None:
     camera = generate(replace(SMALL, n=200))
     assert camera.name == "toyfaces"
-    assert camera.aspect == 1.0
     assert dict(camera.skipped) == {}
     assert camera.sha256 == {"toyfaces camera": fingerprint(replace(SMALL, n=200))}
     assert list(camera.attributes) == list(ATTRIBUTES)

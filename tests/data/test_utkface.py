@@ -68,6 +68,16 @@ def _load(root: Path) -> ImageSet:
     return utkface.load(8, edition="found", root=root)
 
 
+@pytest.mark.parametrize(
+    "name", ["age_gender.csv", "crop_part1.tar.gz", "UTKface_inthewild", "part1.tar.gz"]
+)
+def test_other_editions_are_named_with_what_to_do(tmp_path: Path, name: str) -> None:
+    (tmp_path / "utkface").mkdir()
+    (tmp_path / "utkface" / name).touch()
+    with pytest.raises(DataError, match=rf"There is {name}, which .*Fetch the aligned and cropped"):
+        utkface.load(None, edition="found", root=tmp_path)
+
+
 def test_names_give_the_labels_and_copies_are_left_out(root: Path) -> None:
     data = _load(root)
     assert list(data.attributes.index) == sorted(KEPT)
@@ -84,7 +94,6 @@ def test_names_give_the_labels_and_copies_are_left_out(root: Path) -> None:
     }
     assert len(data) + sum(data.skipped.values()) == len(FILES)
     assert data.part.tolist() == named_parts(sorted(KEPT), utkface.SHARES, salt="utkface").tolist()
-    assert data.aspect == 1.0
 
 
 def test_records_keep_copies_and_ages(root: Path) -> None:

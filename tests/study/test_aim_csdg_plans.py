@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from repro.settings import SyntheticFaces
-from repro.study import aim_csdg_plans, aim_plans
+from repro.study import aim_csdg_plans, aim_plans, synthetic
 from repro.study.aim_configs import FaceTraining, FaceTuning
 from repro.study.profiles import Profile, load_profile
 
@@ -44,10 +44,21 @@ def test_every_set_of_prompts_gives_as_many_images(quick: Profile) -> None:
     assert (plain.prompts, plain.prompts_per_group) == ("plain", 1)
 
 
-def test_the_profiles_own_prompts_share_the_profiles_pool(quick: Profile) -> None:
-    own = aim_csdg_plans.prompt_sets(quick)["contextual with head poses, 50"]
+def test_every_seed_has_prompts_and_images_of_its_own(quick: Profile) -> None:
+    sets = [aim_csdg_plans.prompt_sets(quick, seed) for seed in (0, 1, 9)]
+    for key in sets[0]:
+        drawn = [of_seed[key] for of_seed in sets]
+        data = quick.faces.data
+        # The digest of a pool holds its prompts and the seed of its images.
+        assert len({synthetic.request_digest(data, asked) for asked in drawn}) == len(drawn)
+        written = [
+            {text for texts in synthetic.bank_of(data, asked).prompts.values() for text in texts}
+            for asked in drawn
+        ]
+        if key != "plain":  # of which there is one
+            assert written[0] != written[1] != written[2]
     assert quick.faces.synthetic is not None
-    assert own.pool == quick.faces.synthetic.pool
+    assert quick.faces.synthetic.seed not in {s.seed for each in sets for s in each.values()}
 
 
 def test_images_of_the_renderer_come_from_no_prompts(quick: Profile) -> None:

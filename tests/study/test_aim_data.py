@@ -15,8 +15,8 @@ from repro.data import celeba, toyfaces
 from repro.data.images import ImageSet
 from repro.data.sources import DataError, data_root
 from repro.names import UnknownNameError
-from repro.settings import FaceData, SyntheticFaces
-from repro.study import aim_data
+from repro.settings import FaceData, SettingsError, SyntheticFaces
+from repro.study import aim_data, aim_plans
 from repro.study.aim_data import (
     declared_sha256,
     group_counts,
@@ -25,6 +25,7 @@ from repro.study.aim_data import (
     synthetic_faces,
     training_set,
 )
+from repro.study.profiles import load_profile
 from repro.vision import Faces
 
 DATA = FaceData(name="toyfaces", size=16, total=160)
@@ -313,12 +314,21 @@ def reduced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         celeba,
         "load_images",
         lambda name, path, members, size, **_: torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(
-            len(members), 3, size, size
+            len(members), 3, 78, 64
         ),
     )
     aim_data._read.cache_clear()
     yield folder
     aim_data._read.cache_clear()
+
+
+def test_no_generator_debiases_what_it_learnt_from() -> None:
+    synthetic = SyntheticFaces(
+        source="generator", generator="faces", prompts="contextual", prompts_per_group=50
+    )
+    with pytest.raises(SettingsError, match="'faces' learnt from LFW"):
+        declared_sha256(FaceData(name="lfwa"), synthetic)
+    assert declared_sha256(FaceData(name="lfwa"))["decoding"] == "version 2"
 
 
 def test_the_biased_set_of_celeba(reduced: Path) -> None:
@@ -327,7 +337,7 @@ def test_the_biased_set_of_celeba(reduced: Path) -> None:
     assert group_counts(real.train).tolist() == [[1000, 9000], [9000, 1000]]
     assert real.sha256 == declared_sha256(data)
     assert real.skipped == {"image not on disk": 202_599 - 46_715}
-    assert real.train.aspect == 178 / 218
+    assert (real.train.images.shape[1:], real.train.size) == ((3, 78, 64), 16)
     assert group_counts(real.validation).tolist() == [[1086, 1200], [1367, 882]]
     assert group_counts(real.test).tolist() == [[1114, 1187], [1590, 749]]
     # Names of CelebA are numbers in the order of its partition.
@@ -340,3 +350,18 @@ def test_the_biased_set_of_celeba(reduced: Path) -> None:
         small, large = 10 * percent, 90 * percent
         assert group_counts(few.train).tolist() == [[small, large], [large, small]]
         assert set(few.train.names) < set(real.train.names)
+
+
+def test_every_seed_draws_its_own_toy_faces_and_a_given_seed_stays() -> None:
+    quick = load_profile("quick")
+    drawn = [aim_plans.training(quick, seed).data for seed in (0, 1, 100)]
+    names = [set(aim_data._generated(aim_data._camera(one)).attributes.index) for one in drawn[:2]]
+    assert not names[0] & names[1]
+    assert [one.toy_seed for one in drawn] == [0, 1, 100]
+    fixed = load_profile("quick", {"faces.data.toy_seed": 5})
+    assert {aim_plans.training(fixed, seed).data.toy_seed for seed in (0, 1)} == {5}
+    # What a run builds on has the same faces, and no seed of the camera is one of the studio.
+    tuned = aim_plans.tuning(quick, aim_plans.training(quick, 1), "linear probing")
+    assert tuned.pretrained.data.toy_seed == 1
+    largest = drawn[0].model_copy(update={"toy_seed": 2**31 - 1})
+    assert aim_data._camera(largest).seed < aim_data._studio(drawn[0], SYNTHETIC).seed

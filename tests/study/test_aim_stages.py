@@ -165,6 +165,28 @@ def test_statistics_of_frozen_layers_move_or_are_frozen(computed: Computed, key:
     assert [r.run for r in moving] == [r.run for r in computed.table_3[key]]
 
 
+def test_frozen_tensors_decay_where_a_run_says_so(computed: Computed) -> None:
+    how = computed.profile.faces.finetune
+    for still, decayed in zip(
+        computed.table_3["mask"], computed.everything["switches: mask, frozen tensors decay"],
+        strict=True,
+    ):  # fmt: skip
+        base = base_of(still, computed)
+        assert still.results["trained_tensors"] == decayed.results["trained_tensors"]
+        frozen = set(TENSORS) - set(still.results["trained_tensors"])
+        assert frozen
+        before, after = weights(base), weights(decayed)
+        # The oracle: the momentum recursion on a tensor of ones, as long as the kept epoch took.
+        value, speed = 1.0, 0.0
+        steps = -(-160 // how.batch_size) * decayed.results["epoch"]
+        for _ in range(steps):
+            speed = how.momentum * speed + how.weight_decay * value
+            value -= how.learning_rate * speed
+        for name in frozen:
+            assert np.allclose(after[name], before[name] * value, rtol=1e-5, atol=1e-9)
+            assert np.array_equal(weights(still)[name], before[name])
+
+
 def test_linear_probing_with_frozen_statistics_changes_the_head_alone(computed: Computed) -> None:
     for record in computed.everything["switches: linear probing, statistics freeze"]:
         assert differing(base_of(record, computed), record) == {"fc.weight", "fc.bias"}
@@ -430,9 +452,9 @@ def test_a_killed_run_goes_on_and_is_the_run_that_was_not_killed(
     begun: list[int] = []
     one_epoch: Callable[..., float] = vision._one_epoch
 
-    def counted(*args: Any) -> float:
+    def counted(*args: Any, **others: Any) -> float:
         begun.append(1)
-        return one_epoch(*args)
+        return one_epoch(*args, **others)
 
     monkeypatch.setattr(vision, "_one_epoch", counted)
     again = obtain(config, runs)

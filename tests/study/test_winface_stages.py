@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from repro.data import augment
+from repro.data import augment, lfwa
+from repro.data.sources import data_root
 from repro.metrics import confusion_counts, flatten_metrics, metrics_from_counts
 from repro.models import last_linear
 from repro.settings import SettingsError
@@ -120,6 +121,23 @@ def test_without_a_ratio_every_image_is_used(faces: Faces) -> None:
     images = image_set(faces.base().backbone.data)
     rows = winface_data.split_rows(images, "Smiling", "Male", bias_ratio=None, seed=0)
     assert sorted(np.concatenate(list(rows.values()))) == list(range(len(images)))
+
+
+def test_lfw_a_keeps_everybody_in_one_of_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not all((data_root() / "lfwa" / name).is_file() for name in lfwa.declared("reduced")):
+        pytest.skip("needs REPRO_DATA with the reduced edition of lfwa (see README)")
+    one = torch.zeros(1, 3, 1, 1, dtype=torch.uint8)
+    monkeypatch.setattr(lfwa, "load_images", lambda *given, **_: one.expand(len(given[2]), 3, 6, 6))
+    images = lfwa.load(None)
+    assert len(images.attributes.columns) == winface_data.LABELS["lfwa"]
+    rows = winface_data.split_rows(images, "Male", "Heavy_Makeup", bias_ratio=None, seed=0)
+    people = images.attributes.index.str.split("/").str[0].to_numpy()
+    parts = [{*people[at]} for at in (np.concatenate([rows["pretrain_train"],
+             rows["pretrain_validation"]]), np.concatenate([rows["task_train"],
+             rows["task_validation"]]), rows["task_test"])]  # fmt: skip
+    assert len(set.union(*parts)) == sum(map(len, parts)) == len({*people})
+    made_up = (images.attribute("Male") == 1) & (images.attribute("Heavy_Makeup") == 1)
+    assert sum(made_up[at].sum() for at in rows.values()) == made_up.sum() == 126
 
 
 def test_a_part_without_a_group_is_named(faces: Faces) -> None:

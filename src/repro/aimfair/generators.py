@@ -203,8 +203,9 @@ class Generator:
         Returns
         -------
         (n, 3, s, s) uint8
-            On the CPU, as `diffusers` rounds them; s is ``resize``, ``size`` or the pipeline's
-            own. Pixels that are not numbers (half precision can overflow) become black.
+            On the CPU, cut off to whole bytes as the authors' script does, not rounded; s is
+            ``resize``, ``size`` or the pipeline's own. Pixels that are not numbers (half precision
+            can overflow) become black.
 
         Raises
         ------
@@ -219,7 +220,7 @@ class Generator:
                 f"{self.identity.pipeline} draws {tuple(images.shape)}, not square colour images "
                 "(n, 3, s, s); choose another pipeline"
             )
-        pixels = images.float().nan_to_num(0).mul(255).round().clamp(0, 255).to(torch.uint8).cpu()
+        pixels = images.float().nan_to_num(0).mul(255).clamp(0, 255).to(torch.uint8).cpu()
         return lanczos(pixels, self.settings.resize) if self.settings.resize else pixels
 
     def _call(self, prompts: Sequence[str], seeds: Sequence[int], steps: int) -> Tensor:

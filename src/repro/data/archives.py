@@ -13,7 +13,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -55,11 +55,14 @@ class Dataset:
         What to fetch and from where, as the imperative sentence that error messages carry.
     pieces
         What it consists of, by role ("images", "labels").
+    others
+        Files that people have of it which cannot be used, and what to do instead.
     """
 
     name: str
     fetch: str
     pieces: Mapping[str, Piece]
+    others: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def editions(self) -> tuple[str, ...]:
@@ -151,6 +154,9 @@ class Dataset:
         )
 
     def _absent(self, problem: str, folder: Path) -> DataError:
+        for name, advice in self.others.items():
+            if _exists(folder / name):
+                problem += f" There is {name}, which {advice}."
         return DataError(
             f"{self.name}: {problem} {self.fetch} and put them into {folder}, or set REPRO_DATA to "
             f"the folder that has {self.name}/. It is not downloaded automatically: its licence "

@@ -1,7 +1,8 @@
 """Training and test transforms on a whole batch, where the batch lies.
 
 The papers crop, flip and normalise one PIL image after another. Here a batch of bytes goes to the
-device once and every image is cropped and flipped its own way in a single resampling step.
+device once and every image is cropped and flipped its own way in a single resampling step, from
+the frame at its own size: nothing is interpolated twice.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def random_resized_crop(
     generator: torch.Generator,
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
-    aspect: float | Tensor = 1.0,
+    frames: Tensor | None = None,
     flip: float = 0.5,
 ) -> Tensor:
     """Crop a box of its own from each image, resize it, flip it perhaps, normalise.
@@ -40,8 +41,11 @@ def random_resized_crop(
     generator
         On the CPU, wherever the images are: the same boxes are drawn for every device. It
         always moves on by the same amount.
-    scale, ratio, aspect
+    scale, ratio
         See `crop_boxes`.
+    frames
+        (n, 2) height and width of each frame, in the upper left corner of its image; the whole
+        images by default.
     flip
         Probability that an image is flipped left to right.
 
@@ -58,23 +62,21 @@ def random_resized_crop(
     _check_images(images)
     if not 0 <= flip <= 1:
         raise ValueError(f"flip is a probability, from 0 to 1, not {flip}")
-    n, _, height, width = images.shape
-    boxes = crop_boxes(
-        n, height, width, generator=generator, scale=scale, ratio=ratio, aspect=aspect
-    )
+    n, _, *whole = images.shape
+    height, width = whole if frames is None else frames.unbind(1)
+    boxes = crop_boxes(n, height, width, generator=generator, scale=scale, ratio=ratio)
     flipped = torch.rand(n, generator=generator) < flip
     return resized_crop(images, boxes, size, flipped=flipped)
 
 
 def crop_boxes(
     n: int,
-    height: int,
-    width: int,
+    height: int | Tensor,
+    width: int | Tensor,
     *,
     generator: torch.Generator,
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
-    aspect: float | Tensor = 1.0,
 ) -> Tensor:
     """Draw n boxes as torchvision's ``RandomResizedCrop.get_params`` draws each one.
 
@@ -87,16 +89,13 @@ def crop_boxes(
     n
         Number of boxes.
     height, width
-        Size of the images in pixels.
+        Size of the frames in pixels, one for all or (n,) int64 of each.
     generator
         On the CPU.
     scale
         Smallest and largest share of the image's area; above 0 and at most 1.
     ratio
-        Smallest and largest width / height of a box *in the original frame*; positive.
-    aspect
-        Width / height of the original frame over that of the images: a frame that was squashed
-        to a square is cropped as if it had not been. One number, or (n,) of each image.
+        Smallest and largest width / height of a box; positive.
 
     Returns
     -------
@@ -108,25 +107,24 @@ def crop_boxes(
     ValueError
         If an argument is out of its range.
     """
-    aspects = torch.as_tensor(aspect, dtype=torch.float64).expand(n)
-    for one in aspects.unique().tolist() or [1.0]:  # type: ignore[no-untyped-call]
-        _check_ranges(scale, ratio, one)
+    _check_ranges(scale, ratio)
+    sides = torch.stack([torch.as_tensor(side).expand(n) for side in (height, width)], dim=1)
+    highest, widest = (side[:, None] for side in sides.unbind(1))
     draws = torch.rand(n, 2, ATTEMPTS, generator=generator, dtype=torch.float64)
     corner = torch.rand(n, 2, generator=generator, dtype=torch.float64)
-    area = height * width * (scale[0] + (scale[1] - scale[0]) * draws[:, 0])
+    area = highest * widest * (scale[0] + (scale[1] - scale[0]) * draws[:, 0])
     low, high = math.log(ratio[0]), math.log(ratio[1])
-    # Width / height in the pixels of the images, which show the frame narrower by ``aspect``.
-    shape = torch.exp(low + (high - low) * draws[:, 1]) / aspects[:, None]
+    shape = torch.exp(low + (high - low) * draws[:, 1])
     wide = torch.round(torch.sqrt(area * shape)).long()
     tall = torch.round(torch.sqrt(area / shape)).long()
-    fits = (wide > 0) & (wide <= width) & (tall > 0) & (tall <= height)
+    fits = (wide > 0) & (wide <= widest) & (tall > 0) & (tall <= highest)
     first = fits.byte().argmax(dim=1, keepdim=True)  # of equal values argmax returns the first
     wide, tall = wide.gather(1, first).squeeze(1), tall.gather(1, first).squeeze(1)
-    top = (corner[:, 0] * (height - tall + 1)).floor().long()
-    left = (corner[:, 1] * (width - wide + 1)).floor().long()
+    top = (corner[:, 0] * (sides[:, 0] - tall + 1)).floor().long()
+    left = (corner[:, 1] * (sides[:, 1] - wide + 1)).floor().long()
     drawn = torch.stack([top, left, tall, wide], dim=1)
-    different, which = aspects.unique(return_inverse=True)  # type: ignore[no-untyped-call]
-    boxes = [_central_box(height, width, ratio, one) for one in different.tolist()]
+    different, which = sides.unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
+    boxes = [_central_box(tall, wide, ratio) for tall, wide in different.tolist()]
     central = torch.tensor(boxes, dtype=torch.int64).reshape(-1, 4)[which]
     return torch.where(fits.any(dim=1, keepdim=True), drawn, central)
 
@@ -136,9 +134,10 @@ def resized_crop(
 ) -> Tensor:
     """Resize a box of each image to a square and normalise it.
 
-    Interpolation is bilinear between the pixels of the box, as torchvision's
-    ``resized_crop(..., antialias=False)``. Enlarging, that is also what PIL and ``antialias=True``
-    do; a box of more than ``size`` pixels is not smoothed first.
+    Interpolation is bilinear between the pixels of the box, and antialiased where the box is
+    higher or wider than ``size``, as in torchvision's ``resized_crop(..., antialias=True)``, which
+    is what PIL does. One thing differs from PIL and from torchvision on bytes: the result is not
+    rounded to one of 256 steps.
 
     Parameters
     ----------
@@ -159,6 +158,21 @@ def resized_crop(
     _check_images(images)
     if size < 1:
         raise ValueError(f"size must be at least 1 pixel, it is {size}")
+    shrunk = (boxes[:, 2:] > size).any(dim=1)
+    if shrunk.any():
+        pixels = images.new_empty((len(images), 3, size, size), dtype=torch.float32)
+        for resample, which in ((_smoothed, shrunk), (_between, ~shrunk)):
+            at = which.nonzero()[:, 0]
+            mirrored = None if flipped is None else flipped[at.to(flipped.device)]
+            here = at.to(images.device)
+            pixels[here] = resample(images[here], boxes[at], size, mirrored)
+    else:
+        pixels = _between(images, boxes, size, flipped)
+    return pixels.mul_(2 / 255).sub_(1)
+
+
+def _between(images: Tensor, boxes: Tensor, size: int, flipped: Tensor | None) -> Tensor:
+    """Interpolate between the pixels of boxes that are at most ``size`` high and wide."""
     top, left, tall, wide = boxes.to(images.device, torch.float32)[:, :, None].unbind(1)
     centres = (torch.arange(size, device=images.device) + 0.5) / size  # (size,) in units of a box
     across = centres.expand(len(images), size)
@@ -173,13 +187,38 @@ def resized_crop(
     y, x = (2 * y + 1) / height - 1, (2 * x + 1) / width - 1
     whole = (len(images), size, size)
     grid = torch.stack([x[:, None, :].expand(whole), y[:, :, None].expand(whole)], dim=-1)
-    pixels = grid_sample(
+    return grid_sample(
         images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
     )
-    return pixels.mul_(2 / 255).sub_(1)
 
 
-def plain(images: Tensor, size: int | None = None) -> Tensor:
+def _smoothed(images: Tensor, boxes: Tensor, size: int, flipped: Tensor | None) -> Tensor:
+    """Resample boxes of any size, antialiased: one matrix for the rows, one for the columns."""
+    top, left, tall, wide = boxes.to(images.device, torch.float32).unbind(1)
+    n, _, height, width = images.shape
+    down, across = _weights(top, tall, size, height), _weights(left, wide, size, width)
+    if flipped is not None:
+        across = torch.where(flipped.to(images.device)[:, None, None], across.flip(1), across)
+    narrow = torch.bmm(images.float().reshape(n, 3 * height, width), across.transpose(1, 2))
+    return torch.matmul(down[:, None], narrow.reshape(n, 3, height, size))
+
+
+def _weights(start: Tensor, length: Tensor, size: int, extent: int) -> Tensor:
+    """Return how much each of ``extent`` pixels gives to each of ``size``, (n, size, extent).
+
+    A triangle around the centre of each result, one pixel wide on either side or, where a result
+    covers more than a pixel, as wide as that; only pixels of the box count.
+    """
+    start, length = start[:, None, None], length[:, None, None]
+    step = length / size
+    centre = (torch.arange(size, device=start.device) + 0.5)[:, None] * step
+    pixel = torch.arange(extent, device=start.device) + 0.5 - start
+    weight = (1 - (pixel - centre).abs() / step.clamp(min=1)).clamp(min=0)
+    weight = weight * ((pixel > 0) & (pixel < length))
+    return weight / weight.sum(dim=2, keepdim=True)
+
+
+def plain(images: Tensor, size: int | None = None, *, frames: Tensor | None = None) -> Tensor:
     """Normalise without augmentation: the papers' test transform.
 
     Parameters
@@ -188,7 +227,9 @@ def plain(images: Tensor, size: int | None = None) -> Tensor:
         (n, 3, h, w) uint8.
     size
         Height and width of the result; those of the images by default. Resizing is bilinear and
-        antialiased.
+        antialiased, in one step from the frame.
+    frames
+        As in `random_resized_crop`; needs ``size``.
 
     Returns
     -------
@@ -196,22 +237,22 @@ def plain(images: Tensor, size: int | None = None) -> Tensor:
         (x / 255 - 0.5) / 0.5.
     """
     _check_images(images)
+    if frames is not None and size is not None:
+        return resized_crop(images, torch.cat([torch.zeros_like(frames), frames], dim=1), size)
     pixels = images.float()
     if size is not None and tuple(images.shape[2:]) != (size, size):
         pixels = interpolate(pixels, (size, size), mode="bilinear", antialias=True)
     return pixels.mul_(2 / 255).sub_(1)
 
 
-def _central_box(
-    height: int, width: int, ratio: tuple[float, float], aspect: float
-) -> tuple[int, int, int, int]:
-    """Return the largest central box whose width / height in the original is within ``ratio``."""
-    own = width / height * aspect
+def _central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[int, int, int, int]:
+    """Return the largest central box whose width / height is within ``ratio``."""
+    own = width / height
     tall, wide = height, width
     if own < ratio[0]:
-        tall = max(1, round(width * aspect / ratio[0]))
+        tall = max(1, round(width / ratio[0]))
     elif own > ratio[1]:
-        wide = max(1, round(height * ratio[1] / aspect))
+        wide = max(1, round(height * ratio[1]))
     return (height - tall) // 2, (width - wide) // 2, tall, wide
 
 
@@ -223,10 +264,8 @@ def _check_images(images: Tensor) -> None:
         )
 
 
-def _check_ranges(scale: tuple[float, float], ratio: tuple[float, float], aspect: float) -> None:
+def _check_ranges(scale: tuple[float, float], ratio: tuple[float, float]) -> None:
     if not 0 < scale[0] <= scale[1] <= 1:
         raise ValueError(f"scale must be two ascending shares, above 0 and at most 1, not {scale}")
     if not 0 < ratio[0] <= ratio[1] < math.inf:
         raise ValueError(f"ratio must be two ascending positive numbers, not {ratio}")
-    if not 0 < aspect < math.inf:
-        raise ValueError(f"aspect must be positive, it is {aspect}")

@@ -14,14 +14,19 @@ from numpy.typing import DTypeLike
 from repro.data.sources import DataError
 
 
-def stored(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> np.memmap | None:
-    """Map a cache file, copy on write; None if it is absent or not whole."""
+def stored(path: Path, shape: tuple[int | None, ...], dtype: DTypeLike) -> np.memmap | None:
+    """Map a cache file, copy on write; None if it is absent or not whole.
+
+    A side of ``shape`` that is None may have any length.
+    """
     try:
         array: Any = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError):  # the latter two: truncated, or no such file format
         return None
-    whole = isinstance(array, np.memmap) and array.shape == shape and array.dtype == dtype
-    return array if whole else None
+    if not isinstance(array, np.memmap) or array.dtype != dtype or array.ndim != len(shape):
+        return None
+    fits = all(side in (None, own) for side, own in zip(shape, array.shape, strict=True))
+    return array if fits else None
 
 
 def filled(

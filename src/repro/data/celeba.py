@@ -1,7 +1,8 @@
 """CelebA (Liu, Luo, Wang, Tang, 2015): 202,599 aligned faces with 40 attributes.
 
 For non-commercial research, and its images may not be passed on. The official attribute and
-partition lists are read as they are published; images that are not on disk are left out.
+partition lists are read as they are published, or as the tables (CSV) of Kaggle's copy; images that
+are not on disk are left out.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from repro.data.imagecache import image_members, load_images
 from repro.data.images import PARTS, ImageSet, same_names
 from repro.data.sources import DataError
 
-ASPECT = 178 / 218
-"""Width / height of the aligned images."""
+
+def _csv(name: str) -> tuple[str, str]:
+    """Return the names of a table in Kaggle's copy, as it is and downloaded alone."""
+    return f"{name}.csv", f"{name}.csv.zip"
+
 
 DATASET = Dataset(
     "celeba",
@@ -41,18 +45,18 @@ DATASET = Dataset(
             },
         ),
         "attributes": Piece(
-            ("list_attr_celeba.txt", "list_attr_celeba.zip"),
+            ("list_attr_celeba.txt", "list_attr_celeba.zip", *_csv("list_attr_celeba")),
             {
                 # The official list, compressed.
                 "reduced": (
                     "list_attr_celeba.zip",
                     "febc7da56ff901fa4b3595edb51486bc07d8f9f67153fcb9b0e6022407a83cde",
                 ),
-                "official": ("list_attr_celeba.txt", "md5:75e246fa4810816ffd6ee81facbd2244"),
+                "official": ("list_attr_celeba.txt", "md5:75e246fa4810816ffd6ee81facbd244c"),
             },
         ),
         "partition": Piece(
-            ("list_eval_partition.txt",),
+            ("list_eval_partition.txt", *_csv("list_eval_partition")),
             {
                 "reduced": (
                     "list_eval_partition.txt",
@@ -62,13 +66,19 @@ DATASET = Dataset(
             },
         ),
     },
+    {
+        "archive.zip": "seems to be Kaggle's copy: unpack it here (img_align_celeba/, "
+        "list_attr_celeba.csv, list_eval_partition.csv) and choose edition 'found'",
+        "img_celeba.7z": "holds the images in the wild; the aligned ones are studied",
+        "img_align_celeba_png.7z": "is no archive that is read: unpack it into img_align_celeba",
+    },
 )
 
 declared = DATASET.declared
 
 
 def load(
-    size: int,
+    size: int | None,
     *,
     edition: str = "reduced",
     root: Path | None = None,
@@ -79,7 +89,8 @@ def load(
     Parameters
     ----------
     size
-        Height and width in pixels; the whole frame is squashed.
+        Height and width in pixels, to which the whole frame is squashed; None for frames at
+        their own size.
     edition
         "reduced", "official" or "found": see `repro.data.archives.Dataset`.
     root
@@ -127,7 +138,6 @@ def load(
         ),
         attributes=labels,
         part=part.to_numpy(dtype=str),
-        aspect=ASPECT,
         skipped={"image not on disk": int((~here).sum())},
         sha256=digests,
     )
@@ -161,8 +171,18 @@ def partition(*, edition: str = "reduced", root: Path | None = None) -> pd.Serie
 
 
 def _read_attributes(path: Path) -> pd.DataFrame:
-    """Read the list: how many images, the names of the attributes, a line for each image."""
-    count, _, rest = _content(path).partition(b"\n")
+    """Read the list: how many images, the names of the attributes, a line for each image.
+
+    Kaggle's table has no number of images, and commas; `load` finds a line that is missing by the
+    partition list.
+    """
+    content = _content(path)
+    if content.startswith(_TABLE):
+        header, _, body = content.partition(b"\n")
+        columns = header.decode("latin-1").strip().split(",")[1:]
+        table = _table(body.replace(b",", b" "), columns, {"1", "-1"}, path, first_line=2)
+        return (table > 0).astype(np.int8)
+    count, _, rest = content.partition(b"\n")
     header, _, body = rest.partition(b"\n")
     columns = header.decode("latin-1").split()
     if not count.strip().isdigit() or not columns:
@@ -179,21 +199,30 @@ def _read_attributes(path: Path) -> pd.DataFrame:
 
 
 def _read_partition(path: Path) -> pd.Series[str]:
-    table = _table(_content(path), ["part"], {"0", "1", "2"}, path, first_line=1)
+    content, first = _content(path), 1
+    if content.startswith(_TABLE):
+        content, first = content.partition(b"\n")[2].replace(b",", b" "), 2
+    table = _table(content, ["part"], {"0", "1", "2"}, path, first_line=first)
     parts: NDArray[np.str_] = np.array(PARTS)[table["part"].to_numpy()]
     return pd.Series(parts, index=table.index, name="part")
 
 
+_TABLE = b"image_id,"
+"""How a table of Kaggle's copy begins."""
+
+
 def _content(path: Path) -> bytes:
-    """Read a list, plain or the only .txt file of an archive."""
+    """Read a list, plain or the only list of an archive."""
     if path.suffix != ".zip":
         try:
             return path.read_bytes()
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error}") from error
-    lists = [data for name, data in read_members(path) if name.endswith(".txt")]
+    lists = [data for name, data in read_members(path) if name.endswith((".txt", ".csv"))]
     if len(lists) != 1:
-        raise DataError(f"{path} should hold one list (.txt), it has {len(lists)}; fetch it again")
+        raise DataError(
+            f"{path} should hold one list (.txt or .csv), it has {len(lists)}; fetch it again"
+        )
     return lists[0]
 
 

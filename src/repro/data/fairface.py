@@ -87,7 +87,7 @@ declared = DATASET.declared
 
 
 def load(
-    size: int,
+    size: int | None,
     *,
     edition: str = "reduced",
     root: Path | None = None,
@@ -101,7 +101,8 @@ def load(
     Parameters
     ----------
     size
-        Height and width in pixels.
+        Height and width in pixels, to which the whole frame is squashed; None for frames at
+        their own size.
     edition
         "reduced" or "found" (no digest of the original is published): see
         `repro.data.archives.Dataset`.

@@ -81,13 +81,16 @@ def load_images(
     dataset: str,
     archive: Path,
     names: Sequence[str],
-    size: int,
+    size: int | None,
     *,
     digest: str,
     crop: float = 1.0,
     resident: bool | None = None,
 ) -> Tensor:
     """Return images of an archive or folder as one tensor, decoded the first time only.
+
+    Without a ``size`` every frame keeps its own, so that training and testing interpolate once.
+    The frames of a set must then be of one size, as those of aligned faces are.
 
     Parameters
     ----------
@@ -98,7 +101,7 @@ def load_images(
     names
         The n members to decode, in the order of the result.
     size
-        Height and width of the result in pixels.
+        Height and width of the result in pixels; None for frames at their own size.
     digest
         Digest of ``archive``; with another digest the images are decoded anew.
     crop
@@ -110,14 +113,14 @@ def load_images(
 
     Returns
     -------
-    (n, 3, size, size) uint8
-        Writing into it never changes the cache.
+    (n, 3, h, w) uint8
+        Both sides ``size`` where that is given. Writing into it never changes the cache.
 
     Raises
     ------
     DataError
-        If a member is absent or damaged, or the cache cannot be written. No part of the result
-        is kept then.
+        If a member is absent or damaged, a frame is of another size than the first, or the cache
+        cannot be written. No part of the result is kept then.
     ValueError
         If ``names`` is empty or not unique, or ``size`` or ``crop`` is out of range.
     """
@@ -125,25 +128,27 @@ def load_images(
 
     if not names or len(set(names)) < len(names):
         raise ValueError(f"{dataset}: names must be given and unique, there are {len(names)}")
-    if size < 1 or not 0 < crop <= 1:
+    if (size is not None and size < 1) or not 0 < crop <= 1:
         raise ValueError(
             f"{dataset}: size must be at least 1 pixel and crop above 0 and at most 1, not "
             f"{size} and {crop}"
         )
-    shape = (len(names), 3, size, size)
     depends_on = json.dumps([VERSION, digest, size, crop, list(names)]).encode()
     key = hashlib.sha256(depends_on).hexdigest()[:16]
-    path = cache_root() / "images" / f"{dataset}-{size}-{key}.npy"
-    found = stored(path, shape, np.uint8)
+    path = cache_root() / "images" / f"{dataset}-{size or 'frames'}-{key}.npy"
+    found = stored(path, (len(names), 3, size, size), np.uint8)
     if found is None:
+        frame = (3, size, size) if size else _first_frame(archive, names[0], crop)
+        shape = (len(names), *frame)
+        how = partial(_decode_entry, size=size, archive=archive, crop=crop, shape=frame)
         found = filled(
             path,
             shape,
             np.uint8,
-            lambda file: _decode_into(file, shape, dataset, archive, names, crop),
+            lambda file: _decode_into(file, shape, dataset, archive, names, how),
             what=f"{dataset}: the decoded images",
         )
-    return torch.from_numpy(np.array(found) if _keep(dataset, shape, resident) else found)
+    return torch.from_numpy(np.array(found) if _keep(dataset, found.shape, resident) else found)
 
 
 def kept(name: str, shape: tuple[int, ...], make: Callable[[], Tensor]) -> Tensor:
@@ -154,7 +159,7 @@ def kept(name: str, shape: tuple[int, ...], make: Callable[[], Tensor]) -> Tenso
     name
         Of the cache file; says all that the images depend on.
     shape
-        (n, 3, size, size).
+        (n, 3, h, w).
     make
         Draws them, uint8. Where the cache cannot be written they are drawn each time.
     """
@@ -183,11 +188,11 @@ def _decode_into(
     dataset: str,
     archive: Path,
     names: Sequence[str],
-    crop: float,
+    how: Callable[[tuple[str, bytes]], NDArray[np.uint8]],
 ) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_2_0(file, header)
-    start, size = file.tell(), shape[-1]
+    start = file.tell()
     row = {name: i for i, name in enumerate(names)}
     entries = read_members(archive, row)  # in the order on disk: a .tar.gz has no other
     # Seldom on a terminal, so that a log or notebook is not filled with it.
@@ -196,27 +201,44 @@ def _decode_into(
         ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool,
         tqdm(
             total=len(names),
-            desc=f"{dataset}: decoding to {size}x{size}",
+            desc=f"{dataset}: decoding to {shape[3]}x{shape[2]}",
             unit=" images",
             mininterval=pause,
             file=sys.stderr,
         ) as progress,
     ):
         while chunk := list(islice(entries, _CHUNK)):
-            work = partial(_decode_entry, size=size, archive=archive, crop=crop)
             threaded = sum(len(data) for _, data in chunk) > _THREADED_BYTES * len(chunk)
-            decoded: Iterator[NDArray[np.uint8]] = (pool.map if threaded else map)(work, chunk)
+            decoded: Iterator[NDArray[np.uint8]] = (pool.map if threaded else map)(how, chunk)
             for (name, _), pixels in zip(chunk, decoded, strict=True):
                 file.seek(start + row[name] * pixels.size)
                 file.write(pixels.data)
             progress.update(len(chunk))
 
 
+def _first_frame(archive: Path, name: str, crop: float) -> tuple[int, ...]:
+    _, data = next(read_members(archive, [name]))
+    return decode(data, None, f"{archive}: {name}", crop=crop).shape
+
+
 def _decode_entry(
-    entry: tuple[str, bytes], *, size: int, archive: Path, crop: float
+    entry: tuple[str, bytes],
+    *,
+    size: int | None,
+    archive: Path,
+    crop: float,
+    shape: tuple[int, ...],
 ) -> NDArray[np.uint8]:
     name, data = entry
-    return decode(data, size, f"{archive}: {name}", crop=crop)
+    pixels = decode(data, size, f"{archive}: {name}", crop=crop)
+    if pixels.shape != shape:
+        (_, height, width), (_, tall, wide) = pixels.shape, shape
+        raise DataError(
+            f"{archive}: {name} has {width}x{height} pixels, the first image has {wide}x{tall}. "
+            "Frames are read at their own size, which must be one for all: fetch the aligned and "
+            "cropped faces, not those in the wild"
+        )
+    return pixels
 
 
 def _keep(dataset: str, shape: tuple[int, ...], resident: bool | None) -> bool:
@@ -226,7 +248,7 @@ def _keep(dataset: str, shape: tuple[int, ...], resident: bool | None) -> bool:
     keep = fits if resident is None else resident
     known = "unknown" if there is None else f"{there / 1e6:,.0f} MB"
     print(
-        f"{dataset}: {shape[0]:,} images of {shape[-1]}x{shape[-1]} take {_megabytes(shape)} MB "
+        f"{dataset}: {shape[0]:,} images of {shape[3]}x{shape[2]} take {_megabytes(shape)} MB "
         f"(memory available: {known}, of which at most {RESIDENT_SHARE:.0%} is taken); "
         + ("they are read into memory" if keep else "they are streamed from the cache on disk"),
         file=sys.stderr,

@@ -21,27 +21,24 @@ if TYPE_CHECKING:  # torch is imported where a tensor is made: reading labels st
 
 PARTS = ("train", "validation", "test")
 
-VERSION = 1
-"""Version of what `decode` returns; with another one, images are decoded again."""
+VERSION = 2
+"""Version of what a run reads of an image file: since 2, the frame at its own size."""
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Labelled images, n of them, all squashed to s x s pixels.
+    """Labelled images, n of them, all of one size.
 
     Attributes
     ----------
     name
         Name of the data set.
     images
-        (n, 3, s, s) uint8, red, green, blue; in memory or memory-mapped.
+        (n, 3, h, w) uint8, red, green, blue; in memory or memory-mapped.
     attributes
         n rows, indexed by unique example names; each column an attribute, int8, 0 or 1.
     part
         (n,) each one of `PARTS`.
-    aspect
-        Width / height of the original frame. The papers' test transform, Resize((s, s)),
-        squashes the frame to a square, and so are the images here.
     skipped
         Why examples of the data set were left out, and how many.
     sha256
@@ -57,7 +54,6 @@ class ImageSet:
     images: Tensor
     attributes: pd.DataFrame
     part: NDArray[np.generic]
-    aspect: float = 1.0
     skipped: Mapping[str, int] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
 
@@ -84,9 +80,9 @@ def _check(data: ImageSet) -> None:
 
     images, attributes, part = data.images, data.attributes, np.asarray(data.part)
     shape = tuple(images.shape)
-    if images.dtype != torch.uint8 or len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
+    if images.dtype != torch.uint8 or len(shape) != 4 or shape[1] != 3:
         raise ValueError(
-            f"{data.name}: images must be uint8 of shape (n, 3, s, s), "
+            f"{data.name}: images must be uint8 of shape (n, 3, h, w), "
             f"not {images.dtype} of shape {shape}"
         )
     if not len(images) == len(attributes) == len(part):
@@ -103,8 +99,6 @@ def _check(data: ImageSet) -> None:
         values = attributes[column].to_numpy()
         if values.dtype != np.int8 or not np.isin(values, (0, 1)).all():
             raise ValueError(f"{data.name}: attribute {column!r} must be int8, each value 0 or 1")
-    if not data.aspect > 0:
-        raise ValueError(f"{data.name}: aspect must be positive, it is {data.aspect}")
 
 
 def same_names(what: str, first: Iterable[str], second: Iterable[str]) -> None:
@@ -135,8 +129,8 @@ def same_names(what: str, first: Iterable[str], second: Iterable[str]) -> None:
     )
 
 
-def decode(data: bytes, size: int, name: str, *, crop: float = 1.0) -> NDArray[np.uint8]:
-    """Decode an image file and squash it to a square.
+def decode(data: bytes, size: int | None, name: str, *, crop: float = 1.0) -> NDArray[np.uint8]:
+    """Decode an image file, as it is or squashed to a square.
 
     Grey, palette, CMYK and other colour modes become RGB; what is transparent shows white; 16
     bits are scaled to 8, not clipped. Rotation in EXIF data is ignored, as the papers' loader
@@ -147,16 +141,18 @@ def decode(data: bytes, size: int, name: str, *, crop: float = 1.0) -> NDArray[n
     data
         Content of the file.
     size
-        Height and width of the result in pixels.
+        Height and width of the result in pixels; None for the frame at its own size, which
+        nothing interpolates.
     name
         Name of the file, for the message.
     crop
-        Share of height and width, in the middle, that is kept; above 0 and at most 1.
+        Share of height and width, in the middle, that is kept; above 0 and at most 1. Without a
+        ``size`` it is cut at whole pixels.
 
     Returns
     -------
-    (3, size, size) uint8
-        Red, green, blue.
+    (3, h, w) uint8
+        Red, green, blue; both sides ``size`` where that is given.
 
     Raises
     ------
@@ -165,13 +161,16 @@ def decode(data: bytes, size: int, name: str, *, crop: float = 1.0) -> NDArray[n
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
-            # A JPEG far larger than needed is decoded at a half, a quarter or an eighth of its
-            # size, never below twice the size that is asked for.
-            image.draft(None, (2 * round(size / crop), 2 * round(size / crop)))
-            width, height = image.size
-            margin = (1 - crop) / 2
-            box = (width * margin, height * margin, width * (1 - margin), height * (1 - margin))
-            square = _rgb(image).resize((size, size), Image.Resampling.BILINEAR, box=box)
+            if size is None:
+                shown = _rgb(image).crop(_middle(*image.size, crop))
+            else:
+                # A JPEG far larger than needed is decoded at a half, a quarter or an eighth of its
+                # size, never below twice the size that is asked for.
+                image.draft(None, (2 * round(size / crop), 2 * round(size / crop)))
+                width, height = image.size
+                margin = (1 - crop) / 2
+                box = (width * margin, height * margin, width * (1 - margin), height * (1 - margin))
+                shown = _rgb(image).resize((size, size), Image.Resampling.BILINEAR, box=box)
     # PIL reports damage by any of these, depending on the format and the place of the damage.
     except (
         OSError,
@@ -187,7 +186,13 @@ def decode(data: bytes, size: int, name: str, *, crop: float = 1.0) -> NDArray[n
             f"{name} {kind}: it is truncated or not an image. Fetch the data set again, or "
             "remove this file from it"
         ) from error
-    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+    return np.ascontiguousarray(np.asarray(shown).transpose(2, 0, 1))
+
+
+def _middle(width: int, height: int, crop: float) -> tuple[int, int, int, int]:
+    """Return left, top, right, bottom of the middle of a frame, at least a pixel of it."""
+    left, top = (min(round(side * (1 - crop) / 2), (side - 1) // 2) for side in (width, height))
+    return left, top, width - left, height - top
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -50,14 +50,15 @@ DATASET = Dataset(
             },
         ),
         **{
-            role: Piece((file[0],), {"reduced": file, "official": file})
+            # The same names without the version of MATLAB's format are published, too.
+            role: Piece((file[0], file[0].replace("_7.1", "")), {"reduced": file, "official": file})
             for role, file in _LABELS.items()
         },
     },
 )
 
 SHARES = {"train": 6_885 / 13_143, "validation": 1_000 / 13_143, "test": 5_258 / 13_143}
-"""Share of each part in the images, from Table 1 of WIN."""
+"""Share of each part in the images, from Table 1 of WIN; there is no official partition."""
 
 CROP = 0.6
 """Share of height and width that is kept in the middle, 150 of 250 pixels.
@@ -69,7 +70,7 @@ declared = DATASET.declared
 
 
 def load(
-    size: int,
+    size: int | None,
     *,
     edition: str = "reduced",
     root: Path | None = None,
@@ -83,7 +84,8 @@ def load(
     Parameters
     ----------
     size
-        Height and width in pixels.
+        Height and width in pixels, to which the whole frame is squashed; None for frames at
+        their own size.
     edition
         "reduced", "official" or "found": see `repro.data.archives.Dataset`.
     root
@@ -189,6 +191,12 @@ def _read_labels(path: Path) -> pd.DataFrame:
         # Written under Windows: Person\Person_0001.jpg.
         names = [str(cell.item()).replace("\\", "/") for cell in content["name"].ravel()]
         labels = np.asarray(content["label"], dtype=float)
+    except NotImplementedError as error:
+        raise DataError(
+            f"{path} is in MATLAB's format 7.3 (HDF5), which is not read. Use {path.stem}_7.1.mat "
+            "of the same page, or in MATLAB or Octave load it and "
+            f"save('{path.name}', 'AttrName', 'label', 'name', '-v7')"
+        ) from error
     # What loadmat raises for a file that is none is not documented, and varies.
     except Exception as error:
         raise DataError(

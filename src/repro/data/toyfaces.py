@@ -170,7 +170,6 @@ def generate(settings: ToyFaces = ToyFaces(), *, keep: bool = False) -> ImageSet
         images=render(table, settings) if images is None else images,
         attributes=table[list(ATTRIBUTES)],
         part=_parts(settings),
-        aspect=1.0,
         skipped={},
         sha256={f"{NAME} {settings.domain}": fingerprint(settings)},
     )

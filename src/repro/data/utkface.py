@@ -35,6 +35,15 @@ DATASET = Dataset(
             },
         ),
     },
+    {
+        "age_gender.csv": "is Kaggle's table of grey pixels at 48x48: no frames in colour",
+        "crop_part1.tar.gz": "holds a part of the faces; all of them are in UTKFace.tar.gz",
+        "crop_part1": "holds a part of the faces; all of them are in UTKFace.tar.gz",
+        "UTKface_inthewild": "holds the images in the wild; the aligned and cropped are studied",
+        "part1.tar.gz": "holds images in the wild; the aligned and cropped are studied",
+        "archive.zip": "seems to be Kaggle's copy: unpack it, keep here its folder UTKFace alone "
+        "and choose edition 'found'",
+    },
 )
 
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
@@ -53,7 +62,7 @@ _NAME = re.compile(r"([0-9]{1,3})_([01])_([0-4])_[0-9]+\.jpg\.chip\.jpg")
 
 
 def load(
-    size: int,
+    size: int | None,
     *,
     edition: str = "reduced",
     root: Path | None = None,
@@ -70,7 +79,8 @@ def load(
     Parameters
     ----------
     size
-        Height and width in pixels.
+        Height and width in pixels, to which the whole frame is squashed; None for frames at
+        their own size.
     edition
         "reduced" or "found" (no digest of the original is published): see
         `repro.data.archives.Dataset`.

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -20,6 +18,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPTokenizer
 
+from repro import machine
 from repro.data.sources import cache_root
 from repro.generator import autoencoder, diffusion, package, reading
 from repro.generator.card import card
@@ -27,6 +26,7 @@ from repro.generator.corpus import Corpus, load
 from repro.generator.diffusion import TextToLatent
 from repro.generator.settings import GeneratorSettings
 from repro.generator.trainer import Fitted
+from repro.precision import effective
 
 VERSION = 1
 """Raise when the same settings come to mean another training."""
@@ -135,7 +135,12 @@ def pack(trained: Trained, folder: Path, *, measured: dict[str, Any] | None = No
         "seconds": {name: round(fit.seconds) for name, fit in trained.fits.items()},
         "history": {name: fit.history for name, fit in trained.fits.items()},
         "device": trained.device,
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine.describe(trained.device),
+        "instructions": machine.instructions(),
+        "precision": {
+            name: effective(getattr(trained.settings, name).precision, trained.device)
+            for name in trained.fits
+        },
         "versions": {
             name: metadata.version(name) for name in ("torch", "diffusers", "transformers", "repro")
         },

@@ -7,7 +7,7 @@ trained (1c), the sensitivity of its tensors is measured (SMG, 1d), and some ten
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -19,7 +19,7 @@ class FaceTraining(RunConfig):
     """A classifier trained from its initialisation, on real or synthetic images or both."""
 
     stage: ClassVar[str] = "aim-train"
-    version: ClassVar[int] = 1  # new fields of synthetic images change no run without them
+    version: ClassVar[int] = 2  # of equal epochs the last is kept; a probability of 0.5 is positive
 
     paper: Literal["aim-fair"] = "aim-fair"
     data: FaceData
@@ -79,7 +79,7 @@ class FaceTuning(RunConfig):
     """A trained classifier of which some tensors are fine-tuned on balanced synthetic images."""
 
     stage: ClassVar[str] = "aim-finetune"
-    version: ClassVar[int] = 2  # synthetic images from a generator
+    version: ClassVar[int] = 3  # a probability of 0.5 is positive
 
     paper: Literal["aim-fair"] = "aim-fair"
     pretrained: FaceTraining
@@ -99,6 +99,8 @@ class FaceTuning(RunConfig):
     k: int | None = None  # masks; random: as many tensors as the mask of this k has
     draw: int | None = None  # random
     statistics: Literal["move", "freeze"] = "move"  # of BatchNorm layers that are frozen
+    #: whether weight decay reaches frozen tensors, as it may have in the authors' runs
+    frozen: Literal["still", "decayed"] = "still"
     optimisation: ImageOptimisation
 
     @model_validator(mode="after")
@@ -115,7 +117,14 @@ class FaceTuning(RunConfig):
                 raise ValueError(
                     f"strategy '{self.strategy}' {'needs' if wanted else 'has no'} {name}"
                 )
+        if self.frozen == "decayed" and self.strategy == "fully fine-tuning":
+            raise ValueError("strategy 'fully fine-tuning' has no frozen tensor that could decay")
         return self
+
+    def describe(self) -> dict[str, Any]:
+        """Return the configuration as plain values; the default switch changes no identity."""
+        plain = super().describe()
+        return {n: v for n, v in plain.items() if (n, v) != ("frozen", "still")}
 
     @property
     def label(self) -> str:
@@ -125,6 +134,7 @@ class FaceTuning(RunConfig):
         words += [f"k {self.k}"] if self.k else []
         words += [f"draw {self.draw}"] if self.draw is not None else []
         words += ["with frozen statistics"] if self.statistics == "freeze" else []
+        words += ["with frozen tensors decaying"] if self.frozen == "decayed" else []
         if self.sensitivity is not None and self.sensitivity.mode == "eval":
             words += ["by gradients in eval mode"]
         return f"fine-tune {' '.join(words)}, seed {self.seed}"

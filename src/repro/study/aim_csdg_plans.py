@@ -11,38 +11,45 @@ from repro.study.plans import Plan
 from repro.study.profiles import Profile
 
 
-def prompt_sets(profile: Profile) -> dict[str, SyntheticFaces]:
+def prompt_sets(profile: Profile, seed: int) -> dict[str, SyntheticFaces]:
     """Return the synthetic faces of each set of prompts (Table 5), by a readable key.
 
-    The profile's own prompts keep the profile's pool, so that their images are drawn once.
+    The claim is about prompts, so every seed of the study has prompts and images of its own: their
+    seed is the profile's plus one plus the run's. A set holds no more images than are trained on.
+    Lists that are given (``prompts_file``) are of the profile's own kind and the same in every
+    seed; other kinds are written.
     """
     faces = profile.faces
     if faces.synthetic is None or faces.synthetic.source != "generator":
         return {}
     total = faces.prompt_total or faces.synthetic.total
-    sets = {}
-    for asked in faces.prompt_sets:
-        same = (asked.prompts, asked.number) == (
-            faces.synthetic.prompts,
-            faces.synthetic.prompts_per_group,
-        )
-        sets[asked.key] = faces.synthetic.model_copy(
+    return {
+        asked.key: faces.synthetic.model_copy(
             update={
                 "prompts": asked.prompts,
                 "prompts_per_group": asked.number,
                 "total": total,
-                "pool": faces.synthetic.pool if same else -(-total // 4),
+                "pool": -(-total // 4),
+                "seed": faces.synthetic.seed + 1 + seed,
+                "prompts_file": faces.synthetic.prompts_file
+                if asked.prompts == faces.synthetic.prompts
+                else None,
             }
         )
-    return sets
+        for asked in faces.prompt_sets
+    }
 
 
 @selectable
 def prompt_diversity(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 5: a classifier trained on the synthetic images of each set of prompts alone."""
+    sets = {seed: prompt_sets(profile, seed) for seed in seeds}
     return {
-        key: [training(profile, seed, strategy="synthetic only", synthetic=s) for seed in seeds]
-        for key, s in prompt_sets(profile).items()
+        key: [
+            training(profile, seed, strategy="synthetic only", synthetic=sets[seed][key])
+            for seed in seeds
+        ]
+        for key in sets[seeds[0]]
     }
 
 

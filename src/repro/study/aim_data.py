@@ -11,18 +11,19 @@ import torch
 from torch import Tensor
 
 from repro.aimfair.finetune import Data, compose
-from repro.data import celeba, toyfaces, utkface
+from repro.data import celeba, lfwa, toyfaces, utkface
 from repro.data.images import VERSION as DECODING
 from repro.data.images import ImageSet
 from repro.data.splits import biased_split
-from repro.settings import TOY, FaceData, SyntheticFaces
+from repro.settings import TOY, FaceData, SettingsError, SyntheticFaces
 from repro.study import synthetic as generated
 from repro.vision import Faces, joined
 
-#: Real data sets that can be debiased; each is read as its own module says.
-REAL = {"celeba": celeba, "utkface": utkface}
-#: Offset between the seeds of the two domains, so that no face is drawn in both.
-_STUDIO_SEED = 10_007
+#: Real data sets; each is read as its own module says.
+REAL = {"celeba": celeba, "utkface": utkface, "lfwa": lfwa}
+#: Offset between the seeds of the two domains, more than any seed, so that no person is in both:
+#: one seed gives both domains the same people.
+_STUDIO_SEED = 2**31
 
 
 def _camera(data: FaceData) -> toyfaces.ToyFaces:
@@ -47,35 +48,49 @@ def _studio(data: FaceData, synthetic: SyntheticFaces) -> toyfaces.ToyFaces:
 
 
 def declared_sha256(data: FaceData, synthetic: SyntheticFaces | None = None) -> dict[str, str]:
-    """Return the digests that the data must have, without reading an image."""
+    """Return the digests that the data must have, without reading an image.
+
+    Raises
+    ------
+    SettingsError
+        If the generator of the synthetic images has seen the real ones.
+    """
     if data.name == "toyfaces":
         digests = {"toyfaces camera": toyfaces.fingerprint(_camera(data))}
     else:
         digests = _stamped(REAL[data.name].declared(data.edition))
     if synthetic is None:
         return digests
+    if data.name == "lfwa" and synthetic.generator == "faces":
+        raise SettingsError(
+            "generator 'faces' learnt from LFW, so it cannot draw what is to debias lfwa; choose "
+            "another faces.synthetic.generator, or another data set"
+        )
     if synthetic.source == "generator":
         return digests | generated.declared(data, synthetic)
     return digests | {"toyfaces studio": toyfaces.fingerprint(_studio(data, synthetic))}
 
 
 # By what makes the images, not by what is asked of them: one set for all tasks and fractions.
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=8)
 def _generated(settings: toyfaces.ToyFaces) -> ImageSet:
     return toyfaces.generate(settings, keep=True)
 
 
 @lru_cache(maxsize=1)
-def _read(name: str, size: int, edition: str) -> ImageSet:
-    images: ImageSet = REAL[name].load(size, edition=edition)
+def _read(name: str, edition: str) -> ImageSet:
+    images: ImageSet = REAL[name].load(None, edition=edition)
     return images
 
 
 def image_set(data: FaceData) -> ImageSet:
-    """Return the whole set of images that the settings name, drawn or read; kept in memory."""
+    """Return the whole set of images that the settings name, drawn or read; kept in memory.
+
+    Photographs are at their own size: what reads them crops or resizes once, to ``data.size``.
+    """
     if data.name == "toyfaces":
         return _generated(_camera(data))
-    return _read(data.name, data.size, data.edition)
+    return _read(data.name, data.edition)
 
 
 def _stamped(digests: Mapping[str, str]) -> dict[str, str]:
@@ -99,15 +114,15 @@ class RealFaces:
     sha256: dict[str, str]
 
 
-def faces_of(images: ImageSet, target: str, protected: str, rows: np.ndarray) -> Faces:
-    """Return rows of an image set with two of its attributes as labels."""
+def faces_of(images: ImageSet, data: FaceData, rows: np.ndarray) -> Faces:
+    """Return rows of an image set with the settings' two attributes as labels."""
     return Faces(
         images.images,
         torch.from_numpy(rows.astype(np.int64)),
-        torch.from_numpy(images.attribute(target)[rows].astype(np.int64)),
-        torch.from_numpy(images.attribute(protected)[rows].astype(np.int64)),
+        torch.from_numpy(images.attribute(data.target)[rows].astype(np.int64)),
+        torch.from_numpy(images.attribute(data.protected)[rows].astype(np.int64)),
         images.attributes.index.to_numpy()[rows].astype(str),
-        images.aspect,
+        data.size,
     )
 
 
@@ -125,7 +140,7 @@ def real_faces(data: FaceData, *, balanced: bool = False) -> RealFaces:
     rows = {"train": pool[chosen]} | {
         part: np.flatnonzero(images.part == part) for part in ("validation", "test")
     }
-    parts = {part: faces_of(images, data.target, data.protected, at) for part, at in rows.items()}
+    parts = {part: faces_of(images, data, at) for part, at in rows.items()}
     return RealFaces(**parts, skipped=dict(images.skipped), sha256=read_sha256(data, images))
 
 
@@ -141,7 +156,7 @@ class SyntheticSets:
     @cached_property
     def pool(self) -> Faces:
         """Every image there is to draw from, by name."""
-        return faces_of(self.images, self.data.target, self.data.protected, self._by_name)
+        return faces_of(self.images, self.data, self._by_name)
 
     @cached_property
     def biased(self) -> Faces:
@@ -168,7 +183,7 @@ class SyntheticSets:
         target = self.images.attribute(self.data.target)[order]
         protected = self.images.attribute(self.data.protected)[order]
         chosen = biased_split(target, protected, total, bias_ratio=ratio)
-        return faces_of(self.images, self.data.target, self.data.protected, order[chosen])
+        return faces_of(self.images, self.data, order[chosen])
 
 
 def synthetic_faces(data: FaceData, synthetic: SyntheticFaces, *, seed: int) -> SyntheticSets:
@@ -188,7 +203,7 @@ def group_counts(faces: Faces) -> np.ndarray:
 
 
 def group_images(faces: Faces) -> dict[str, Tensor]:
-    """Return the images of each group, (n, 3, s, s) uint8, by ``(t,p)``."""
+    """Return the images of each group, (n, 3, h, w) uint8, by ``(t,p)``."""
     groups = {}
     for t in (0, 1):
         for p in (0, 1):

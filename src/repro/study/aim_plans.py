@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,6 +14,7 @@ from repro.names import check_name
 from repro.settings import FaceData, SettingsError, SyntheticFaces
 from repro.study.aim_configs import FaceTraining, FaceTuning, Sensitivity
 from repro.study.aim_data import declared_sha256
+from repro.study.configs import RunConfig
 from repro.study.plans import Experiment, Plan
 from repro.study.profiles import TABLE_3, Profile
 
@@ -38,7 +39,7 @@ def training(
     """Return the configuration of one classifier that is trained from its initialisation."""
     check_name("strategy", strategy, TRAINED)
     faces = profile.faces
-    data = data or faces.data
+    data = of_seed(data or faces.data, seed)
     only_real = strategy in ("erm", "balanced real")
     synthetic = None if only_real else synthetic or synthetic_of(profile)
     if faces.initialisation == "file" and faces.weights_file is None:
@@ -60,6 +61,16 @@ def training(
             "optimisation": faces.pretrain,
         }
     )
+
+
+def of_seed(data: FaceData, seed: int) -> FaceData:
+    """Return the data of a run: embedded faces are drawn anew in every seed, unless one is given.
+
+    Training, validation and test faces all are, so intervals over seeds speak of other faces, too.
+    """
+    if data.name == "toyfaces" and data.toy_seed is None:
+        return data.model_copy(update={"toy_seed": seed})
+    return data
 
 
 def sensitivity(
@@ -95,6 +106,7 @@ def tuning(
     k: int | None = None,
     draw: int | None = None,
     statistics: str = "move",
+    frozen: str = "still",
     measured: Sensitivity | None = None,
     synthetic: SyntheticFaces | None = None,
 ) -> FaceTuning:
@@ -118,6 +130,7 @@ def tuning(
             "k": k if masked else None,
             "draw": draw,
             "statistics": statistics,
+            "frozen": frozen,
             "optimisation": profile.faces.finetune,
         }
     )
@@ -164,17 +177,45 @@ def _check_tensors(profile: Profile, *, k: int | None, block: str | None) -> Non
 
 
 def selectable(plan: Experiment) -> Experiment:
-    """Plan an experiment that the profile does not list as if there were no synthetic faces."""
+    """Plan of an experiment that the profile does not list only what runs all the same.
+
+    That is what needs no synthetic faces, and what an experiment that is listed runs.
+    """
+    _SELECTABLE[plan.__name__] = plan
 
     @wraps(plan)
     def chosen(profile: Profile, seeds: Sequence[int]) -> Plan:
         listed = profile.faces.experiments
-        if listed is not None and plan.__name__ not in listed:
-            faces = profile.faces.model_copy(update={"synthetic": None})
-            profile = profile.model_copy(update={"faces": faces})
-        return plan(profile, seeds)
+        if listed is None or plan.__name__ in listed:
+            return plan(profile, seeds)
+        faces = profile.faces.model_copy(update={"synthetic": None})
+        without = plan(profile.model_copy(update={"faces": faces}), seeds)
+        try:
+            whole = plan(profile, seeds)
+        except ValueError:  # its generator cannot give what the experiment asks for
+            return without
+        from repro.study import aim_csdg_plans  # noqa: F401  (its experiments are known then)
+
+        others = (_SELECTABLE[name](profile, seeds) for name in listed)
+        run = _identities(c for other in others for group in other.values() for c in group)
+        return {
+            key: configs
+            for key, configs in whole.items()
+            if key in without or _identities(configs, above=False) <= run
+        }
 
     return chosen
+
+
+_SELECTABLE: dict[str, Experiment] = {}
+
+
+def _identities(configs: Iterable[RunConfig], *, above: bool = True) -> set[str]:
+    """Return the identities of runs, and of all that they build on."""
+    found = set[str]()
+    for config in configs:
+        found |= {config.identity} | (_identities(config.upstream().values()) if above else set())
+    return found
 
 
 def bases_of(profile: Profile, seeds: Sequence[int]) -> list[FaceTraining]:
@@ -245,7 +286,7 @@ def wider_gap(profile: Profile, seeds: Sequence[int]) -> Plan:
 
 @selectable
 def switches(profile: Profile, seeds: Sequence[int]) -> Plan:
-    """1g.3 and 1g.4: frozen BatchNorm statistics, and a mask from gradients in eval mode."""
+    """1g.3 and 1g.4: frozen statistics, gradients in eval mode, weight decay on frozen tensors."""
     tuned = _known(profile, TABLE_3)
     if "mask" not in tuned:
         return {}
@@ -263,6 +304,9 @@ def switches(profile: Profile, seeds: Sequence[int]) -> Plan:
     plan["mask, gradients in eval mode"] = [
         tuning(profile, base, "mask", measured=measured)
         for base, measured in zip(bases, plain, strict=True)
+    ]
+    plan["mask, frozen tensors decay"] = [
+        tuning(profile, base, "mask", frozen="decayed") for base in bases
     ]
     return plan
 

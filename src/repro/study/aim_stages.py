@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from repro.aimfair import mask as smg
 from repro.aimfair.tensors import kind_of
 from repro.data.sources import sha256_of
 from repro.layout import layout_of, place
+from repro.precision import effective
 from repro.settings import ImageOptimisation
 from repro.study.aim_configs import FaceTraining, FaceTuning, Sensitivity
 from repro.study.aim_data import (
@@ -59,7 +60,7 @@ def train(config: FaceTraining, runs: Runs) -> Outcome:
         "skipped": real.skipped,
     }
     precision = config.optimisation.precision
-    return _outcome(model, real, examples, result, results, digests, precision)
+    return _outcome(model, real, examples, result, results, digests, precision, ties_of(config))
 
 
 def measure(config: Sensitivity, runs: Runs) -> Outcome:
@@ -158,6 +159,7 @@ def tune(config: FaceTuning, runs: Runs) -> Outcome:
         runs,
         trainable=trainable,
         statistics=config.statistics,
+        decay_frozen=config.frozen == "decayed",
     )
     results = {
         "trainable_parameters": trained_parameters,
@@ -166,7 +168,8 @@ def tune(config: FaceTuning, runs: Runs) -> Outcome:
         "trained_tensors": [name for name, _ in model.named_parameters() if name in trainable],
     }
     digests, precision = real.sha256 | sets.sha256, config.optimisation.precision
-    outcome = _outcome(model, real, sets.balanced, result, results, digests, precision)
+    ties = ties_of(config)
+    outcome = _outcome(model, real, sets.balanced, result, results, digests, precision, ties)
     counts = {**outcome.counts, "before": record.counts("test")}
     return Outcome(**{**vars(outcome), "counts": counts})
 
@@ -259,6 +262,7 @@ def _fit(
     *,
     trainable: frozenset[str] | None = None,
     statistics: str = "move",
+    decay_frozen: bool = False,
 ) -> VisionFit:
     """Train from the last checkpoint of this run, if there is one."""
     checkpoint = checkpoint_of(config, runs)
@@ -271,10 +275,17 @@ def _fit(
         seed=config.seed,
         purpose=config.stage,
         set_train_mode=rules.frozen_batchnorm(model, names, statistics=statistics),
+        ties=ties_of(config),
+        decay_frozen=decay_frozen,
         device=device(),
         progress=checkpoint.load(),
         save=checkpoint.save,
     )
+
+
+def ties_of(config: FaceTraining | FaceTuning) -> Literal["first", "last"]:
+    """Return which of equal epochs a stage keeps: the authors' two scripts differ (METHODS 1g)."""
+    return "last" if isinstance(config, FaceTraining) else "first"
 
 
 def checkpoint_of(config: RunConfig, runs: Runs) -> Checkpoint:
@@ -302,6 +313,7 @@ def _outcome(
     results: dict[str, Any],
     digests: dict[str, str],
     precision: str,
+    ties: str,
 ) -> Outcome:
     kept = result.history[result.epoch - 1]
     logits = vision.predict(model, real.test, precision=precision, device=device())
@@ -314,19 +326,20 @@ def _outcome(
             "epoch": result.epoch,
             # None if this process trained every epoch. It makes no other difference.
             "resumed_after_epoch": result.resumed_from,
-            "kept_by": {rule: _kept_by(result, rule) for rule in RULES},
+            "kept_by": {rule: _kept_by(result, rule, ties) for rule in RULES},
             "training_images": group_counts(examples).tolist(),  # [t][p]
         },
         history=result.history,
         data_sha256=digests,
         device=device(),
+        precision=effective(precision, device()),
     )
 
 
-def _kept_by(result: VisionFit, rule: str) -> int | None:
+def _kept_by(result: VisionFit, rule: str, ties: str) -> int | None:
     """Return the epoch that another rule would have kept, or None where it cannot choose."""
     try:
-        return vision.kept_epoch(result.history, rule)
+        return vision.kept_epoch(result.history, rule, ties)
     except TrainingError:  # a group that the validation part does not have
         return None
 

@@ -5,16 +5,24 @@ What a claim and a contrast are is said in :mod:`repro.study.contrasts`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from repro.study import plans
-from repro.study.contrasts import Claim, Contrast
+from repro.study.contrasts import MARGIN, Check, Claim, Contrast
+from repro.study.judging import PER_SEED, control
 from repro.study.profiles import Profile
+from repro.study.records import Results
 from repro.study.reported import win_value
+from repro.study.substitutions import PARTS
+from repro.study.tables import known_values, points
 
 ERROR, DP, EO = "weighted_f1_error", "demographic_parity", "equalized_odds_sum"
 #: The paper's three metrics, in short for tables.
 SHORT = {ERROR: "Err", DP: "ΔDP", EO: "ΔEO (sum)"}
+#: What a constraint is meant to close.
+CLOSES = {"dp": DP, "eo": EO}
 
 
 SILENT = (
@@ -39,7 +47,71 @@ def _difference(table: str, first: str, second: str, metric: str) -> float | Non
     return None if a is None or b is None else a - b
 
 
-def _versus(first: str, second: str, words: str, reported: tuple[str, str]) -> list[Contrast]:
+def fair_start(key: str, words: str, metric: str, plan: Callable[..., plans.Plan]) -> Check:
+    """Return the check that a "fair" pre-trained model is: as the paper's, or a point above it.
+
+    Parameters
+    ----------
+    key
+        Of the model before fine-tuning, in ``plan``.
+    words
+        The beginning of the paper's row, as in its CSV.
+    """
+    told = win_value("2", f"{words}before fine-tuning", metric)
+
+    def passes(results: Results) -> tuple[bool, str]:
+        mean = float(np.mean(known_values(results[key], metric)))
+        bound = MARGIN + (told or 0.0)
+        return mean <= bound, (
+            f"{SHORT[metric]} {points(mean)} before fine-tuning, at most {points(bound)} "
+            "(the paper's and a point)"
+        )
+
+    name = key.removesuffix(", before").upper()
+    return Check(f"the pre-trained model under {name} is fair", plan, (key,), passes)
+
+
+def unfair(told: float | None, plan: Callable[..., plans.Plan], key: str = "tl") -> Check:
+    """Return the check that plain fine-tuning is unfair: at least half of the paper's EO."""
+
+    def passes(results: Results) -> tuple[bool, str]:
+        mean = float(np.mean(known_values(results[key], EO)))
+        bound = (told or 0.0) / 2
+        return mean >= bound, (
+            f"{SHORT[EO]} {points(mean)}, at least {points(bound)} (half of the paper's)"
+        )
+
+    return Check("plain fine-tuning of the last layer is unfair", plan, (key,), passes)
+
+
+def _tl_unfair(profile: Profile) -> Sequence[Check]:
+    return (unfair(win_value("fig4", "TL", EO), plans.strategies),)
+
+
+def _finds_fairness(profile: Profile) -> Check | None:
+    """Return the positive control: retraining under a constraint makes a fairer model."""
+    if not profile.win.constraints or not profile.win.intensities:
+        return None
+    constraint = "eo" if "eo" in profile.win.constraints else "dp"
+    metric, most = CLOSES[constraint], max(profile.win.intensities)
+    contrast = Contrast(
+        f"retraining under {constraint.upper()} {most:g} against without: {SHORT[metric]}",
+        f"retrain {constraint} {most:g}",
+        "retrain",
+        metric,
+        "less",
+    )
+    return control(
+        "this set-up finds a fairness effect where there is one",
+        plans.against_retraining,
+        contrast,
+        per_seed=PER_SEED["win"],
+    )
+
+
+def _versus(
+    first: str, second: str, words: str, reported: tuple[str, str], metrics: Sequence[str]
+) -> list[Contrast]:
     return [
         Contrast(
             f"{words}: {SHORT[metric]}",
@@ -50,8 +122,13 @@ def _versus(first: str, second: str, words: str, reported: tuple[str, str]) -> l
             reported=_difference("fig4", *reported, metric),
             slack=READING[metric],
         )
-        for metric in (ERROR, DP, EO)
+        for metric in metrics
     ]
+
+
+def _row(constraint: str, intensity: float) -> str:
+    """Return the beginning of a row of Table 2."""
+    return f"fair pre-trained, {constraint.upper()} constraint, intensity {intensity:g}, "
 
 
 def _separation(quantity: str, words: str) -> Callable[[Profile], list[Contrast]]:
@@ -63,6 +140,12 @@ def _separation(quantity: str, words: str) -> Callable[[Profile], list[Contrast]
             f"{constraint} {intensity:g}",
             quantity,
             "greater",
+            check=fair_start(
+                f"{constraint} {intensity:g}, before",
+                _row(constraint, intensity),
+                CLOSES[constraint],
+                plans.fair_then_tuned,
+            ),
         )
         for constraint in profile.win.constraints
         for intensity in profile.win.intensities
@@ -85,9 +168,9 @@ def _importance(null: str, words: str) -> Callable[[Profile], list[Contrast]]:
 def _table_2(profile: Profile) -> list[Contrast]:
     contrasts = []
     for constraint in profile.win.constraints:
-        metric = {"dp": DP, "eo": EO}[constraint]
+        metric = CLOSES[constraint]
         for intensity in profile.win.intensities:
-            row = f"fair pre-trained, {constraint.upper()} constraint, intensity {intensity:g}, "
+            row = _row(constraint, intensity)
             key = f"{constraint} {intensity:g}, "
             contrasts.append(
                 Contrast(
@@ -99,6 +182,7 @@ def _table_2(profile: Profile) -> list[Contrast]:
                     reported=_difference(
                         "2", row + "after fine-tuning", row + "before fine-tuning", metric
                     ),
+                    check=fair_start(f"{key}before", row, metric, plans.fair_then_tuned),
                 )
             )
     return contrasts
@@ -121,8 +205,8 @@ def _short_of_unconstrained(profile: Profile) -> list[Contrast]:
     ]
 
 
-def _table_3_original(profile: Profile) -> list[Contrast]:
-    return [
+def _table_3_original(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
+    return lambda profile: [
         Contrast(
             f"WIN against the original pre-trained model: {SHORT[metric]}",
             "win, rank 1",
@@ -131,7 +215,7 @@ def _table_3_original(profile: Profile) -> list[Contrast]:
             "less",
             reported=_difference("3", "WIN", "original pre-trained model", metric),
         )
-        for metric in (ERROR, DP, EO)
+        for metric in metrics
     ]
 
 
@@ -173,42 +257,58 @@ def _sizes(profile: Profile) -> list[Contrast]:
     ]
 
 
-def _table_4(profile: Profile) -> list[Contrast]:
-    return [
+def _table_4(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
+    # Table 4 has no row of TL: the advantage that is to be kept is that of Figure 4.
+    return lambda profile: [
         Contrast(
             f"{architecture.upper()}, WIN against TL: {SHORT[metric]}",
             f"{architecture}, win, rank 1",
             f"{architecture}, tl",
             metric,
             "less",
+            elsewhere=_difference("fig4", "WIN", "TL", metric),
+            slack=READING[metric],
         )
         for architecture in profile.win.architectures
-        for metric in (ERROR, DP, EO)
+        for metric in metrics
     ]
 
 
-def _figure_5(profile: Profile) -> list[Contrast]:
-    most = max(profile.win.weights)
-    if most == 0.5:  # nothing to compare with
-        return []
-    return [
-        Contrast(
-            f"a = {most:g} on {who} against a = 0.5 (rank 1): {SHORT[metric]}",
-            f"rank 1, a {weight:g}",
-            "rank 1, a 0.5",
-            metric,
-            "greater",
+def _figure_5(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
+    def contrasts(profile: Profile) -> list[Contrast]:
+        most = max(profile.win.weights)
+        if most == 0.5:  # nothing to compare with
+            return []
+        return [
+            Contrast(
+                f"a = {most:g} on {who} against a = 0.5 (rank 1): {SHORT[metric]}",
+                f"rank 1, a {weight:g}",
+                "rank 1, a 0.5",
+                metric,
+                "greater",
+            )
+            for who, weight in (("men", most), ("women", round(1 - most, 6)))
+            for metric in metrics
+        ]
+
+    return contrasts
+
+
+def _figure_4(
+    rank: int, baselines: Sequence[str], metrics: Sequence[str]
+) -> Callable[[Profile], list[Contrast]]:
+    keys = {"tl": ("tl", "TL"), "svd": (f"svd, rank {rank}", "f+SVD")}
+    return lambda profile: [
+        contrast
+        for key, name in (keys[baseline] for baseline in baselines)
+        for contrast in _versus(
+            f"win, rank {rank}", key, f"WIN against {name}, rank {rank}", ("WIN", name), metrics
         )
-        for who, weight in (("men", most), ("women", round(1 - most, 6)))
-        for metric in (DP, EO)
     ]
 
 
-def _figure_4(rank: int, baseline: str) -> Callable[[Profile], list[Contrast]]:
-    key, name = {"tl": ("tl", "TL"), "svd": (f"svd, rank {rank}", "f+SVD")}[baseline]
-    return lambda profile: _versus(
-        f"win, rank {rank}", key, f"WIN against {name}, rank {rank}", ("WIN", name)
-    )
+def _widths(profile: Profile) -> str:
+    return ", ".join(name.upper() for name in profile.win.architectures)
 
 
 WIN_CLAIMS = (
@@ -228,21 +328,26 @@ WIN_CLAIMS = (
             SPLIT,
         ),
         _separation("results:separation_auc", "from the whole representation"),
+        control=_finds_fairness,
     ),
     Claim(
         "importance",
         "Figure 3",
-        "The weights of the last layer that matter differ between the two groups.",
+        "The weights of the last layer that matter differ between the two groups, beyond chance "
+        "and beyond what the groups' base rates do alone.",
         "41_weight_importance",
         plans.probes,
-        _importance("null", "permuted groups"),
+        lambda profile: [
+            *_importance("null", "permuted groups")(profile),
+            *_importance("null_given_target", "groups permuted within the target")(profile),
+        ],
         (
-            "'differ' is tested against groups drawn by permuting the protected attribute; beside "
-            "it against groups permuted within the target, which have the groups' base rates",
+            "'differ' is tested against groups drawn by permuting the protected attribute, and "
+            "against groups permuted within the target, which have the groups' base rates",
             SILENT,
             SPLIT,
         ),
-        _importance("null_given_target", "groups permuted within the target"),
+        control=_finds_fairness,
     ),
     Claim(
         "bias-returns",
@@ -253,37 +358,61 @@ WIN_CLAIMS = (
         _table_2,
         (SILENT, SCALE, SPLIT),
         _short_of_unconstrained,
+        control=_finds_fairness,
     ),
     *(
         Claim(
             f"win-vs-{baseline}-rank-{rank}",
             "Figure 4",
-            f"WIN (rank {rank}) has a lower error and is fairer than "
+            f"WIN (rank {rank}) is fairer than "
             f"{ {'tl': 'plain fine-tuning of the last layer (TL)', 'svd': 'f+SVD'}[baseline] }.",
             "43_win_on_adult",
             plans.strategies,
-            _figure_4(rank, baseline),
+            _figure_4(rank, (baseline,), (EO,)),
             (RANK, SILENT, SPLIT),
+            _figure_4(rank, (baseline,), (DP,)),
+            checks=_tl_unfair,
+            control=_finds_fairness,
         )
         for rank in (1, 2)
         for baseline in ("tl", "svd")
     ),
+    *(
+        Claim(
+            f"win-error-rank-{rank}",
+            "Figure 4",
+            f"WIN (rank {rank}) has a lower error than plain fine-tuning of the last layer (TL) "
+            "and than f+SVD.",
+            "43_win_on_adult",
+            plans.strategies,
+            _figure_4(rank, ("tl", "svd"), (ERROR,)),
+            (RANK, SILENT, SPLIT),
+            control=_finds_fairness,
+        )
+        for rank in (1, 2)
+    ),
     Claim(
         "win-vs-original",
         "Table 3",
-        "WIN (rank 1) is more accurate and fairer than the original pre-trained model.",
+        "WIN (rank 1) is fairer than the original pre-trained model.",
         "43_win_on_adult",
         plans.against_retraining,
-        _table_3_original,
+        _table_3_original((EO,)),
         (RANK, SILENT, SPLIT),
+        _table_3_original((DP,)),
+        control=_finds_fairness,
     ),
     Claim(
         "win-vs-in-processing",
         "Table 3",
-        "WIN (rank 1) has a lower error than retraining under a fairness constraint.",
+        "WIN (rank 1) has a lower error than the original pre-trained model and than retraining "
+        "under a fairness constraint.",
         "43_win_on_adult",
         plans.against_retraining,
-        _against_constraints("win, rank 1", "WIN", ERROR),
+        lambda profile: [
+            *_table_3_original((ERROR,))(profile),
+            *_against_constraints("win, rank 1", "WIN", ERROR)(profile),
+        ],
         (
             RANK,
             SILENT,
@@ -292,35 +421,49 @@ WIN_CLAIMS = (
             "Retrain is taken as fine-tuning every parameter of the pre-trained model",
         ),
         _costs,
+        control=_finds_fairness,
     ),
     Claim(
         "parameters",
         "Table 3",
-        "WIN (rank 1) trains a small fraction of the parameters that retraining does (46 of 742).",
+        "WIN (rank 1) trains fewer parameters than retraining does.",
         "42_weighted_svd",
         plans.against_retraining,
         _sizes,
         (
-            "true by construction; neither 46 nor 742 follows from the paper's description, so "
-            "the counts are those of our own models",
+            "neither 46 nor 742 follows from the paper's description, so the counts are those of "
+            "our own models",
         ),
+        kind="construction",
     ),
     Claim(
         "architectures",
         "Table 4",
-        "WIN (rank 1) keeps its advantage over TL with deeper classifiers (MLP-3, -4, -5).",
+        lambda profile: (
+            "WIN (rank 1) keeps its advantage in fairness over TL with deeper classifiers "
+            f"({_widths(profile)})."
+        ),
         "43_win_on_adult",
         plans.architectures,
-        _table_4,
+        _table_4((EO,)),
         (RANK, SILENT, SPLIT, "hidden widths are not given: 10 throughout, the head stays 10 x 2"),
+        _table_4((DP, ERROR)),
+        touches=PARTS - {"depth"},
+        checks=_tl_unfair,
+        control=_finds_fairness,
     ),
     Claim(
         "group-weight",
         "Figure 5",
-        "Moving the weight of the groups from equal (a = 0.5) to one group loses fairness.",
+        lambda profile: (
+            "Moving the weight of the groups from equal (a = 0.5) to one group "
+            f"(a = {max(profile.win.weights):g}) loses fairness."
+        ),
         "44_group_weight",
         plans.group_weights,
-        _figure_5,
+        _figure_5((EO,)),
         (RANK, SILENT, SPLIT, "which group is s = 1 is not stated: both are tested"),
+        _figure_5((DP,)),
+        control=_finds_fairness,
     ),
 )

@@ -51,7 +51,7 @@ def verdicts(
         typer.echo(at_a_glance_markdown(profile), nl=False)
     else:
         for verdict in judge.verdicts(profile):
-            typer.echo(f"{verdict.claim.where:12} {verdict.word:18} {verdict.claim.statement}")
+            typer.echo(f"{verdict.claim.where:12} {verdict.words:18} {verdict.statement}")
             typer.echo(f"{'':31} {verdict.reason}.{judge.proportion(verdict)}")
 
 
@@ -101,9 +101,10 @@ def export(
     profile: Annotated[str, typer.Argument(help="whose runs to export")],
 ) -> None:
     """Write the records of a profile into book/recorded/ (no examples, no weights)."""
-    from repro.study.experiments import everything
+    from repro.study.experiments import CLAIMS, everything
     from repro.study.records import export as write
     from repro.study.records import look_up, recorded_folder
+    from repro.study.sampling import export as export_errors
 
     chosen = load_profile(profile)
     plan = everything(chosen)
@@ -118,6 +119,17 @@ def export(
     path = recorded_folder() / f"{profile}.parquet"
     write(list(records.values()), path)
     typer.echo(f"{len(records)} records -> {path.relative_to(project_root())}")
+    judged = [
+        (contrast, results, claim.paper)
+        for claim in CLAIMS
+        if not chosen.is_simulated(claim.paper)
+        for results in [look_up(claim.plan(chosen, chosen.seeds_of(claim.paper)))]
+        for contrast in (*claim.contrasts(chosen), *claim.beside(chosen))
+        if set(contrast.keys) <= results.keys()
+    ]
+    errors = path.with_suffix(".sampling.json")
+    if number := export_errors(judged, errors):
+        typer.echo(f"{number} errors of the test set -> {errors.relative_to(project_root())}")
 
 
 @app.command()
@@ -136,13 +148,16 @@ def show(
         "counts",
         "seconds",
         "device",
+        "precision",
         "machine",
+        "instructions",
         "python",
         "versions",
     )
     told += ("git_commit", "finished", "data_sha256")
     for name in told:
-        typer.echo(f"{name}: {json.dumps(body[name])}")
+        if name in body:  # older records lack some
+            typer.echo(f"{name}: {json.dumps(body[name])}")
     for part, metrics in body["metrics"].items():
         typer.echo(f"metrics, {part}:")
         for name, number in metrics.items():

@@ -99,6 +99,7 @@ def describe(record: Record, known: Mapping[str, Record]) -> str:
     words += [str(config[n]) for n in ("block", "mode") if config.get(n) is not None]
     words += [f"{n} {config[n]}" for n in ("k", "draw") if config.get(n) is not None]
     words += ["frozen statistics" if config.get("statistics") == "freeze" else ""]
+    words += ["frozen tensors decay" if config.get("frozen") == "decayed" else ""]
     words += _synthetic_words(config, known)
     words += ["plain" if config.get("augmented") is False else ""]
     if config.get("sensitivity") in known and known[config["sensitivity"]].config["mode"] == "eval":
@@ -162,6 +163,24 @@ def compare(first: Mapping[str, Record], second: Mapping[str, Record]) -> pd.Dat
         if key not in groups[0]
     ]
     return pd.DataFrame(rows)
+
+
+def agreement(
+    first: Mapping[str, Record], second: Mapping[str, Record]
+) -> tuple[int, int, float | None]:
+    """Return how far the runs that two sets share agree.
+
+    Returns
+    -------
+    tuple
+        How many runs both sets have; how many of them have the same confusion counts; the mean
+        absolute difference of their worst-group accuracies (a fraction), None without such runs.
+    """
+    shared = [(first[run], second[run]) for run in first.keys() & second.keys()]
+    same = sum(a.body["counts"] == b.body["counts"] for a, b in shared)
+    worst = [[one.metrics()["worst_group_accuracy"] for one in pair] for pair in shared]
+    moved = [abs(a - b) for a, b in worst if not math.isnan(a - b)]
+    return len(shared), same, float(np.mean(moved)) if moved else None
 
 
 def _grouped(records: Mapping[str, Record], known: Mapping[str, Record]) -> dict[str, list[Record]]:

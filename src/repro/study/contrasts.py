@@ -1,7 +1,8 @@
 """What a claim is: a sentence of a paper, as contrasts between runs that records can decide.
 
-Each contrast says that a quantity is smaller (or larger) for one setting than for another;
-:mod:`repro.study.verdicts` judges them.
+Each contrast says that a quantity is smaller (or larger) for one setting than for another, and by
+how much less than reported it would still be what the paper claims. :mod:`repro.study.verdicts`
+judges them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,14 @@ from typing import Literal
 
 from repro.study.plans import Plan
 from repro.study.profiles import Paper, Profile
+from repro.study.records import Results
+from repro.study.substitutions import PARTS, substitutions
+
+MARGIN = 0.01
+"""What is smaller is not what a paper claims, where it reports no difference: one point."""
+
+AUC_MARGIN = 0.05
+"""The same of an area under a curve."""
 
 
 @dataclass(frozen=True)
@@ -20,35 +29,100 @@ class Contrast:
 
     text: str
     first: str
-    second: str
+    #: a setting, or several, whose mean is taken
+    second: str | tuple[str, ...]
     quantity: str
     direction: Literal["less", "greater"]
     #: where ``second`` takes its value, if not from the same quantity
     second_quantity: str | None = None
-    #: first - second as the paper reports it (fractions), where it does
+    #: first - second as the paper reports it for this task (fractions), where it does
     reported: float | None = None
-    #: how far ``reported`` may be off, where it was read off a plot
+    #: the paper's difference on its main task, which sets the margin where it reports no own one
+    elsewhere: float | None = None
+    #: how far a reported difference may be off, where it was read off a plot
     slack: float = 0.0
+    #: "no worse": that nothing is lost, which a claim may need but is no support by itself
+    kind: Literal["better", "no worse"] = "better"
     unit: Literal["points", "parameters"] = "points"
+    #: what must be so of its own settings, or it tests nothing
+    check: Check | None = None
+
+    @property
+    def sign(self) -> int:
+        """1 where the claimed difference is positive, else -1."""
+        return 1 if self.direction == "greater" else -1
+
+    @property
+    def seconds(self) -> tuple[str, ...]:
+        """The settings of the second side."""
+        return (self.second,) if isinstance(self.second, str) else self.second
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every setting that it reads."""
+        return (self.first, *self.seconds)
+
+    @property
+    def margin(self) -> float:
+        """The smallest difference that is still the paper's claim, above 0.
+
+        Half of what the paper reports, where that is on the claimed side and more than the error of
+        reading it; else `MARGIN`, or `AUC_MARGIN`. It follows from the paper and the code alone, so
+        it stands before the runs that it judges.
+        """
+        told = self.reported if self.reported is not None else self.elsewhere
+        half = 0.0 if told is None else self.sign * told / 2
+        if self.kind == "better" and half > self.slack:
+            return half
+        return AUC_MARGIN if "auc" in self.quantity else MARGIN
+
+
+@dataclass(frozen=True)
+class Check:
+    """A manipulation check or a positive control: what must be so, or a claim is not tested.
+
+    ``passes`` takes the records of ``plan`` and returns whether it is so, and the numbers in words.
+    """
+
+    text: str
+    plan: Callable[[Profile, Sequence[int]], Plan]
+    keys: tuple[str, ...]
+    passes: Callable[[Results], tuple[bool, str]]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim, the runs that bear on it, and what was substituted in testing it."""
+    """One claim, the runs that bear on it, and what was substituted in testing it.
+
+    ``kind`` is what its sentence says of its contrasts: ``all`` of them, ``any`` of them; ``best``,
+    that the first setting has no better rival and beats their mean, which is the last contrast; or
+    ``construction``, where no sample can tell otherwise.
+    """
 
     name: str
     where: str
-    statement: str
+    #: the sentence, from the settings that it is judged under
+    sentence: str | Callable[[Profile], str]
     notebook: str
     plan: Callable[[Profile, Sequence[int]], Plan]
     contrasts: Callable[[Profile], list[Contrast]]
+    #: substitutions beside those of the profile's settings
     substitutions: tuple[str, ...] = ()
     #: contrasts that are shown beside, because the claim alone would mislead; they judge nothing
     beside: Callable[[Profile], list[Contrast]] = lambda profile: []
     paper: Paper = "win"
-    #: substitutions that a profile's own settings make
-    settings: Callable[[Profile], Sequence[str]] = lambda profile: ()
+    kind: Literal["all", "any", "best", "construction"] = "all"
+    #: what it rests on, of all `repro.study.substitutions.PARTS`
+    touches: frozenset[str] = PARTS
+    #: what must be so for it to be tested at all
+    checks: Callable[[Profile], Sequence[Check]] = lambda profile: ()
+    #: on simulated data: what shows that the set-up can find such an effect
+    control: Callable[[Profile], Check | None] = lambda profile: None
+
+    def statement(self, profile: Profile) -> str:
+        """Return the sentence, about the settings of a profile."""
+        return self.sentence if isinstance(self.sentence, str) else self.sentence(profile)
 
     def substituted(self, profile: Profile) -> tuple[str, ...]:
         """Return all that was substituted in testing the claim under a profile."""
-        return (*self.settings(profile), *self.substitutions)
+        return (*substitutions(profile, self.paper, self.touches), *self.substitutions)

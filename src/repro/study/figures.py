@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -340,4 +341,41 @@ def trade_off_figure(
     if shown or reported:
         panels[1].legend(fontsize="x-small", bbox_to_anchor=(1.02, 1), loc="upper left")
     figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+#: word of a verdict -> colour, also to be told apart in grey
+WORDS = {
+    "holds": "#1b7837",
+    "holds in part": "#a6dba0",
+    "undecided": "#d9d9d9",
+    "does not hold": "#762a83",
+}
+
+
+def words_by_effect(errors: pd.DataFrame) -> Figure:
+    """Draw how often each word is given: a panel for each effect, a bar for each number of seeds.
+
+    Parameters
+    ----------
+    errors
+        As `repro.study.simulation.errors` returns it.
+    """
+    effects = list(dict.fromkeys(errors["effect"]))
+    claims = errors["claim"].nunique()
+    figure, panels = plt.subplots(1, len(effects), figsize=(9, 2.8), sharey=True)
+    for axes, effect in zip(np.atleast_1d(panels), effects, strict=True):
+        rows = errors[errors["effect"] == effect]
+        shares = rows.pivot_table(index="seeds", columns="word", values="share", aggfunc="sum")
+        shares = 100 * shares.reindex(columns=list(WORDS)).fillna(0.0) / claims
+        low = np.zeros(len(shares))
+        for word, colour in WORDS.items():
+            names = [str(n) for n in shares.index]
+            axes.bar(names, shares[word], bottom=low, color=colour, label=word, width=0.75)
+            low = low + shares[word].to_numpy()
+        axes.set(title=f"true effect: {effect}", xlabel="seeds")
+        axes.grid(False)
+    np.atleast_1d(panels)[0].set_ylabel("studies (%)")
+    handles, labels = np.atleast_1d(panels)[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     return figure

@@ -1,22 +1,18 @@
-"""The verdicts at a glance: one table for the landing page and the README."""
+"""The verdicts at a glance: counts and one table, for the landing page and the README."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from repro.study.judging import Judged, amount
 from repro.study.profiles import Paper, Profile, load_profile
+from repro.study.rule import CONSTRUCTED, OPEN, SIGNS, UNTESTED
 from repro.study.runs import Runs
-from repro.study.verdicts import (
-    CONTRADICTED,
-    SIGNS,
-    SUPPORTED,
-    UNDECIDED,
-    Judged,
-    Verdict,
-    amount,
-    verdicts,
-)
+from repro.study.verdicts import Verdict, tally, verdicts
+
+#: The three parts of the study, as headings of the table.
+PARTS: dict[Paper, str] = {"aim-fair": "AIM-Fair", "win": "WIN", "win-faces": "WIN on faces"}
 
 
 def clearest(judged: Sequence[Judged]) -> Judged:
@@ -42,10 +38,7 @@ def headline(verdict: Verdict) -> str:
         most = max(told, key=lambda j: abs(j.contrast.reported or 0.0))
     else:
         most = clearest(verdict.judged)
-    text = _in_words(most, verdict.simulated)
-    if verdict.beside:
-        text += f". *Beside it:* {_in_words(clearest(verdict.beside), verdict.simulated)}"
-    return text
+    return _in_words(most, verdict.simulated)
 
 
 def _in_words(judged: Judged, simulated: bool) -> str:
@@ -60,10 +53,52 @@ def _in_words(judged: Judged, simulated: bool) -> str:
     return f"{contrast.text}: {f'paper {told}, ' if told else ''}ours {mean}{ends}"
 
 
-def _tally(verdict: Verdict) -> str:
-    outcomes = [j.outcome for j in verdict.judged]
-    counts = ((name, outcomes.count(name)) for name in (SUPPORTED, CONTRADICTED, UNDECIDED))
-    return ", ".join(f"{count} {name}" for name, count in counts if count)
+def counts(found: Sequence[Verdict], about: str) -> str:
+    """Return how many claims have each word, a line each, and what would decide those that lack it.
+
+    Parameters
+    ----------
+    about
+        Which data, to head the lines.
+    """
+    lines = [f"{about}, {len(found)} claims:", ""]
+    for word, number in tally(found).items():
+        of_word = [v for v in found if v.word == word]
+        pilots = sum(v.pilot for v in of_word)
+        few = f" ({pilots} from fewer than five seeds, a pilot)" if pilots else ""
+        lines.append(
+            f"- {SIGNS[word]} **{number} {_verb(word, number)}**{few}{_more(word, of_word)}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _verb(word: str, number: int) -> str:
+    plural = {"holds": "hold", "holds in part": "hold in part", "does not hold": "do not hold"}
+    singular_be = {OPEN, CONSTRUCTED, UNTESTED}
+    if word in singular_be:
+        return f"{'is' if number == 1 else 'are'} {word}"
+    return word if number == 1 else plural[word]
+
+
+def _more(word: str, found: Sequence[Verdict]) -> str:
+    """Return what is missing to decide the claims of a word, or nothing."""
+    if word == OPEN:
+        told = [f"{v.claim.where} ({v.claim.name}): {_seeds_needed(v)}" for v in found]
+        return f"; seeds that would decide: {'; '.join(told)}"
+    if word == UNTESTED:
+        failed = sum(bool(v.judged) for v in found)
+        not_run = len(found) - failed
+        told = [f"{not_run} were not run"] if not_run else []
+        told += [f"of {failed} a check of the set-up failed or is missing"] if failed else []
+        return f": {', '.join(told)}"
+    notes = [v.note for v in found if v.note]
+    return f": {', '.join(f'{notes.count(n)} {n}' for n in dict.fromkeys(notes))}" if notes else ""
+
+
+def _seeds_needed(verdict: Verdict) -> str:
+    if verdict.lacks is None:
+        return "no number"
+    return f"about {verdict.lacks:,} ({verdict.seeds} are there)"
 
 
 def at_a_glance_markdown(
@@ -73,94 +108,56 @@ def at_a_glance_markdown(
     simulated: str = "quick",
     notebooks: str = "notebooks",
 ) -> str:
-    """Return the verdicts as Markdown, a table for each paper.
+    """Return the verdicts as Markdown: how many have which word, then a table of all claims.
 
     Parameters
     ----------
     profile
-        Whose records are judged.
+        Whose records on real data are judged.
     runs
         Where runs of this machine are looked for first.
     simulated
-        The profile whose records on the embedded faces stand beside those on real ones.
+        The profile whose records on simulated data stand beside.
     notebooks
         The folder of the chapters, as seen from where the table will stand.
     """
     chosen, toy = load_profile(profile), load_profile(simulated)
-    found = {
-        paper: [v for v in verdicts(profile, runs) if v.claim.paper == paper]
-        for paper in ("aim-fair", "win", "win-faces")
-    }
+    found = verdicts(profile, runs)
     beside = {v.claim.name: v for v in verdicts(simulated, runs)}
-
-    def chapter(v: Verdict) -> str:
-        return f"[{v.claim.where}]({notebooks}/{v.claim.notebook}.ipynb)"
-
-    faces, toys = chosen.data_label("aim-fair"), toy.data_label("aim-fair")
     lines = [
-        "| AIM-Fair | Claim | Real faces | Toy faces (simulated) | One of the contrasts "
-        "(differences in percentage points) |",
-        "| --- | --- | --- | --- | --- |",
+        counts(found, f"**Real data** (profile `{profile}`)"),
+        counts(list(beside.values()), f"**Simulated data** (profile `{simulated}`)"),
+        "| Claim | Real data | Simulated data | One of the contrasts (in percentage points) |",
+        "| --- | --- | --- | --- |",
     ]
-
-    def on_faces(v: Verdict) -> str:
-        other = beside[v.claim.name]
-        told = v if v.judged else other
-        return (
-            f"| {chapter(v)} | {v.claim.statement} | {SIGNS[v.word]} {v.word} "
-            f"| {SIGNS[other.word]} {other.word}{_in_brackets(_tally(other))} "
-            f"| {'real' if told is v else 'toy'} faces: {headline(told)} |"
-        )
-
-    lines += [on_faces(v) for v in found["aim-fair"]]
+    for paper, heading in PARTS.items():
+        lines.append(f"| **{heading}** | {_data(chosen, paper)} | {_data(toy, paper)} | |")
+        lines += [_row(v, beside[v.claim.name], notebooks) for v in found if v.claim.paper == paper]
     lines += [
         "",
-        f"Real faces: {faces}, profile `{profile}`, {_seeds(chosen, 'aim-fair')}. Toy faces: "
-        f"{toys}, profile `{simulated}`, {_seeds(toy, 'aim-fair')}: a controlled experiment with "
-        "the methods, not evidence about photographs.",
-        "",
-        "| WIN | Claim | Verdict | Contrasts | One of them (differences in percentage points) |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for v in found["win"]:
-        lines.append(
-            f"| {chapter(v)} | {v.claim.statement} "
-            f"| {SIGNS[v.word]} {v.word} | {_tally(v)} | {headline(v)} |"
-        )
-    lines.append("")
-    lines.append(
-        f"{chosen.data_label('win')}, profile `{profile}`, {_seeds(chosen, 'win')}, differences "
-        "with 95 % paired intervals over seeds. *Undecided* is neither for nor against: the "
-        f"interval has zero in it. Table 2 hangs on the training budget ([shown here]({notebooks}/"
-        "40_finetuning_brings_bias_back.ipynb)), and intervals that allow for overlapping splits "
-        f"are wider ([last table]({notebooks}/90_verdicts.ipynb)). Every contrast, and where it "
-        f"comes from: [Verdicts]({notebooks}/90_verdicts.ipynb)."
-    )
-    lines += [
-        "",
-        "| WIN on faces | Claim | Real faces | Toy faces (simulated) | One of the contrasts "
-        "(differences in percentage points) |",
-        "| --- | --- | --- | --- | --- |",
-        *(on_faces(v) for v in found["win-faces"]),
-        "",
-        f"Real faces: {_real_faces(chosen)}. Toy faces: {toy.data_label('win-faces')}, profile "
-        f"`{simulated}`, {_seeds(toy, 'win-faces')}. One backbone serves all seeds, so intervals "
-        "speak about splits and heads, not about other backbones.",
+        "Differences have 95 % paired intervals over seeds. *Undecided* is neither for nor "
+        "against. *Does not hold* takes evidence: an effect the other way (*contradicted*), or one "
+        "that is less than half of what is claimed (*smaller than claimed*). Simulated data are a "
+        "controlled experiment with the methods, no evidence about photographs or people. Every "
+        "contrast, its margin, where it comes from, and how often the rule errs: "
+        f"[Verdicts]({notebooks}/90_verdicts.ipynb).",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _real_faces(profile: Profile) -> str:
-    """Say on which faces a profile runs WIN, or that it does not."""
-    if profile.win.faces is None:
-        return f"not run under profile `{profile.name}`"
-    seeds = _seeds(profile, "win-faces")
-    return f"{profile.data_label('win-faces')}, profile `{profile.name}`, {seeds}"
+def _row(real: Verdict, toy: Verdict, notebooks: str) -> str:
+    told = real if real.judged else toy
+    chapter = f"[{real.claim.where}]({notebooks}/{real.claim.notebook}.ipynb)"
+    return (
+        f"| {chapter}: {real.statement} | {SIGNS[real.word]} {real.words} "
+        f"| {SIGNS[toy.word]} {toy.words} "
+        f"| {'real' if told is real else 'simulated'}: {headline(told)} |"
+    )
 
 
-def _in_brackets(text: str) -> str:
-    return f" ({text})" if text else ""
-
-
-def _seeds(profile: Profile, paper: Paper) -> str:
-    return f"{len(profile.seeds_of(paper))} seeds"
+def _data(profile: Profile, paper: Paper) -> str:
+    """Say on which data a profile runs a part of the study, or that it does not."""
+    if paper == "win-faces" and profile.win.faces is None:
+        return "not run"
+    seeds = profile.seeds_of(paper)
+    return f"{profile.data_label(paper)}, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}"

@@ -1,13 +1,19 @@
-"""How sure: Student t intervals over seeds, paired where two settings share their seeds."""
+"""How sure: Student t intervals over seeds, paired where two settings share their seeds.
+
+Beside them what a verdict takes: where a repetition would lie, how many seeds a resolution costs,
+and the interval for settings that are compared with one of them at once.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+from numpy.typing import ArrayLike
+from scipy import optimize, stats
 
 CONFIDENCE = 0.95
 #: Fractions that differ by less are equal up to rounding.
@@ -68,3 +74,80 @@ def paired_interval(
     # leave an interval without width on one side of zero.
     exact = [0.0 if abs(d) < ROUNDING else d for d in differences]
     return mean_interval(exact, confidence)
+
+
+def overlap_factor(seeds: int, test: int, train: int) -> float:
+    """Return how much wider an interval over overlapping random splits has to be.
+
+    Nadeau and Bengio (2003), "Inference for the generalization error", equation 7: with n splits of
+    the same examples the variance of a mean is (1/n + n_test / n_train) s^2 rather than s^2 / n.
+    """
+    return math.sqrt(1 + seeds * test / train)
+
+
+def seeds_for(deviation: float, half: float, *, per_seed: float = 0.0) -> int | None:
+    """Return the fewest seeds whose 95 % interval is ``half`` wide to either side, at least 2.
+
+    Parameters
+    ----------
+    deviation
+        Standard deviation of a paired difference over seeds.
+    half
+        The half-width that is wanted, above 0.
+    per_seed
+        n_test / n_train of overlapping splits (see `overlap_factor`), 0 where seeds share none.
+
+    Returns
+    -------
+    int or None
+        The smallest n with t_{n-1} s sqrt(1/n + per_seed) <= half; None if 100,000 do not do.
+    """
+
+    def wide(n: int) -> bool:
+        quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+        return quantile * deviation * math.sqrt(1 / n + per_seed) > half
+
+    low, high = 1, 2
+    while wide(high):
+        if high >= 100_000:
+            return None
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if wide(middle) else (low, middle)
+    return high
+
+
+def residuals(values: ArrayLike) -> tuple[float, int]:
+    """Return the residual variance of settings by seeds, and its degrees of freedom.
+
+    Parameters
+    ----------
+    values
+        (k, n): k settings, n seeds. What a setting and a seed have in common is taken away.
+    """
+    table = np.asarray(values, dtype=float)
+    k, n = table.shape
+    left = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
+    freedom = (k - 1) * (n - 1)
+    return (float((left**2).sum() / freedom) if freedom else math.nan), freedom
+
+
+@lru_cache(maxsize=64)
+def many_to_one(rivals: int, freedom: int, confidence: float = CONFIDENCE) -> float:
+    """Return Dunnett's two-sided critical value for ``rivals`` compared with one setting.
+
+    All have as many seeds, so two differences from the one correlate by one half (Dunnett 1955).
+    """
+    if rivals == 1:
+        return float(stats.t.ppf((1 + confidence) / 2, freedom))
+    correlations = np.full((rivals, rivals), 0.5) + 0.5 * np.eye(rivals)
+    both = stats.multivariate_t(np.zeros(rivals), correlations, df=freedom, seed=1)
+
+    def surplus(value: float) -> float:
+        ends = np.full(rivals, value)
+        return float(both.cdf(ends, lower_limit=-ends, random_state=1)) - confidence
+
+    single = float(stats.t.ppf((1 + confidence) / 2, freedom))
+    bonferroni = float(stats.t.ppf(1 - (1 - confidence) / (2 * rivals), freedom))
+    return float(optimize.brentq(surplus, 0.99 * single, 1.01 * bonferroni, xtol=1e-3))

@@ -10,10 +10,11 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from repro.names import UnknownNameError, check_name, nearest
-from repro.settings import TOY, DataSettings, FaceData, SettingsError, SyntheticFaces
+from repro.settings import TOY, DataSettings, FaceData, SettingsError
 from repro.study.aim_plans import synthetic_of
 from repro.study.profiles import Paper, Profile, load_profile
 from repro.study.session import Study
+from repro.study.substitutions import leaves
 
 #: Every parameter that a notebook may have; a notebook names those that it has.
 KINDS: dict[str, Any] = {
@@ -92,7 +93,7 @@ _FACES = get_args(FaceData.model_fields["name"].annotation)
 DATASETS: dict[Paper, tuple[str, ...]] = {
     "win": get_args(DataSettings.model_fields["name"].annotation),
     "win-faces": _FACES,
-    "aim-fair": _FACES,
+    "aim-fair": tuple(name for name in _FACES if name != "lfwa"),  # a data set of WIN alone
 }
 #: Names that IPython itself puts into the namespace.
 IPYTHON = {"In", "Out", "exit", "quit", "open", "get_ipython"}
@@ -130,15 +131,16 @@ def check(namespace: Mapping[str, Any], *names: str, notebook: str, paper: Paper
             )
     values = {name: _typed(name, given[name]) for name in valid if name in given}
     overrides = dict(values.get("overrides") or {})
-    dataset = values.get("dataset")
-    if dataset is not None:
-        check_name("dataset", dataset, DATASETS[paper])
-        overrides = _of_the_data_alone(dataset, load_profile(values["profile"])) | overrides
     for name, setting in SETTING[paper].items():
         if values.get(name) is not None:
             overrides[setting] = values[name]
+    plain, needed = load_profile(values["profile"]), dict[str, Any]()
+    if values.get("dataset") is not None:
+        check_name("dataset", values["dataset"], DATASETS[paper])
+        needed = _needed(values["dataset"], plain, overrides, paper)
+    profile = load_profile(plain.name, needed | overrides)
+    _say_what_else_changed(plain, profile, overrides)
     given_values = {name: v for name, v in values.items() if v not in (None, {})}
-    profile = load_profile(values["profile"], overrides)
     if set(values.get("strategies") or []) - {"erm"}:
         synthetic_of(profile)  # refused where there are no synthetic faces to train on
     return Study(profile, notebook, given_values, paper=paper)
@@ -149,32 +151,61 @@ def value(name: str, given: Any) -> Any:
     return _typed(name, given)
 
 
-def _of_the_data_alone(dataset: str, profile: Profile) -> dict[str, Any]:
-    """Return settings that follow from a data set: a simulation's own mean nothing elsewhere."""
-    if dataset == "adult":
-        return {"data.records": None, "data.bias": None}
-    faces, found = profile.faces, dict[str, Any]()
-    if dataset in ("celeba", "utkface"):
-        found |= {f"faces.data.{name}": None for name in TOY}
-    if dataset in OWN_GENERATOR and dataset != faces.data.name:
-        generator, prompts = OWN_GENERATOR[dataset]
-        given = faces.synthetic or SyntheticFaces(total=faces.data.total, pool=faces.data.total)
-        changed = {
-            "source": "generator",
-            "generator": generator,
-            "prompts": prompts,
-            "prompts_per_group": given.prompts_per_group or 50,
-        }
-        found["faces.synthetic"] = given.model_dump() | changed
-    return found
+def _needed(
+    dataset: str, profile: Profile, overrides: Mapping[str, Any], paper: Paper
+) -> dict[str, Any]:
+    """Return the settings that another data set needs, without those that are set by hand.
+
+    They are those of the profile (``datasets``); a simulation's own mean nothing elsewhere.
+
+    Raises
+    ------
+    SettingsError
+        If the profile does not say what the data set needs.
+    """
+    known, setting = leaves(profile), SETTING[paper]["dataset"]
+    if dataset == known[setting]:
+        return {}
+    if dataset not in profile.datasets:
+        example = f'-p overrides \'{{"{setting}": "{dataset}", "faces.data.edition": "found"}}\''
+        raise SettingsError(
+            f"profile '{profile.name}' does not say what data set '{dataset}' needs (edition, "
+            f"size, total, target, generator): add it under 'datasets' to profiles/{profile.name}"
+            f".yaml, or set it and all of them by hand, e.g. {example}"
+        )
+    needed = _NOTHING_ELSEWHERE.get(dataset, {}) | profile.datasets[dataset]
+    # A part of the study that this notebook is not on, or the profile does not run, stays.
+    return {
+        name: value
+        for name, value in needed.items()
+        if name.startswith(_HALF[paper]) and name in known and not _covers(overrides, name)
+    }
 
 
-#: What draws the synthetic images of a data set where the profile is made for another: toy faces
-#: for toy faces, photographs for photographs, of which no head pose is known.
-OWN_GENERATOR = {
-    "toyfaces": ("toyfaces", "contextual with head poses"),
-    "celeba": ("faces", "contextual"),
-    "utkface": ("faces", "contextual"),
+def _say_what_else_changed(before: Profile, after: Profile, overrides: Mapping[str, Any]) -> None:
+    """Print every setting that changed without being set by hand."""
+    old, new = leaves(before), leaves(after)
+    names = [n for n in old.keys() & new.keys() if old[n] != new[n] and not _covers(overrides, n)]
+    if names:
+        told = ", ".join(f"{name} = {new[name]} (not {old[name]})" for name in sorted(names))
+        print(f"For this data set, too: {told}. Parameters and -p overrides set each otherwise.")
+
+
+def _covers(overrides: Mapping[str, Any], name: str) -> bool:
+    """Return whether a setting, or a part of the profile that it is in, is set by hand."""
+    return any(name == given or name.startswith(f"{given}.") for given in overrides)
+
+
+#: What means something for one simulation alone is unset for any other data set.
+_NOTHING_ELSEWHERE: dict[str, dict[str, Any]] = {
+    "adult": {"data.records": None, "data.bias": None},
+    **{name: {f"faces.data.{own}": None for own in TOY} for name in _FACES if name != "toyfaces"},
+}
+#: How the settings of each part of the study begin.
+_HALF: dict[Paper, tuple[str, ...]] = {
+    "win": ("data.", "win."),
+    "win-faces": ("faces.", "win.faces."),
+    "aim-fair": ("faces.",),
 }
 
 

@@ -194,6 +194,8 @@ class Profile(Strict):
     win: WinSettings
     faces: FaceSettings
     generators: Generators = Generators()
+    #: what another data set needs: settings by dotted name that parameter ``dataset`` sets, too
+    datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     def seeds_of(self, paper: Paper) -> tuple[int, ...]:
         """Return the seeds of one part of the study."""
@@ -221,6 +223,7 @@ class Profile(Strict):
             return "toycensus (simulated)" if self.is_simulated(paper) else "UCI Adult"
         data = self.faces.data
         name = {"toyfaces": "toyfaces (simulated)", "celeba": "CelebA", "utkface": "UTKFace"}
+        name |= {"lfwa": "LFW+a"}
         task = (self.win.faces if paper == "win-faces" else None) or data
         frozen = ", frozen features" if paper == "win-faces" else ""
         size = f"{data.size}x{data.size}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,6 @@ from repro.study.records import Results
 from repro.study.reported import Reported
 from repro.study.runs import Record
 from repro.study.tables import differences, known_values, means, points
-from repro.study.verdicts import SUPPORTED, Verdict
 
 #: What a regulariser is meant to close.
 CLOSES = {"dp": DP, "eo": EO}
@@ -209,38 +208,6 @@ def starts_in_words(results: Results, baseline: str = "svd") -> str:
         f"importance; at the start this changes at least {changed} of {people:,} decisions "
         f"({100 * changed / people:.2f} %) against the plain SVD."
     )
-
-
-def corrected(results: Results, found: Sequence[Verdict]) -> pd.DataFrame:
-    """Judge every claim again with intervals corrected for overlapping splits.
-
-    Nadeau and Bengio (2003): with n random splits of the same examples the variance of the mean is
-    (1/n + n_test/n_train) s^2 rather than s^2/n. n_train is what fine-tuning saw, training and
-    validation part of the new task: the cautious choice, as pre-training saw far more.
-    """
-    sizes = results["pre-trained"][0].results["records"]
-    seeds = len(results["pre-trained"])
-    factor = math.sqrt(
-        1 + seeds * sizes["task_test"] / (sizes["task_train"] + sizes["task_validation"])
-    )
-    rows = []
-    for verdict in found:
-        supported = [j for j in verdict.judged if j.outcome == SUPPORTED]
-        kept = [
-            j
-            for j in supported
-            if abs(j.interval.mean) > factor * (j.interval.high - j.interval.mean)
-        ]
-        rows.append(
-            {
-                "claim": f"{verdict.claim.where}: {verdict.claim.name}",
-                "verdict": verdict.word,
-                "contrasts": len(verdict.judged),
-                "supported": len(supported),
-                f"still, intervals {factor:.2f}× as wide": len(kept),
-            }
-        )
-    return pd.DataFrame(rows)
 
 
 def adult_widths() -> dict[int, list[str]]:

@@ -29,7 +29,7 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from repro import precision
+from repro import machine
 from repro.data.sources import sha256_of
 from repro.metrics import confusion_counts, flatten_metrics, metrics_from_counts
 from repro.study.configs import RunConfig, digest
@@ -69,6 +69,7 @@ class Outcome:
     history: list[dict[str, Any]] = field(default_factory=list)
     data_sha256: Mapping[str, str] = field(default_factory=dict)  # what was really read
     device: str = "cpu"
+    precision: str = "float32"  # in which the forward pass really ran
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,24 @@ class Record:
     def results(self) -> dict[str, Any]:
         """What the stage reports beside its predictions."""
         return dict(self.body["results"])
+
+    @property
+    def machine(self) -> str:
+        """The machine in words: processor, cores, system."""
+        return str(self.body["machine"])
+
+    @property
+    def precision(self) -> str:
+        """``"float32"`` or ``"bfloat16"``: the precision that the run really was computed in.
+
+        Records from before this was a field of theirs have it in the words on the machine; the
+        oldest have neither, and were computed in whatever their settings say.
+        """
+        if "precision" in self.body:
+            return str(self.body["precision"])
+        if self.config.get("optimisation", {}).get("precision") != "bfloat16":
+            return "float32"
+        return "float32" if "float32 for bfloat16" in self.machine else "bfloat16"
 
     def counts(self, part: str = "test") -> np.ndarray:
         """Return the (2, 2, 2) confusion counts [t, p, yhat] of a part."""
@@ -140,7 +159,9 @@ class Record:
         for name in self.body["files"]:
             self.file(name)
         table = self.predictions()
-        again = confusion_counts(table["target"], table["score"] > 0.5, table["protected"])
+        half = self.body["config"].get("paper") == "aim-fair"  # counts as positive there
+        predicted = table["score"] >= 0.5 if half else table["score"] > 0.5
+        again = confusion_counts(table["target"], predicted, table["protected"])
         if not np.array_equal(again, self.counts("test")):
             raise RecordError(f"{self.folder}: counts differ from the predictions; it was edited")
 
@@ -304,8 +325,9 @@ def _body(config: RunConfig, outcome: Outcome, seconds: float, folder: Path) -> 
         "data_sha256": dict(outcome.data_sha256),
         "seconds": round(seconds, 3),
         "device": outcome.device,
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
-        + precision.described(outcome.device),
+        "precision": outcome.precision,
+        "machine": machine.describe(outcome.device),
+        "instructions": machine.instructions(),
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in VERSIONS},
         "git_commit": git_commit(),

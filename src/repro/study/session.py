@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from repro.study.compare import agreement
 from repro.study.configs import RunConfig
 from repro.study.plans import Plan
 from repro.study.profiles import Paper, Profile, load_profile
@@ -118,19 +119,20 @@ class Study:
         return f"{self.data_label}, this call: profile {self.profile.name}"
 
     def agreement(self, results: Results) -> str:
-        """Say how many of these runs were recorded, and how many have the recorded counts."""
+        """Say how many of these runs were recorded, and how far they have the recorded counts."""
         here = {record.run: record for group in results.values() for record in group}
         known = recorded(self.profile.name)
-        shared = here.keys() & known.keys()
+        shared, same, moved = agreement(here, known)
         if not shared:
             return (
                 f"None of these {len(here)} runs is among the recorded ones, which are of profile "
                 f"{RECORDED} with its own settings and seeds."
             )
-        same = sum(here[run].body["counts"] == known[run].body["counts"] for run in shared)
+        amount = "" if moved is None else f" by {100 * moved:.2f} points"
+        rest = f"; worst-group accuracy differs{amount} on average" if same < shared else ""
         return (
-            f"{len(shared)} of these {len(here)} runs are among the recorded ones; {same} of them "
-            "have exactly the recorded confusion counts."
+            f"{shared} of these {len(here)} runs are among the recorded ones; {same} of them "
+            f"have exactly the recorded confusion counts{rest}."
         )
 
 

@@ -31,7 +31,7 @@ from repro.generator import package
 from repro.settings import TOY, FaceData, SettingsError, SyntheticFaces
 from repro.study.profiles import project_root
 
-VERSION = 1
+VERSION = 2  # pixels are cut off to bytes, not rounded
 """Raise when the same settings come to mean other images."""
 
 MODELS = "models"
@@ -231,7 +231,6 @@ def pool(data: FaceData, synthetic: SyntheticFaces) -> ImageSet:
         images=images.images,
         attributes=images.attributes,
         part=images.part,
-        aspect=images.aspect,
         sha256=declared(data, synthetic),
     )
 

@@ -61,9 +61,7 @@ def alignment(study: Study, pool: ImageSet, manifest: pd.DataFrame, readers: Res
     def read(images: Tensor) -> dict[str, NDArray[np.float64]]:
         rows = np.arange(len(images))
         nothing = torch.zeros(len(images), dtype=torch.int64)
-        faces = vision.Faces(
-            images, torch.from_numpy(rows), nothing, nothing, rows.astype(str), 1.0
-        )
+        faces = vision.Faces(images, torch.from_numpy(rows), nothing, nothing, rows.astype(str))
         precision = study.profile.faces.pretrain.precision
         return {
             name: vision.probability(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from repro.study.intervals import mean_interval, paired_interval
+from repro.study.provenance import machines_in_words
 from repro.study.records import Results, value
 from repro.study.runs import Record
 
@@ -154,6 +155,7 @@ def source(results: Results | Iterable[Record], what: str, again: str) -> Html:
     bodies = [record.body for record in records.values()]
     seeds = sorted({body["config"]["seed"] for body in bodies})
     commits = sorted({_short(body["git_commit"]) for body in bodies})
+    torches = sorted({body["versions"]["torch"] for body in bodies})
     seconds = sum(body["seconds"] for body in bodies)
     about = bodies[0]["config"].get("paper")
     example = EXAMPLES.get(about, EXAMPLES["win"])
@@ -172,8 +174,8 @@ def source(results: Results | Iterable[Record], what: str, again: str) -> Html:
         f"<p>Again: <code>{html.escape(again)}</code>. With another setting: add its parameter, "
         f"e.g. <code>-p overrides '{example}'</code>. One run: "
         "<code>.venv/bin/repro show RUN</code>. "
-        f"Computed in {seconds:.0f} s on {html.escape(bodies[0]['machine'])}, torch "
-        f"{html.escape(bodies[0]['versions']['torch'])}, commit {', '.join(commits)}.</p>"
+        f"Computed in {seconds:.0f} s on {html.escape(machines_in_words(records.values()))}; torch "
+        f"{html.escape(', '.join(torches))}, commit {', '.join(commits)}.</p>"
         f"<p>{listed}</p></details>"
     )
 
@@ -181,7 +183,7 @@ def source(results: Results | Iterable[Record], what: str, again: str) -> Html:
 def _words(record: Record) -> str:
     config = record.config
     names = (
-        *("stage", "strategy", "block", "k", "draw", "statistics", "mode"),
+        *("stage", "strategy", "block", "k", "draw", "statistics", "frozen", "mode"),
         *("head", "rank", "importance", "weight", "matched"),
         *("constraint", "intensity", "seed"),
     )

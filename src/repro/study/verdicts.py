@@ -1,65 +1,41 @@
-"""Verdicts: one rule for every claim, applied to records.
-
-A contrast is **supported** if its 95 % paired interval over seeds lies wholly on the claimed side
-of zero, **contradicted** if wholly on the other, else (and where its quantity exists for fewer than
-three seeds) **undecided**. A claim
-
-- *holds* if all its contrasts are supported (each at 95 %, so no correction is due),
-- *holds in part* if at least one of its m contrasts is supported by the interval at 1 - 0.05 / m
-  (Bonferroni: among many contrasts one is easily supported by chance),
-- *does not hold* otherwise,
-- is *not testable here* if its runs are not recorded or have fewer than three seeds.
-"""
+"""Verdicts: one rule for every claim (:mod:`repro.study.rule`), applied to records."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from repro.names import check_name
-from repro.study.contrasts import Claim, Contrast
+from repro.study.contrasts import Check, Claim, Contrast
 from repro.study.experiments import CLAIMS
-from repro.study.intervals import CONFIDENCE, Interval, paired_interval
+from repro.study.intervals import Interval
+from repro.study.judging import PER_SEED, Judged, amount, in_interval, judge, turned
 from repro.study.profiles import Profile, load_profile
+from repro.study.provenance import precision_substitution
 from repro.study.records import Results, look_up, value
+from repro.study.rule import (
+    ABSENT,
+    CONSTRUCTED,
+    CONTRADICTED,
+    HOLDS,
+    IN_PART,
+    MIN_SEEDS,
+    NOT,
+    OPEN,
+    OUTCOMES,
+    PILOT_SEEDS,
+    SIGNS,
+    UNDECIDED,
+    UNTESTED,
+    best_of,
+    word_of,
+)
 from repro.study.runs import Runs
 
-HOLDS, IN_PART, NOT, UNTESTABLE = (
-    "holds",
-    "holds in part",
-    "does not hold",
-    "not testable here",
-)
-SIGNS = {HOLDS: "●", IN_PART: "◐", NOT: "○", UNTESTABLE: "–"}
 SIDES = {"less": "below 0", "greater": "above 0"}
-MIN_SEEDS = 3
-SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A contrast with its interval (first - second) and what follows from it."""
-
-    contrast: Contrast
-    interval: Interval
-    outcome: str  # supported, contradicted, undecided
-    survives: bool  # supported by the Bonferroni interval of the claim's contrasts, too
-    runs: tuple[str, ...]
-
-    @property
-    def reported_excluded(self) -> bool | None:
-        """Whether the paper's difference lies outside our interval; None if it reports none.
-
-        A number that was read off a plot may be off by the contrast's ``slack``, and counts as
-        outside only if all that it may be is.
-        """
-        told, slack = self.contrast.reported, self.contrast.slack
-        if told is None:
-            return None
-        return bool(told + slack < self.interval.low or told - slack > self.interval.high)
 
 
 @dataclass(frozen=True)
@@ -67,6 +43,7 @@ class Verdict:
     """A claim, its judged contrasts, and the word that sums them up."""
 
     claim: Claim
+    statement: str
     word: str
     judged: tuple[Judged, ...]
     beside: tuple[Judged, ...]  # shown, not counted
@@ -74,91 +51,229 @@ class Verdict:
     profile: str
     simulated: bool
     substitutions: tuple[str, ...]
+    seeds: int = 0
+    #: why the word is not more, where it is qualified ("mixed", "smaller than claimed")
+    note: str = ""
+    #: seeds that would decide what is open; None where nothing is, or no number would
+    lacks: int | None = None
+    checked: tuple[str, ...] = ()  # what had to be so, and was
+
+    @property
+    def pilot(self) -> bool:
+        """Whether it rests on fewer than five seeds."""
+        judged = self.word not in (UNTESTED, CONSTRUCTED)
+        return judged and self.seeds < PILOT_SEEDS
+
+    @property
+    def words(self) -> str:
+        """The word with all that qualifies it."""
+        note = f": {self.note}" if self.note else ""
+        return f"{self.word}{note}{' (pilot)' if self.pilot else ''}"
 
 
-def judge(contrast: Contrast, results: Results, *, family: int = 1) -> Judged:
-    """Judge one contrast, of ``family`` that the claim has, from the records of its settings."""
-    pairs = list(zip(results[contrast.first], results[contrast.second], strict=True))
-    first = [value(a, contrast.quantity) for a, _ in pairs]
-    second = [value(b, contrast.second_quantity or contrast.quantity) for _, b in pairs]
-    kept = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
-    runs = tuple(dict.fromkeys(record.run for pair in pairs for record in pair))
-    if not kept:  # too few positives in every seed, for one
-        return Judged(contrast, Interval(math.nan, math.nan, math.nan, 0), UNDECIDED, False, runs)
-    sides = [a for a, _ in kept], [b for _, b in kept]
-    interval = paired_interval(*sides)
-    if interval.n < MIN_SEEDS:
-        return Judged(contrast, interval, UNDECIDED, False, runs)
-    wider = paired_interval(*sides, confidence=1 - (1 - CONFIDENCE) / family)
-    low, high = _claimed_side(interval, contrast)
-    outcome = SUPPORTED if low > 0 else CONTRADICTED if high < 0 else UNDECIDED
-    return Judged(contrast, interval, outcome, _claimed_side(wider, contrast)[0] > 0, runs)
+def decide(claim: Claim, profile: Profile, results: Results, runs: Runs | None = None) -> Verdict:
+    """Apply the rule to one claim; ``results`` are the known records of its plan.
 
-
-def _claimed_side(interval: Interval, contrast: Contrast) -> tuple[float, float]:
-    """Return the ends of the interval so that the claimed side is the positive one."""
-    if contrast.direction == "less":
-        return -interval.high, -interval.low
-    return interval.low, interval.high
-
-
-def decide(claim: Claim, profile: Profile, results: Results) -> Verdict:
-    """Apply the rule to one claim; ``results`` are the known records of its plan."""
-    simulated, substituted = profile.is_simulated(claim.paper), claim.substituted(profile)
+    The runs of checks and controls are looked up in ``runs``, and among the recorded ones.
+    """
+    simulated = profile.is_simulated(claim.paper)
+    per_seed = PER_SEED.get(claim.paper, 0.0)
     seeds = profile.seeds_of(claim.paper)
-
-    def verdict(word: str, reason: str, judged: Sequence[Judged] = ()) -> Verdict:
-        known = [c for c in claim.beside(profile) if {c.first, c.second} <= results.keys()]
-        beside = tuple(judge(contrast, results) for contrast in known) if judged else ()
-        return Verdict(
-            claim, word, tuple(judged), beside, reason, profile.name, simulated, substituted
-        )
-
-    if len(seeds) < MIN_SEEDS:
-        return verdict(UNTESTABLE, f"{len(seeds)} seed(s); a verdict takes {MIN_SEEDS}")
-    contrasts = claim.contrasts(profile)
-    if not contrasts:
-        return verdict(UNTESTABLE, "these settings leave nothing to compare")
-    missing = {
-        key for c in contrasts for key in (c.first, c.second) if key not in results
-    }  # fmt: skip
-    if never := missing - claim.plan(profile, seeds).keys():
-        return verdict(
-            UNTESTABLE, f"profile '{profile.name}' does not run: {'; '.join(sorted(never))}"
-        )
-    if missing:
-        return verdict(
-            UNTESTABLE,
-            f"no records of: {'; '.join(sorted(missing))}. "
-            f"'make study PROFILE={profile.name}' computes them",
-        )
-    judged = [judge(contrast, results, family=len(contrasts)) for contrast in contrasts]
-    supported = sum(j.outcome == SUPPORTED for j in judged)
-    contradicted = sum(j.outcome == CONTRADICTED for j in judged)
-    survives = any(j.survives for j in judged)
-    word = HOLDS if supported == len(judged) else IN_PART if survives else NOT
-    reason = (
-        f"{supported} of {len(judged)} contrasts supported, {contradicted} contradicted, "
-        f"{len(judged) - supported - contradicted} undecided"
+    empty = Verdict(
+        claim,
+        claim.statement(profile),
+        UNTESTED,
+        (),
+        (),
+        "",
+        profile.name,
+        simulated,
+        claim.substituted(profile),
+        len(seeds),
     )
-    told = [
-        j.reported_excluded
-        for j in judged
-        if j.reported_excluded is not None and j.contrast.unit == "points"
-    ]
-    if told and not simulated:
-        reason += f"; the paper's own difference lies outside our interval in {sum(told)} of "
-        reason += f"{len(told)}"
-    if supported and word == NOT:
-        reason += f"; none supported once corrected for {len(judged)} contrasts"
-    return verdict(word, reason, judged)
+    contrasts = claim.contrasts(profile)
+    if why := _untestable(claim, contrasts, profile, seeds, results):
+        return replace(empty, reason=why)
+
+    def judged_of(contrast: Contrast) -> Judged:
+        return judge(contrast, results, per_seed=per_seed, simulated=simulated, paper=claim.paper)
+
+    if claim.kind == "construction":
+        judged = tuple(judged_of(c) for c in contrasts)
+        told = "; ".join(
+            f"{j.contrast.text}: {amount(j.interval.mean, j.contrast.unit)}" for j in judged
+        )
+        return replace(
+            empty, word=CONSTRUCTED, judged=judged, reason=f"arithmetic, no sample: {told}"
+        )
+
+    passed, failed = _checks(claim.checks(profile), profile, seeds, runs)
+    judged = tuple(_own_check(judged_of(c), profile, seeds, runs) for c in contrasts)
+    counted = [j for j in judged if not j.untested]
+    word, note, judged = _summed(claim, judged, counted, results)
+    shown = [c for c in claim.beside(profile) if set(c.keys) <= results.keys()]
+    found = replace(
+        empty,
+        word=word,
+        note=note,
+        judged=judged,
+        beside=tuple(judged_of(c) for c in shown),
+        checked=passed,
+        seeds=min(j.interval.n for j in judged),
+        lacks=_lacks(judged) if word in (OPEN, IN_PART) else None,
+    )
+    of_these = {r.run: r for c in contrasts for key in c.keys for r in results[key]}.values()
+    precision = precision_substitution(of_these) if claim.paper == "aim-fair" else None
+    found = replace(
+        found,
+        reason=_reason(found),
+        substitutions=(*found.substitutions, *([precision] if precision else [])),
+    )
+    if failed:
+        why = "; ".join(failed)
+        return replace(found, word=UNTESTED, note="", lacks=None, reason=f"{why}. {found.reason}")
+    if simulated and word == NOT and not any(j.outcome == CONTRADICTED for j in counted):
+        control = claim.control(profile)
+        passed, failed = _checks([control] if control else [], profile, seeds, runs)
+        if not passed:
+            why = (
+                failed[0]
+                if failed
+                else "no positive control shows that this set-up finds such an effect"
+            )
+            return replace(found, word=UNTESTED, note="", reason=f"{why}. {found.reason}")
+        found = replace(found, checked=found.checked + passed)
+    return found
+
+
+def _untestable(
+    claim: Claim,
+    contrasts: Sequence[Contrast],
+    profile: Profile,
+    seeds: Sequence[int],
+    results: Results,
+) -> str:
+    """Return why a claim cannot be judged at all, or nothing."""
+    if len(seeds) < MIN_SEEDS and claim.kind != "construction":
+        return f"{len(seeds)} seed(s); a verdict takes {MIN_SEEDS}"
+    if not contrasts:
+        return "these settings leave nothing to compare"
+    missing = {key for c in contrasts for key in c.keys if key not in results}
+    if never := missing - claim.plan(profile, seeds).keys():
+        return f"not among the runs of profile '{profile.name}': {'; '.join(sorted(never))}"
+    if missing:
+        return (
+            f"no records of: {'; '.join(sorted(missing))}. "
+            f"'make study PROFILE={profile.name}' computes them"
+        )
+    return ""
+
+
+def _checks(
+    checks: Sequence[Check], profile: Profile, seeds: Sequence[int], runs: Runs | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return in words what had to be so and was, and what was not or is not known."""
+    passed: list[str] = []
+    failed: list[str] = []
+    for check in checks:
+        results = look_up(check.plan(profile, seeds), runs)
+        if missing := [key for key in check.keys if key not in results]:
+            failed.append(f"not known whether {check.text}: no records of {'; '.join(missing)}")
+            continue
+        fine, numbers = check.passes(results)
+        (passed if fine else failed).append(
+            f"{check.text}: {numbers}" if fine else f"it is not so that {check.text}: {numbers}"
+        )
+    return tuple(passed), tuple(failed)
+
+
+def _own_check(judged: Judged, profile: Profile, seeds: Sequence[int], runs: Runs | None) -> Judged:
+    check = judged.contrast.check
+    if check is None:
+        return judged
+    _, failed = _checks([check], profile, seeds, runs)
+    return replace(judged, untested=failed[0]) if failed else judged
+
+
+def _summed(
+    claim: Claim, judged: tuple[Judged, ...], counted: Sequence[Judged], results: Results
+) -> tuple[str, str, tuple[Judged, ...]]:
+    """Return the word, a note to it, and the contrasts (of kind "best" with joint intervals)."""
+    if not counted:
+        return UNTESTED, "", judged
+    if claim.kind == "best":
+        *rivals, mean = judged
+        keys = [rivals[0].contrast.first, *(j.contrast.seconds[0] for j in rivals)]
+        sign, quantity = mean.contrast.sign, mean.contrast.quantity
+        table = [[value(r, quantity) for r in results[key]] for key in keys]
+        if any(x is None for row in table for x in row):
+            return OPEN, "", judged
+        values = sign * np.array(table, dtype=float)
+        outcomes, word, note = best_of(values, [j.contrast.margin for j in rivals], mean.found)
+        joint = tuple(
+            replace(j, found=o, interval=turned(o.interval, sign), size="")
+            for j, o in zip(rivals, outcomes, strict=True)
+        )
+        return word, note, (*joint, mean)
+    word, note = word_of(
+        claim.kind,
+        [j.found for j in counted],
+        [j.contrast.kind == "no worse" for j in counted],
+    )
+    if word == HOLDS and claim.kind == "all" and len(counted) < len(judged):
+        word = IN_PART
+    return word, note, judged
+
+
+def _lacks(judged: Sequence[Judged]) -> int | None:
+    open_ = [j.found.lacks for j in judged if j.outcome == UNDECIDED]
+    known = [n for n in open_ if n is not None]
+    return max(known) if known and len(known) == len(open_) else None
+
+
+def _reason(verdict: Verdict) -> str:
+    """Return in words how the contrasts came out, and what an open one lacks."""
+    said = [j.outcome for j in verdict.judged]
+    counts = [f"{said.count(word)} {word}" for word in (*OUTCOMES, UNTESTED) if word in said]
+    text = f"of {len(said)} contrast{'s' if len(said) > 1 else ''} {', '.join(counts)}"
+    sizes = [j.size for j in verdict.judged if j.size]
+    if sizes:
+        text += "; " + ", ".join(f"{sizes.count(word)} {word}" for word in dict.fromkeys(sizes))
+    if ABSENT in said:
+        text += f"; {_left(verdict.judged)}"
+    if UNDECIDED in said:
+        text += f"; {needed(verdict)}"
+    for why in dict.fromkeys(j.untested for j in verdict.judged if j.untested):
+        text += f"; {why}"
+    return text
+
+
+def _left(judged: Sequence[Judged]) -> str:
+    """Say of the absent contrast that is nearest to its margin how much may be left of it."""
+    absent = [j for j in judged if j.outcome == ABSENT]
+    nearest = max(absent, key=lambda j: j.found.interval.high / j.contrast.margin)
+    high = max(0.0, nearest.found.interval.high)
+    return (
+        f"at most {100 * high:.2f} points are left of an effect that is claimed from "
+        f"{100 * nearest.contrast.margin:.2f} on"
+    )
+
+
+def needed(verdict: Verdict) -> str:
+    """Say how many seeds would decide what is open."""
+    number = _lacks(verdict.judged)
+    if number is not None:
+        return f"about {number:,} seeds would decide what is open, {verdict.seeds} are there"
+    if verdict.seeds < MIN_SEEDS:
+        return f"its quantity exists for {verdict.seeds} seeds alone, {MIN_SEEDS} are needed"
+    return "more seeds alone would not decide what is open: they split the same people again"
 
 
 def verdicts(profile: str | Profile, runs: Runs | None = None) -> list[Verdict]:
     """Return the verdict on every claim from what is recorded under a profile."""
     chosen = load_profile(profile) if isinstance(profile, str) else profile
     return [
-        decide(claim, chosen, look_up(claim.plan(chosen, chosen.seeds_of(claim.paper)), runs))
+        decide(claim, chosen, look_up(claim.plan(chosen, chosen.seeds_of(claim.paper)), runs), runs)
         for claim in CLAIMS
     ]
 
@@ -178,22 +293,23 @@ def claim_named(name: str) -> Claim:
 def sentence(verdict: Verdict, label: str) -> str:
     """Return a verdict as a paragraph of Markdown; ``label`` says which data it rests on.
 
-    What was substituted stands below it.
+    What was checked and substituted stands below it.
     """
-    words = "; ".join(verdict.substitutions)
-    below = f"<br><small>Substituted: {words}.</small>" if words else ""
+    small = []
+    if verdict.checked:
+        small.append(f"Checked: {'; '.join(verdict.checked)}.")
+    if verdict.substitutions:
+        small.append(f"Substituted: {'; '.join(verdict.substitutions)}.")
+    below = f"<br><small>{' '.join(small)}</small>" if small else ""
     return (
-        f"**{verdict.claim.where}: {verdict.claim.statement}** {SIGNS[verdict.word]} "
-        f"*{verdict.word}* ({label}): {verdict.reason}.{proportion(verdict)}{below}"
+        f"**{verdict.claim.where}: {verdict.statement}** {SIGNS[verdict.word]} "
+        f"*{verdict.words}* ({label}): {verdict.reason}.{proportion(verdict)}{below}"
     )
 
 
 def proportion(verdict: Verdict) -> str:
     """Return what stands beside a verdict, as sentences that begin with a space; or nothing."""
-    told = []
-    for j in verdict.beside:
-        ends = f"[{amount(j.interval.low)}, {amount(j.interval.high)}]"
-        told.append(f"{j.contrast.text}: {amount(j.interval.mean)} {ends}")
+    told = [f"{j.contrast.text}: {in_interval(j)}" for j in verdict.beside]
     return f" Beside it, in points: {'; '.join(told)}." if told else ""
 
 
@@ -203,8 +319,8 @@ def verdict_table(found: Sequence[Verdict]) -> pd.DataFrame:
         [
             {
                 "where": v.claim.where,
-                "claim": v.claim.statement,
-                "verdict": f"{SIGNS[v.word]} {v.word}",
+                "claim": v.statement,
+                "verdict": f"{SIGNS[v.word]} {v.words}",
                 "why": v.reason,
             }
             for v in found
@@ -219,27 +335,37 @@ def contrast_table(verdict: Verdict) -> pd.DataFrame:
     """
     rows = []
     for j, where in [(j, "") for j in verdict.judged] + [(j, "beside: ") for j in verdict.beside]:
-        unit = j.contrast.unit
+        contrast, unit, interval = j.contrast, j.contrast.unit, j.interval
+        side = "no worse" if contrast.kind == "no worse" else SIDES[contrast.direction]
+        drawn = not where and unit == "points"
         row = {
-            "contrast": where + j.contrast.text,
-            "claimed": "" if where else SIDES[j.contrast.direction],
-            "paper": amount(j.contrast.reported, unit),
-            "ours": amount(j.interval.mean, unit),
-            "95 % interval": f"[{amount(j.interval.low, unit)}, {amount(j.interval.high, unit)}]",
-            "paper inside?": {None: "", True: "no", False: "yes"}[j.reported_excluded],
-            "seeds": j.interval.n,
+            "contrast": where + contrast.text,
+            "claimed": "" if where else side,
+            "margin": f"{100 * contrast.margin:.2f}" if drawn else "",
+            "paper": amount(contrast.reported, unit),
+            "ours": amount(interval.mean, unit),
+            "95 % interval": f"[{amount(interval.low, unit)}, {amount(interval.high, unit)}]",
+            "seeds": interval.n,
             "outcome": "" if where else j.outcome,
+            "size": "" if where else j.size,
+            "seeds that would decide": "" if where or j.found.lacks is None else str(j.found.lacks),
+            **{f"beside: {name}": _stated(told) for name, told in j.beside.items()},
         }
         rows.append(row)
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).fillna("")
     silent = not any(j.contrast.reported is not None for j in verdict.judged + verdict.beside)
     if verdict.simulated or silent:
-        table = table.drop(columns=["paper", "paper inside?"], errors="ignore")
+        table = table.drop(columns=["paper", "size"], errors="ignore")
     return table
 
 
-def amount(number: float | None, unit: str = "points") -> str:
-    """Return a signed difference, a fraction in percentage points; nothing for None and NaN."""
-    if number is None or math.isnan(number):
-        return ""
-    return f"{100 * number:+.2f}" if unit == "points" else f"{number:+.0f}"
+def _stated(told: Interval | float) -> str:
+    if isinstance(told, Interval):
+        return f"{amount(told.mean)} [{amount(told.low)}, {amount(told.high)}]"
+    return amount(told)
+
+
+def tally(found: Sequence[Verdict]) -> dict[str, int]:
+    """Return how many verdicts have each word, in the order of `SIGNS`, without those of none."""
+    words = [verdict.word for verdict in found]
+    return {word: words.count(word) for word in SIGNS if word in words}

@@ -1,9 +1,10 @@
 """From a backbone to the parts of WIN on faces: frozen features, labels, and their split.
 
-The official partition of the images is kept, so that nobody is in two of its parts (CelebA's is by
-identity): the head is pre-trained on the training part, the new task is trained and validated on
-the validation part, and tested on the test part. A seed draws the images and their split within the
-first two; the test images are the same for every seed.
+The partition of the images is kept, so that nobody is in two of its parts (CelebA's is by identity;
+LFW+a has none, and `repro.data.lfwa` makes one by identity): the head is pre-trained on the
+training part, the new task is trained and validated on the validation part, and tested on the test
+part. A seed draws the images and their split within the first two; the test images are the same for
+every seed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from repro.win.features import image_features
 #: Share of a part that trains; as in WIN on Adult (:mod:`repro.data.splits`).
 PRETRAIN_SHARE, TASK_SHARE = 0.8, 12_287 / (12_287 + 5_000)
 #: Attributes of the images of each data set, where their number is fixed.
-LABELS = {"toyfaces": 15, "celeba": 40}
+LABELS = {"toyfaces": 15, "celeba": 40, "lfwa": 75}
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,8 @@ def _features(backbone: FaceTraining, runs: Runs) -> Tensor:
     record = runs.find(backbone)
     if record is None:  # obtain computes upstream runs first
         raise RunError(f"{backbone.label}: run {backbone.identity} is not there to build on")
-    return image_features(
-        trained_model(backbone, record), image_set(backbone.data), device=device()
-    )
+    images, size = image_set(backbone.data), backbone.data.size
+    return image_features(trained_model(backbone, record), images, size=size, device=device())
 
 
 def check_labels(data: FaceData, rank: int) -> None:

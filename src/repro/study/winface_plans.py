@@ -145,7 +145,9 @@ def controls(profile: Profile, seeds: Sequence[int]) -> Plan:
     win = profile.win.faces
     if win is None:
         return plan
+    # A head has no rank above its inputs either: 8 x width of the narrow ResNets, more of others.
     labels = LABELS.get(profile.faces.data.name) or max(win.label_ranks)
+    labels = min(labels, 8 * profile.faces.width)
     heads: tuple[tuple[Head, int, int], ...] = (
         ("target", 1, 2),
         ("labels", win.control_rank, labels),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from repro.study.intervals import paired_interval
 from repro.study.records import Results, value
-from repro.study.verdicts import MIN_SEEDS
+from repro.study.rule import MIN_SEEDS
 
 #: key of a control without its head -> what it is called
 CONTROL_NAMES = {

@@ -65,7 +65,7 @@ def image_features(
     rows
         Which examples, shape (n,), in the order of the result; all by default.
     size
-        Height and width at which the network reads them; those of the images by default.
+        Height and width at which the network reads them; the images' width by default.
     device
         Where the features are computed. Another device rounds otherwise, so it has its own cache.
     batch
@@ -94,7 +94,7 @@ def image_features(
     depends_on = {
         "backbone": backbone_digest(model),
         "images": dict(images.sha256),
-        "stored size": images.images.shape[-1],
+        "stored size": list(images.images.shape[2:]),
         "size": read_at,
         "rows": hashlib.sha256(listed.encode()).hexdigest(),
         "preprocessing": PREPROCESSING,

@@ -1,4 +1,8 @@
-"""The numbers that the papers report (CSV beside this file), as fractions throughout."""
+"""The numbers that the papers report (CSV beside this file), as fractions throughout.
+
+WIN's were read from the paper; AIM-Fair's were transcribed from two reproductions of its tables,
+one cell corrected (``README.md`` beside this file).
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,144 @@
+"""How often is the rule wrong? The rule, applied to made-up effects with the recorded noise.
+
+A claim is taken as it stands under a profile: its contrasts, their margins, and the standard
+deviations over seeds that its records have. The paper's effect is twice the margin. Differences are
+drawn from normal distributions around a multiple of that effect, and judged.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from repro.study.rule import HOLDS, NOT, best_of, outcome, word_of
+from repro.study.verdicts import Verdict
+
+MULTIPLES = {"as claimed": 1.0, "half of it": 0.5, "none": 0.0, "the opposite": -1.0}
+"""Effects that are tried, in units of the paper's."""
+
+SEEDS = (3, 5, 10, 20)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A claim's contrasts, without its records: k margins, and k standard deviations over seeds."""
+
+    name: str
+    kind: str
+    margins: tuple[float, ...]
+    deviations: tuple[float, ...]
+    needed: tuple[bool, ...]  # which are of kind "no worse": their true difference is 0
+
+
+def case_of(verdict: Verdict) -> Case | None:
+    """Return a judged claim as a case; None where its records do not tell its noise."""
+    found = verdict.judged
+    noise = tuple(j.found.deviation for j in found)
+    if not found or verdict.claim.kind == "construction":
+        return None
+    if any(math.isnan(deviation) or deviation == 0 for deviation in noise):
+        return None
+    return Case(
+        verdict.claim.name,
+        verdict.claim.kind,
+        tuple(j.contrast.margin for j in found),
+        noise,
+        tuple(j.contrast.kind == "no worse" for j in found),
+    )
+
+
+def words(case: Case, multiple: float, seeds: int, times: int, seed: int = 0) -> Counter[str]:
+    """Return how often a claim gets each word.
+
+    Parameters
+    ----------
+    multiple
+        The true effect, in units of the paper's; of each contrast.
+    seeds
+        n of each study.
+    times
+        How many studies are made up.
+    """
+    of_case = zlib.crc32(case.name.encode())
+    rng = np.random.default_rng([seed, seeds, round(1000 * (multiple + 2)), of_case])
+    margins, noise = np.array(case.margins), np.array(case.deviations)
+    effects = np.where(case.needed, 0.0, 2 * multiple * margins)
+    found: Counter[str] = Counter()
+    for _ in range(times):
+        if case.kind == "best":
+            found[_best(case, effects, seeds, rng)] += 1
+            continue
+        drawn = rng.normal(effects[:, None], noise[:, None], (len(margins), seeds))
+        outcomes = [
+            outcome(list(d), margin, kind="no worse" if kept else "better")
+            for d, margin, kept in zip(drawn, margins, case.needed, strict=True)
+        ]
+        found[word_of(case.kind, outcomes, case.needed)[0]] += 1
+    return found
+
+
+def _best(case: Case, effects: np.ndarray, seeds: int, rng: np.random.Generator) -> str:
+    """Judge one made-up study of the kind "best"; its last contrast is with the rivals' mean."""
+    rivals = len(effects) - 1
+    # The difference of two settings has the recorded deviation where each has its root half.
+    own = float(np.mean(case.deviations[:rivals])) / math.sqrt(2)
+    values = (
+        rng.normal(0, own, (rivals + 1, seeds)) - np.concatenate([[0], effects[:rivals]])[:, None]
+    )
+    mean = outcome(list(values[0] - values[1:].mean(0)), case.margins[-1])
+    return best_of(values, case.margins[:-1], mean)[1]
+
+
+def errors(cases: Sequence[Case], times: int = 100, seed: int = 0) -> pd.DataFrame:
+    """Return how often each word is given, over cases.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns claim, effect (a key of `MULTIPLES`), seeds, word, share.
+    """
+    rows = []
+    for case in cases:
+        for effect, multiple in MULTIPLES.items():
+            for n in SEEDS:
+                for word, count in words(case, multiple, n, times, seed).items():
+                    rows.append(
+                        {
+                            "claim": case.name,
+                            "effect": effect,
+                            "seeds": n,
+                            "word": word,
+                            "share": count / times,
+                        }
+                    )
+    return pd.DataFrame(rows)
+
+
+def wrong(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the two errors that matter, mean over claims, by number of seeds.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each number of seeds: the share in which a true effect "does not hold", and that
+        in which no effect "holds"; and in which a true effect "holds".
+    """
+    claims = table["claim"].nunique()
+
+    def share(effect: str, word: str) -> pd.Series:
+        rows = table[(table["effect"] == effect) & (table["word"] == word)]
+        return rows.groupby("seeds")["share"].sum().reindex(list(SEEDS), fill_value=0.0) / claims
+
+    return pd.DataFrame(
+        {
+            "true, called 'does not hold'": share("as claimed", NOT),
+            "none, called 'holds'": share("none", HOLDS),
+            "true, called 'holds'": share("as claimed", HOLDS),
+        }
+    )
