@@ -128,8 +128,13 @@ def made_up() -> MakeRecord:
 
     Of each group (t, p) 1000 people; ``positive`` gives how many of (0,0), (0,1), (1,0), (1,1)
     are predicted 1. So the demographic parity difference of (0, 0, 0, k) is k / 2000 and its sum
-    of equalised odds k / 1000.
+    of equalised odds k / 1000. ``history`` gives the same for each epoch.
     """
+
+    def counts(positive: Sequence[int]) -> list[Any]:
+        ones = np.asarray(positive).reshape(2, 2)
+        table: list[Any] = np.stack([1000 - ones, ones], axis=-1).tolist()
+        return table
 
     def make(
         seed: int = 0,
@@ -137,17 +142,17 @@ def made_up() -> MakeRecord:
         *,
         results: dict[str, Any] | None = None,
         run: str | None = None,
+        history: Sequence[Sequence[int]] = (),
         **config: Any,
     ) -> Record:
-        ones = np.asarray(positive).reshape(2, 2)
-        counts = np.stack([1000 - ones, ones], axis=-1)
         return Record(
             {
                 "run": run or f"run-{seed}-{config}-{list(positive)}",
                 "config": {"stage": "win-finetune", "profile": "tiny", "seed": seed, **config},
                 "upstream": {},
-                "counts": {"test": counts.tolist()},
+                "counts": {"test": counts(positive)},
                 "results": results or {},
+                "history": [{"counts": {"test": counts(epoch)}} for epoch in history],
                 "git_commit": "0123456789abcdef",
                 "seconds": 1.0,
                 "machine": "a machine",

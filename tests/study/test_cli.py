@@ -23,9 +23,9 @@ from repro.study.cli import README_MARKS, write_readme
 from repro.study.compare import COMPARED
 from repro.study.experiments import CLAIMS
 from repro.study.preflight import preflight
-from repro.study.profiles import project_root
+from repro.study.profiles import load_profile, project_root
+from repro.study.rule import SIGNS, UNTESTED
 from repro.study.runs import RECORD, RecordError, Runs
-from repro.study.verdicts import HOLDS, IN_PART, NOT, UNTESTABLE
 
 from .conftest import Computed
 
@@ -139,33 +139,35 @@ def test_preflight_before_the_first_run(
 def test_verdicts(invoke: Invoke) -> None:
     said = lines(invoke("verdicts", "tiny"))
     assert len(said) == 2 * len(CLAIMS)
+    tiny = load_profile("tiny")
     for claim, line, why in zip(CLAIMS, said[::2], said[1::2], strict=True):
-        word = line[13:31].strip()
-        assert line == f"{claim.where:12} {word:18} {claim.statement}"  # in columns
+        statement = claim.statement(tiny)
+        assert line.startswith(f"{claim.where:12} ")  # in columns
+        assert line.endswith(f" {statement}")
+        words = line.removesuffix(statement)[13:].strip()
+        assert any(words.startswith(word) for word in SIGNS)
         if claim.notebook == "33_prompt_diversity":  # the images of "tiny" come from no prompts
-            assert word == UNTESTABLE
-            assert "does not run" in why
-            continue
-        if claim.name == "backbones":  # nor has it other backbones
-            assert word == UNTESTABLE
+            assert words == UNTESTED
+            assert "not among the runs of profile 'tiny': " in why
+        elif claim.name in ("backbones", "top-k"):  # nor has it other backbones, nor the paper's k
+            assert words == UNTESTED
             assert "leave nothing to compare" in why
-            continue
-        assert word in (HOLDS, IN_PART, NOT)
-        assert "contrasts supported" in why
-    assert {line[13:31].strip() for line in lines(invoke("verdicts"))[::2]} == {UNTESTABLE}
+        elif claim.kind != "construction":
+            assert re.search(r"of \d+ contrasts? \d ", why)
+    assert {line[13:31].strip() for line in lines(invoke("verdicts"))[::2]} == {UNTESTED}
 
 
 def test_verdicts_as_markdown(invoke: Invoke) -> None:
-    said = lines(invoke("verdicts", "tiny", "--markdown"))
-    tables = [block.splitlines() for block in "\n".join(said).split("\n\n")]
-    tables = [block for block in tables if block[0].startswith("|")]
-    assert [block[0].split("|")[1].strip() for block in tables] == [
+    said = "\n".join(lines(invoke("verdicts", "tiny", "--markdown")))
+    real, simulated, table, notes = (part for part in re.split(r"\n\n(?![-])", said) if part)
+    assert real.startswith(f"**Real data** (profile `tiny`), {len(CLAIMS)} claims:")
+    assert simulated.startswith(f"**Simulated data** (profile `quick`), {len(CLAIMS)} claims:")
+    assert "95 % paired intervals" in notes
+    rows = table.splitlines()
+    assert [row.split("**")[1] for row in rows if row.startswith("| **")] == [
         *("AIM-Fair", "WIN", "WIN on faces"),
     ]
-    for block, paper in zip(tables, ("aim-fair", "win", "win-faces"), strict=True):
-        rows = [line for line in block if line.startswith("|")]
-        assert len(rows) == 2 + sum(claim.paper == paper for claim in CLAIMS)
-        assert len({line.count("|") for line in rows}) == 1
+    assert sum(row.startswith("| [") for row in rows) == len(CLAIMS)
 
 
 def test_verdicts_into_the_readme(invoke: Invoke, own_project: Path) -> None:
@@ -174,7 +176,7 @@ def test_verdicts_into_the_readme(invoke: Invoke, own_project: Path) -> None:
     readme.write_text(f"# Before\n{begin}\nSTALE\n{end}\nafter\n", encoding="utf-8")
     lines(invoke("verdicts", "tiny", "--readme"))
     once = readme.read_text(encoding="utf-8")
-    assert once.startswith(f"# Before\n{begin}\n| ")
+    assert once.startswith(f"# Before\n{begin}\n**Real data** (profile `tiny`), ")
     assert once.endswith(f"{end}\nafter\n")
     assert "STALE" not in once
     lines(invoke("verdicts", "tiny", "--readme"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,14 @@ import torch
 from repro import models
 from repro.data import toycensus
 from repro.data.tabular import Encoder
-from repro.study import glance, reports, verdicts
-from repro.study.claims import WIN_CLAIMS
+from repro.study import glance, reports, rule, verdicts
 from repro.study.experiments import CLAIMS, everything
 from repro.study.intervals import Interval
+from repro.study.judging import Judged
 from repro.study.profiles import load_profile, project_root
-from repro.study.records import look_up, recorded
+from repro.study.records import recorded
 from repro.study.runs import Runs
-from repro.study.verdicts import Judged
+from repro.study.verdicts import Verdict
 from repro.win.lowrank import LowRankLinear
 
 from .conftest import Computed, MakeRecord
@@ -110,28 +112,12 @@ def test_choices_flag_the_ends(computed: Computed) -> None:
     assert list(table["at the last epoch"]) == ["3 of 3"] * 2  # one epoch
 
 
-def test_corrected_intervals_keep_only_what_is_clear(computed: Computed) -> None:
-    profile = computed.profile
-    found = [
-        verdicts.decide(claim, profile, look_up(claim.plan(profile, profile.seeds), computed.runs))
-        for claim in WIN_CLAIMS
-    ]
-    table = reports.corrected(computed.strategies, found)
-    sizes = computed.strategies["pre-trained"][0].results["records"]
-    factor = math.sqrt(
-        1 + 3 * sizes["task_test"] / (sizes["task_train"] + sizes["task_validation"])
-    )
-    still = table[f"still, intervals {factor:.2f}× as wide"]
-    assert (still <= table["supported"]).all()
-    certain = table["claim"] == "Table 3: parameters"  # no spread at all
-    assert still[certain].item() == table["supported"][certain].item() == 1
-
-
-def judged(mean: float, half: float, reported: float | None = None) -> Judged:
+def judged(mean: float, half: float) -> Judged:
     claim = verdicts.claim_named("win-vs-tl-rank-1")
     contrast = claim.contrasts(load_profile("quick"))[0]
     interval = Interval(mean, mean - half, mean + half, 3)
-    return Judged(contrast, interval, verdicts.UNDECIDED, False, ())
+    found = rule.Outcome(interval, rule.UNDECIDED, 1.0, 1.0, half, contrast.margin)
+    return Judged(contrast, interval, found, ())
 
 
 def test_clearest_contrast() -> None:
@@ -147,22 +133,52 @@ def test_table_at_a_glance_has_every_claim_and_its_links() -> None:
     table = glance.at_a_glance_markdown("desk", Runs(Path("nothing-here")), notebooks="there")
     rows = [line for line in table.splitlines() if line.startswith("| [")]
     assert len(rows) == len(CLAIMS)
-    desk = load_profile("desk")
     for row, claim in zip(rows, CLAIMS, strict=True):
-        assert f"[{claim.where}](there/{claim.notebook}.ipynb)" in row
-        assert claim.statement in row
+        first, real, toy, told = row.removeprefix("| ").removesuffix(" |").split(" | ")
+        link, _, statement = first.partition(": ")
+        assert link == f"[{claim.where}](there/{claim.notebook}.ipynb)"
+        assert statement == claim.statement(load_profile("desk"))
         assert (project_root() / "notebooks" / f"{claim.notebook}.ipynb").is_file()
-        assert row.count("|") == 6
-        # The records are committed: what is not testable is what a profile does not run. AIM-Fair's
-        # rows have a second verdict, on toy faces.
-        profiles = [desk] if claim.paper == "win" else [desk, load_profile("quick")]
-        untestable = 0
-        for profile in profiles:
-            plan = claim.plan(profile, profile.seeds_of(claim.paper))
-            contrasts = claim.contrasts(profile)
-            needed = {key for c in contrasts for key in (c.first, c.second)}
-            untestable += not needed or not needed <= plan.keys()
-        assert row.count("not testable") == untestable, row
+        assert told.startswith(("real: ", "simulated: "))
+        for cell in (real, toy):
+            assert any(cell.startswith(f"{sign} {word}") for word, sign in rule.SIGNS.items())
+    # Every row of the table, its heads and its parts has the same number of cells.
+    table_rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table_rows} == {5}
+    assert len(table_rows) == len(CLAIMS) + 2 + 3
+
+
+def verdict(word: str, seeds: int = 5, note: str = "", lacks: int | None = None) -> Verdict:
+    claim = verdicts.claim_named("win-vs-original")
+    found = (judged(0.0, 0.1),)
+    return Verdict(
+        claim, "It is so.", word, found, (), "why", "desk", False, (), seeds, note, lacks
+    )
+
+
+def test_counts_head_the_table() -> None:
+    found = [
+        verdict(rule.HOLDS),
+        verdict(rule.HOLDS, seeds=3),
+        *(verdict(rule.NOT, note=note) for note in ("contradicted", "smaller", "smaller")),
+        verdict(rule.OPEN, lacks=1200),
+        verdict(rule.OPEN),
+        verdict(rule.UNTESTED),
+        dataclasses.replace(verdict(rule.UNTESTED), judged=()),
+        verdict(rule.IN_PART),
+    ]
+    where = "Table 3 (win-vs-original)"
+    assert glance.counts(found, "Real").splitlines() == [
+        "Real, 10 claims:",
+        "",
+        "- ● **2 hold** (1 from fewer than five seeds, a pilot)",
+        "- ◐ **1 holds in part**",
+        "- ○ **3 do not hold**: 1 contradicted, 2 smaller",
+        f"- ? **2 are undecided**; seeds that would decide: {where}: about 1,200 (5 are there); "
+        f"{where}: no number",
+        "- – **2 are not tested here**: 1 was not run, of 1 a check of the set-up failed or is "
+        "missing",
+    ]
 
 
 @pytest.mark.parametrize("name", ["desk", "quick"])

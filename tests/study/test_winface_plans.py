@@ -7,11 +7,14 @@ import pytest
 from repro.settings import SettingsError
 from repro.study import aim_plans, winface_plans
 from repro.study.claims import DP, EO, ERROR
-from repro.study.contrasts import Claim
+from repro.study.contrasts import Claim, Contrast
 from repro.study.profiles import Profile, load_profile, profile_names
-from repro.study.verdicts import UNTESTABLE, decide
+from repro.study.rule import UNTESTED
+from repro.study.verdicts import decide
 from repro.study.winface_claims import WIN_FACE_CLAIMS, dataset_of, settings_of
 from repro.study.winface_configs import FaceHead, FaceHeadTuning
+
+from .conftest import MakeRecord
 
 each_profile = pytest.mark.parametrize("name", profile_names())
 each_claim = pytest.mark.parametrize("claim", WIN_FACE_CLAIMS, ids=lambda claim: claim.name)
@@ -34,9 +37,11 @@ def test_the_plan_of_a_claim_has_what_its_contrasts_compare(claim: Claim, name: 
         return
     assert contrasts or not profile.win.faces.architectures
     for contrast in contrasts:
-        for key in (contrast.first, contrast.second):
+        for key in contrast.keys:
             assert [config.seed for config in plan[key]] == list(seeds)
             assert {config.profile for config in plan[key]} == {name}
+    for check in claim.checks(profile):
+        assert set(check.keys) <= check.plan(profile, seeds).keys()
 
 
 def test_only_the_paper_profile_has_other_backbones() -> None:
@@ -47,7 +52,8 @@ def test_only_the_paper_profile_has_other_backbones() -> None:
     assert isinstance(base, FaceHead)
     assert (base.backbone.architecture, base.backbone.initialisation) == ("resnet50", "imagenet")
     (claim,) = [claim for claim in WIN_FACE_CLAIMS if claim.name == "backbones"]
-    assert len(claim.contrasts(paper)) == 6
+    assert len(claim.contrasts(paper)) == 2
+    assert "(resnet50, densenet121)" in claim.statement(paper)
     assert not claim.contrasts(load_profile("quick"))
 
 
@@ -94,14 +100,31 @@ def test_controls_change_one_thing_each(quick: Profile) -> None:
 def test_only_the_papers_own_task_stands_beside_its_numbers(quick: Profile) -> None:
     assert dataset_of(quick) is None
     (claim,) = [c for c in WIN_FACE_CLAIMS if c.name == "win-vs-tl-faces-rank-1"]
-    assert {c.reported for c in claim.contrasts(quick)} == {None}
-    paper = load_profile("paper")
-    told = {c.quantity: c.reported for c in claim.contrasts(paper)}
-    assert told == {
+    (error,) = [c for c in WIN_FACE_CLAIMS if c.name == "win-error-faces-rank-1"]
+
+    def contrasts(profile: Profile) -> list[Contrast]:
+        of_figure = [*claim.contrasts(profile), *claim.beside(profile), *error.contrasts(profile)]
+        return [c for c in of_figure if c.second == "tl"]
+
+    assert {c.reported for c in contrasts(quick)} == {None}
+    told = {c.quantity: c for c in contrasts(load_profile("paper"))}
+    assert {metric: c.reported for metric, c in told.items()} == {
         ERROR: pytest.approx(0.177 - 0.193),
         DP: pytest.approx(0.182 - 0.248),
         EO: pytest.approx(0.229 - 0.345),
     }
+    # Of another task the margins are the same: the paper's differences on its own.
+    assert {c.quantity: c.margin for c in contrasts(quick)} == {
+        m: c.margin for m, c in told.items()
+    }
+    assert told[EO].margin == pytest.approx((0.345 - 0.229) / 2)
+
+
+def test_tl_must_be_unfair(quick: Profile, made_up: MakeRecord) -> None:
+    (check,) = WIN_FACE_CLAIMS[0].checks(quick)
+    # Half of TL's 0.345 on CelebA.
+    for gap, passes in ((172, False), (173, True)):
+        assert check.passes({"tl": [made_up(0, (0, 0, 0, gap))]})[0] == passes
 
 
 def test_lfw_a_stands_beside_the_papers_numbers() -> None:
@@ -142,8 +165,8 @@ def test_a_profile_without_settings_runs_nothing_and_says_so() -> None:
         winface_plans.pretrained(desk, 0)
     found = decide(WIN_FACE_CLAIMS[0], desk, {})
     assert (found.word, found.reason) == (
-        UNTESTABLE, "profile 'desk' does not run: tl; win, rank 1"
-    )  # fmt: skip
+        *(UNTESTED, "not among the runs of profile 'desk': tl; win, rank 1"),
+    )
     assert settings_of(desk) == ()
     # A single setting turns it on.
     on = load_profile("desk", {"win.faces.target": "Wavy_Hair"})

@@ -88,7 +88,7 @@ def _more(word: str, found: Sequence[Verdict]) -> str:
     if word == UNTESTED:
         failed = sum(bool(v.judged) for v in found)
         not_run = len(found) - failed
-        told = [f"{not_run} were not run"] if not_run else []
+        told = [f"{not_run} {'was' if not_run == 1 else 'were'} not run"] if not_run else []
         told += [f"of {failed} a check of the set-up failed or is missing"] if failed else []
         return f": {', '.join(told)}"
     notes = [v.note for v in found if v.note]
@@ -160,4 +160,5 @@ def _data(profile: Profile, paper: Paper) -> str:
     if paper == "win-faces" and profile.win.faces is None:
         return "not run"
     seeds = profile.seeds_of(paper)
-    return f"{profile.data_label(paper)}, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
+    label = profile.data_label(paper).replace("|", "\\|")  # else it ends the cell
+    return f"{label}, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}"

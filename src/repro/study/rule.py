@@ -82,9 +82,9 @@ class Outcome:
     def lacks(self) -> int | None:
         """How many seeds would decide it, by a half-width of at most half the margin.
 
-        None where it is decided, where nothing is known of the spread, or no number would.
+        None where it is decided, where the seeds show no spread, or where no number would.
         """
-        if self.word != UNDECIDED or math.isnan(self.deviation):
+        if self.word != UNDECIDED or not self.deviation > 0:  # NaN, too
             return None
         return seeds_for(self.deviation, self.margin / 2, per_seed=self.per_seed)
 
