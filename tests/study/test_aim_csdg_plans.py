@@ -61,6 +61,16 @@ def test_every_seed_has_prompts_and_images_of_its_own(quick: Profile) -> None:
     assert quick.faces.synthetic.seed not in {s.seed for each in sets for s in each.values()}
 
 
+def test_given_lists_serve_the_sets_of_their_own_kind(quick: Profile) -> None:
+    assert quick.faces.synthetic is not None
+    given = quick.faces.synthetic.model_copy(update={"prompts_file": "somewhere"})
+    faces = quick.faces.model_copy(update={"synthetic": given})
+    sets = aim_csdg_plans.prompt_sets(quick.model_copy(update={"faces": faces}), 0)
+    assert {key for key, asked in sets.items() if asked.prompts_file} == {
+        "contextual with head poses, 50"
+    }
+
+
 def test_images_of_the_renderer_come_from_no_prompts(quick: Profile) -> None:
     studio = SyntheticFaces(total=200, pool=200)
     faces = quick.faces.model_copy(update={"synthetic": studio})

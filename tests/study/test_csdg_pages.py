@@ -24,7 +24,7 @@ def study() -> Study:
 
 def test_what_is_refused_has_a_reason_and_the_right_prompt_has_none() -> None:
     table = prompt_pages.refusals(TASK).set_index("prompt")["refused because"]
-    assert len(table) == 7
+    assert len(table) == 6
     assert table.iloc[0] == "(accepted)"
     assert (table.iloc[1:] != "(accepted)").all()
 

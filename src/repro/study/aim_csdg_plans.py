@@ -15,8 +15,9 @@ def prompt_sets(profile: Profile, seed: int) -> dict[str, SyntheticFaces]:
     """Return the synthetic faces of each set of prompts (Table 5), by a readable key.
 
     The claim is about prompts, so every seed of the study has prompts and images of its own: their
-    seed is the profile's and one more than the run's. A set holds no more images than are trained
-    on.
+    seed is the profile's plus one plus the run's. A set holds no more images than are trained on.
+    Lists that are given (``prompts_file``) are of the profile's own kind and the same in every
+    seed; other kinds are written.
     """
     faces = profile.faces
     if faces.synthetic is None or faces.synthetic.source != "generator":
@@ -30,6 +31,9 @@ def prompt_sets(profile: Profile, seed: int) -> dict[str, SyntheticFaces]:
                 "total": total,
                 "pool": -(-total // 4),
                 "seed": faces.synthetic.seed + 1 + seed,
+                "prompts_file": faces.synthetic.prompts_file
+                if asked.prompts == faces.synthetic.prompts
+                else None,
             }
         )
         for asked in faces.prompt_sets

@@ -70,7 +70,6 @@ def refusals(task: Task) -> pd.DataFrame:
         prompt(own),
         prompt(other),
         prompt(own).replace(task.start, "A photo of"),
-        prompt(own).rstrip("."),
         prompt(own, "blond hair", "black hair"),
         prompt(own, "a goatee"),
         prompt(own, "a toothy grin"),
