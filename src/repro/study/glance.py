@@ -137,7 +137,7 @@ def at_a_glance_markdown(
         "",
         "Differences have 95 % paired intervals over seeds. *Undecided* is neither for nor "
         "against. *Does not hold* takes evidence: an effect the other way (*contradicted*), or one "
-        "that is less than half of what is claimed (*smaller than claimed*). Simulated data are a "
+        "below its margin, half of what is reported or one point (*smaller than claimed*). Simulated data are a "
         "controlled experiment with the methods, no evidence about photographs or people. Every "
         "contrast, its margin, where it comes from, and how often the rule errs: "
         f"[Verdicts]({notebooks}/90_verdicts.ipynb).",

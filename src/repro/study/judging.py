@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,16 @@ from repro.study.intervals import CONFIDENCE, ROUNDING, Interval, mean_interval,
 from repro.study.plans import Experiment
 from repro.study.profiles import Paper
 from repro.study.records import Results, value
-from repro.study.rule import MIN_SEEDS, SUPPORTED, UNTESTED, Outcome, outcome, size_in_words
+from repro.study.rule import (
+    ABSENT,
+    MIN_SEEDS,
+    SUPPORTED,
+    UNDECIDED,
+    UNTESTED,
+    Outcome,
+    outcome,
+    size_in_words,
+)
 from repro.study.runs import Record
 
 PER_SEED = {"win": TASK_SHARES[2] / (TASK_SHARES[0] + TASK_SHARES[1])}
@@ -97,9 +106,13 @@ def judge(
         floor=_rule_of_three(contrast, results),
         sampling=sampling.of_contrast(contrast, results, paper, simulated=simulated),
     )
+    told = contrast.sign * contrast.reported if contrast.reported is not None else 0.0
+    if found.word == ABSENT and found.interval.high >= told > 0:
+        # What the paper reports is below the margin, and inside the interval: not excluded.
+        found = replace(found, word=UNDECIDED, p_refute=1.0)
     size = ""
-    if contrast.reported is not None and found.word == SUPPORTED and not simulated:
-        told = contrast.sign * contrast.reported
+    comparable = contrast.kind == "better" and contrast.unit == "points" and found.deviation > 0
+    if told > 0 and found.word == SUPPORTED and comparable and not simulated:
         size = size_in_words(found.interval.mean, found.deviation, found.interval.n, told)
     return Judged(
         contrast,

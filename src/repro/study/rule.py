@@ -220,7 +220,7 @@ def best_of(
     -------
     outcomes, word, note
         Of each rival, with Dunnett's simultaneous intervals: supported if it is not better by its
-        margin, contradicted if it is better; then the word, and a note to it.
+        margin, contradicted if it is; then the word, and a note to it.
     """
     k, n = values.shape
     variance, freedom = residuals(values)
@@ -235,7 +235,7 @@ def best_of(
         interval = Interval(mean, mean - half, mean + half, n)
         word = (
             CONTRADICTED
-            if interval.high < 0
+            if interval.high < -margin
             else SUPPORTED
             if interval.low > -margin
             else UNDECIDED

@@ -266,7 +266,9 @@ def needed(verdict: Verdict) -> str:
         return f"about {number:,} seeds would decide what is open, {verdict.seeds} are there"
     if verdict.seeds < MIN_SEEDS:
         return f"its quantity exists for {verdict.seeds} seeds alone, {MIN_SEEDS} are needed"
-    return "more seeds alone would not decide what is open: they split the same people again"
+    if any(j.found.per_seed for j in verdict.judged):
+        return "more seeds alone would not decide what is open: they split the same people again"
+    return "more seeds alone would not decide what is open: it takes more test images"
 
 
 def verdicts(profile: str | Profile, runs: Runs | None = None) -> list[Verdict]:
