@@ -137,9 +137,10 @@ def at_a_glance_markdown(
         "",
         "Differences have 95 % paired intervals over seeds. *Undecided* is neither for nor "
         "against. *Does not hold* takes evidence: an effect the other way (*contradicted*), or one "
-        "below its margin, half of what is reported or one point (*smaller than claimed*). Simulated data are a "
-        "controlled experiment with the methods, no evidence about photographs or people. Every "
-        "contrast, its margin, where it comes from, and how often the rule errs: "
+        "below its margin, half of what is reported or one point (*smaller than claimed*). "
+        "Simulated data are a controlled experiment with the methods, no evidence about "
+        "photographs or people. Every contrast, its margin, where it comes from, and how often the "
+        "rule errs: "
         f"[Verdicts]({notebooks}/90_verdicts.ipynb).",
     ]
     return "\n".join(lines) + "\n"
