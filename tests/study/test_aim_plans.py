@@ -699,13 +699,13 @@ def test_substitutions_are_those_of_the_profile(desk: Profile, quick: Profile) -
     assert "224" not in paper
     assert "ImageNet" not in paper
     assert "seeds" not in paper
-    assert "not Stable Diffusion" in paper
+    assert "Stable Diffusion" not in paper  # it draws with it
     on_desk = " ".join(claim.substituted(desk))
     for words in ("images at 64x64", "46,715 of the 202,599", "initialisation scratch", "3 seeds"):
         assert words in on_desk, words
     assert "training images, not 20,000" not in on_desk
     on_quick = " ".join(claim.substituted(quick))
-    for words in ("32x32", "2,000 training images", "16/64 of its width", "crops of at least 100%"):
+    for words in ("32x32", "2,000 training images", "width 16 (not 64)", "crops of 100 % of"):
         assert words in on_quick, words
     alone = claim_named("biased-training").substituted(desk)
     assert not any("Stable Diffusion" in words for words in alone)  # it reads none

@@ -322,7 +322,7 @@ def test_every_setting_of_a_data_set_exists(profile: str) -> None:
     assert declared
     known = leaves(load_profile("quick"))  # the profile with all of its parts
     for dataset, settings in declared.items():
-        assert dataset in parameters.DATASETS["win"] + parameters.DATASETS["aim-fair"]
+        assert dataset in parameters.DATASETS["win"] + parameters.DATASETS["win-faces"]
         assert settings.keys() <= known.keys()
 
 
