@@ -175,6 +175,14 @@ def quickly(nothing_there: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(synthetic, "generate", _reached)
     monkeypatch.setattr(recipe, "train", _reached)
     monkeypatch.setattr(generator_pages, "load", _reached)
+    # What a reader puts in place of the folder that a page tells of: lists in the authors' layout.
+    folder = nothing_there / "path" / "to" / "the" / "folder"
+    folder.mkdir(parents=True)
+    names = (f"{t}_{p}" for t in ("NoSmiling", "Smiling") for p in ("Female", "Male"))
+    (folder / "Text_Smiling_Male.py").write_text(
+        "".join(f"list_{name} = ['A portrait of {name}']\n" for name in names), encoding="utf-8"
+    )
+    monkeypatch.chdir(nothing_there)
     return nothing_there
 
 

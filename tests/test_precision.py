@@ -17,8 +17,8 @@ from repro.settings import ImageOptimisation
 from repro.vision import Faces, fit
 
 METRICS = ("accuracy", "worst_group_accuracy", "equalized_odds_max")
-FLOOR = 0.02  # a difference that no claim rests on, should three seeds happen to agree
-SEEDS = (0, 1, 2)
+FLOOR = 0.02  # a difference that no claim rests on, should all seeds happen to agree
+SEEDS = (0, 1, 2, 3, 4)
 FACES = ToyFaces(n=6000, seed=4, size=32, clutter=0, noise=0, smile_strength=2)
 # Small and easy enough that all seeds learn to tell a smile within seconds, and still unfair.
 HOW = ImageOptimisation(
@@ -80,7 +80,8 @@ def test_bfloat16_with_channels_last_changes_no_conclusion(parts: tuple[Faces, F
     exact = trained(parts, "float32", torch.contiguous_format, in_rows)
     fast = trained(parts, "bfloat16", torch.channels_last)
     coarse = trained(parts, "float32", torch.channels_last, of_two_levels)
-    allowed = 2 * exact.std(axis=0, ddof=1) + FLOOR
+    # Two standard errors of the difference of two means of as many seeds.
+    allowed = 2 * exact.std(axis=0, ddof=1) * np.sqrt(2 / len(SEEDS)) + FLOOR
     off_fast, off_coarse = (np.abs(r.mean(axis=0) - exact.mean(axis=0)) for r in (fast, coarse))
     assert exact.mean(axis=0)[0] > 0.85  # it has learnt, else there is no conclusion to change
     assert (off_fast <= allowed).all(), (off_fast, allowed)

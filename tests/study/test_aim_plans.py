@@ -522,7 +522,9 @@ def test_the_paper_supports_its_own_claims(claim: Claim, desk: Profile) -> None:
         if contrast.kind == "no worse":
             assert side * contrast.reported > -contrast.margin
         elif claim.kind != "any":
-            assert side * contrast.reported > contrast.margin, contrast.text
+            # A rival of the best is below it, be it by less than what would make it better.
+            rival = claim.kind == "best" and len(contrast.seconds) == 1
+            assert side * contrast.reported > (0 if rival else contrast.margin), contrast.text
     if claim.kind == "any":
         assert any(c.reported < -c.margin for c in told if c.reported is not None)
 
@@ -607,16 +609,52 @@ def test_margins_by_hand(desk: Profile) -> None:
     assert by_kind["freeze"] == pytest.approx((0.0700 - 0.0607) / 2)
 
 
+def _reads(_: Profile) -> Check:
+    return aim_contrasts.reads(plan_of("strategies"), "synthetic only")
+
+
+def _reads_contextual(_: Profile) -> Check:
+    return aim_contrasts.reads(aim_csdg_plans.prompt_diversity, "contextual, 25")
+
+
+def test_checks_are_of_the_arms_that_are_judged(quick: Profile) -> None:
+    for claim in AIM_CLAIMS:
+        for check in claim.checks(quick):
+            assert set(check.keys) <= check.plan(quick, [0]).keys(), claim.name
+    prompts = claim_named("contextual-prompts")
+    arms = {key for c in prompts.contrasts(quick) for key in c.keys} - {"plain"}
+    assert {key for check in prompts.checks(quick) for key in check.keys} == arms | {"erm"}
+    shares = claim_named("sft-with-less-data").contrasts(quick)
+    assert [c.check.keys for c in shares if c.check] == [(c.second,) for c in shares]
+
+
+@pytest.mark.parametrize("claim", AIM_CLAIMS, ids=lambda claim: claim.name)
+def test_a_null_on_toy_faces_takes_a_control_by_its_own_metric(
+    claim: Claim, quick: Profile, desk: Profile
+) -> None:
+    assert claim.control(desk) is None
+    control = claim.control(quick)
+    if control is None:
+        assert claim.name == "biased-training"
+        return
+    metrics = {c.quantity for c in claim.contrasts(quick) if c.kind == "better"}
+    assert [m for m in (EO, ACC) if m in metrics]
+    made = control.plan(quick, [0])
+    assert set(control.keys) == {"balanced real", "erm"} <= made.keys()
+    (text,) = {control.text}
+    assert ("fairness" in text) == (EO in metrics)
+
+
 @pytest.mark.parametrize(
     ("check", "gaps", "passes"),
     [
         (aim_contrasts.biased, {"erm": 120}, True),  # half of the paper's 0.2384
         (aim_contrasts.biased, {"erm": 119}, False),
-        (aim_contrasts.premise, {"erm": 200, "synthetic only": 100}, True),
-        (aim_contrasts.premise, {"erm": 200, "synthetic only": 101}, False),
         # Nobody of target 1 but these is predicted 1: accuracy is 1/2 + gap / 4000.
-        (aim_contrasts.reads, {"erm": 800, "synthetic only": 400}, True),
-        (aim_contrasts.reads, {"erm": 800, "synthetic only": 398}, False),
+        (_reads, {"erm": 800, "synthetic only": 400}, True),
+        (_reads, {"erm": 800, "synthetic only": 398}, False),
+        (_reads_contextual, {"erm": 800, "contextual, 25": 400}, True),
+        (_reads_contextual, {"erm": 800, "contextual, 25": 398}, False),
     ],
 )
 def test_what_must_be_so_or_a_claim_is_not_tested(
@@ -646,15 +684,15 @@ def test_every_difference_of_table_3_is_that_of_the_csv(csv: pd.DataFrame, desk:
                 "linear probing": "Linear probing",
                 "fully fine-tuning": "Fully fine-tuning",
             }[second]
-            assert first == "mask"
-            expected = printed(csv, "3", "AIM-Fair", metric) - printed(csv, "3", row, metric)
+            ours = {"mask": "AIM-Fair", "synthetic only": "Trained on synthetic data"}[first]
+            expected = printed(csv, "3", ours, metric) - printed(csv, "3", row, metric)
             assert value == pytest.approx(expected)
             compared.add(second)
     assert compared == set(TABLE_3) - {"mask"}
 
 
 def test_figures_are_read_off_a_plot(desk: Profile) -> None:
-    for name, slack in (("layer-freezing", 0.001), ("top-k", 0.002), ("sft-vs-erm", 0.0)):
+    for name, slack in (("layer-freezing", 0.001), ("top-k", 0.002), ("sft-vs-erm", 1e-4)):
         assert {c.slack for c in claim_named(name).contrasts(desk)} == {slack}
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -330,3 +331,33 @@ def test_the_script_computes_the_metrics_of_the_study() -> None:
     fair = expected(women / 100, men / 100)
     assert percents(seen["dp"]) == pytest.approx(fair, abs=0.051)
     assert fair[2] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("configs", "expected"),
+    [
+        ([{}], "the split of the people, the initialisation and the order of batches"),
+        (
+            [{"stage": "aim-train", "data": {"toy_seed": 3}}],
+            "the toy faces (training, validation and test), initialisation, order, augmentation, "
+            "and the draw of S1 and S2",
+        ),
+        (
+            [{"stage": "aim-train", "data": {}, "synthetic": {"seed": s}} for s in (42, 43)],
+            "prompts and synthetic images, initialisation, order, augmentation, and the draw of S1 "
+            "and S2 (the photographs stay)",
+        ),
+        (
+            [{"stage": "aim-finetune"}],  # of what it goes on from, no more is known
+            "initialisation, order, augmentation, and the draw of S1 and S2",
+        ),
+        (
+            [{"stage": "win-face-finetune"}],
+            "the split of the new task's people and the head (backbone and test images stay)",
+        ),
+    ],
+)
+def test_what_seeds_vary_is_read_from_the_runs(
+    made_up: MakeRecord, configs: list[dict[str, Any]], expected: str
+) -> None:
+    assert tables.varied([made_up(3, **config) for config in configs]) == expected

@@ -61,7 +61,7 @@ EXPECTED: dict[tuple[str, Any], list[str]] = {
     ("desk", "aim-fair"): [
         COPY,
         "images at 64x64, not 224x224",
-        "network: width 32 (not 64), initialisation scratch (not imagenet)",
+        "network: width 16 (not 64), initialisation scratch (not imagenet)",
         "training: rate 0.05 (not 0.01), crops of 40 % of the frame and more (not 8 %)",
         "synthetic images by generator 'faces', not by Stable Diffusion v2.1-base",
         "drawn with 12 steps (not 50), scheduler as shipped (not DDIM), guidance 3 (not 9), "
@@ -77,7 +77,7 @@ EXPECTED: dict[tuple[str, Any], list[str]] = {
     ("desk", "win-faces"): [
         COPY,
         "images at 64x64, not 224x224",
-        "network: width 32 (not 64), initialisation scratch (not imagenet)",
+        "network: width 16 (not 64), initialisation scratch (not imagenet)",
     ],
     ("quick", "win"): ["toycensus (simulated), not UCI Adult", "3 seeds, not 10"],
     ("quick", "aim-fair"): [

@@ -414,13 +414,22 @@ def test_a_claim_whose_check_has_not_passed_is_not_tested(
 @pytest.mark.parametrize(
     ("letter", "made", "word", "beginning"),
     [
-        ("a", None, UNTESTED, "no positive control shows that this set-up finds such an effect. "),
-        ("a", check(False), UNTESTED, "it is not so that X is fair: EO 0. "),
-        ("a", check(True, ("y",)), UNTESTED, "not known whether X is fair: no records of y. "),
+        ("a", None, UNTESTED, "no positive control shows that this set-up finds such an effect"),
+        ("a", check(False), UNTESTED, "it is not so that X is fair: EO 0"),
+        ("a", check(True, ("y",)), UNTESTED, "not known whether X is fair: no records of y"),
         ("a", check(True), NOT, "of 1 contrast 1 absent"),
         ("c", None, NOT, "of 1 contrast 1 contradicted"),  # an effect the other way was found
         ("s", None, HOLDS, "of 1 contrast 1 supported"),
         ("u", None, OPEN, "of 1 contrast 1 undecided"),
+        # An absent effect counts for nothing beside a supported one, either.
+        (
+            "sa",
+            check(False),
+            IN_PART,
+            "of 2 contrasts 1 supported, 1 not tested here; it is not so",
+        ),
+        ("sa", check(True), IN_PART, "of 2 contrasts 1 supported, 1 absent"),
+        ("ca", check(False), NOT, "of 2 contrasts 1 contradicted, 1 not tested here"),
     ],
 )
 def test_on_simulated_data_nothing_found_takes_a_positive_control(
@@ -429,8 +438,27 @@ def test_on_simulated_data_nothing_found_takes_a_positive_control(
     found = decide(lettered(letter, control=lambda p: made), quick, results)
     assert found.simulated
     assert found.word == word
+    if word == UNTESTED:
+        beginning = f"of 1 contrast 1 {UNTESTED}; {beginning}"
     assert found.reason.startswith(beginning)
-    assert found.checked == (("X is fair: EO 0",) if letter == "a" and word == NOT else ())
+    absent = any(j.outcome == ABSENT for j in found.judged)
+    if letter == "sa":
+        assert found.note == ("mixed" if absent else "")
+    assert found.checked == (("X is fair: EO 0",) if absent else ())
+
+
+def test_any_of_them_is_not_refuted_where_one_could_not_be_tested(
+    results: Any, desk: Profile
+) -> None:
+    untested = contrast(pair=PAIRS["a"], check=check(False))
+    both = claim(contrast(pair=PAIRS["a"]), untested, kind="any")
+    assert decide(both, desk, results).word == OPEN
+    assert decide(claim(contrast(pair=PAIRS["a"]), kind="any"), desk, results).word == NOT
+
+
+def test_arithmetic_the_other_way_does_not_hold(results: Any, desk: Profile) -> None:
+    found = decide(lettered("c", kind="construction"), desk, results)
+    assert (found.word, found.words) == (NOT, f"{NOT}: {CONTRADICTED}")
 
 
 def test_on_real_data_it_does_not(results: Any, desk: Profile) -> None:
@@ -497,8 +525,7 @@ def test_the_papers_difference_says_how_large_an_effect_is(
 
 def test_words_and_tables(results: Any, desk: Profile) -> None:
     named = {"sentence": lambda profile: f"It is so on {profile.name}."}
-    given = {"substitutions": ("images",), "settings": lambda profile: ("seeds",)}
-    made = dataclasses.replace(lettered("su", **given), **named)
+    made = dataclasses.replace(lettered("su", substitutions=("images",)), **named)
     found = decide(made, desk, results)
     row = judging.verdict_table([found]).iloc[0]
     assert row["verdict"] == f"{SIGNS[IN_PART]} {IN_PART}"
@@ -507,7 +534,7 @@ def test_words_and_tables(results: Any, desk: Profile) -> None:
     assert said.startswith(
         f"**Table 0: It is so on desk.** {SIGNS[IN_PART]} *{IN_PART}* (faces): of 2"
     )
-    assert said.endswith("<br><small>Substituted: seeds; images.</small>")
+    assert said.endswith("; 3 seeds, not 10; images.</small>")
     kept = decide(claim(contrast(pair=PAIRS["s"], kind="no worse")), desk, results)
     assert judging.contrast_table(kept)["claimed"].tolist() == ["no worse"]
     assert judging.tally([found, kept, found]) == {IN_PART: 2, OPEN: 1}
@@ -544,7 +571,9 @@ def test_verdicts_of_a_profile_that_was_run(computed: Computed) -> None:
         if verdict.word == NOT and verdict.claim.kind != "best":
             assert said & {CONTRADICTED, ABSENT}
             assert SUPPORTED not in said
-        cell = f"| {SIGNS[verdict.word]} {verdict.words} "
+        enough = verdict.lacks if verdict.word == OPEN else None
+        lacks = f": about {enough:,} seeds would decide, 3 are there" if enough else ""
+        cell = f"| {SIGNS[verdict.word]} {verdict.words}{lacks} "
         assert f"{verdict.statement} {2 * cell}| " in text
     for word, number in judging.tally(found).items():
         assert text.count(f"- {SIGNS[word]} **{number} ") == 2

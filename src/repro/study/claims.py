@@ -40,6 +40,8 @@ SCALE = (
 )
 #: How far a difference of two readings off Figure 4 may be from the truth.
 READING = {ERROR: 2 * 0.002, DP: 2 * 0.004, EO: 2 * 0.004}
+#: The same of two numbers of its tables: errors to .001 points, gaps to .001.
+ROUNDING = {ERROR: 1e-5, DP: 1e-3, EO: 1e-3}
 
 
 def _difference(table: str, first: str, second: str, metric: str) -> float | None:
@@ -71,8 +73,13 @@ def fair_start(key: str, words: str, metric: str, plan: Callable[..., plans.Plan
     return Check(f"the pre-trained model under {name} is fair", plan, (key,), passes)
 
 
-def unfair(told: float | None, plan: Callable[..., plans.Plan], key: str = "tl") -> Check:
-    """Return the check that plain fine-tuning is unfair: at least half of the paper's EO."""
+def unfair(
+    told: float | None,
+    plan: Callable[..., plans.Plan],
+    key: str = "tl",
+    who: str = "plain fine-tuning of the last layer",
+) -> Check:
+    """Return the check that a model is unfair: its EO is at least half of the paper's."""
 
     def passes(results: Results) -> tuple[bool, str]:
         mean = float(np.mean(known_values(results[key], EO)))
@@ -81,32 +88,58 @@ def unfair(told: float | None, plan: Callable[..., plans.Plan], key: str = "tl")
             f"{SHORT[EO]} {points(mean)}, at least {points(bound)} (half of the paper's)"
         )
 
-    return Check("plain fine-tuning of the last layer is unfair", plan, (key,), passes)
+    return Check(f"{who} is unfair", plan, (key,), passes)
 
 
 def _tl_unfair(profile: Profile) -> Sequence[Check]:
     return (unfair(win_value("fig4", "TL", EO), plans.strategies),)
 
 
-def _finds_fairness(profile: Profile) -> Check | None:
-    """Return the positive control: retraining under a constraint makes a fairer model."""
+def _original_unfair(profile: Profile) -> Sequence[Check]:
+    told = win_value("3", "original pre-trained model", EO)
+    who = "the original pre-trained model"
+    return (unfair(told, plans.against_retraining, "pre-trained", who),)
+
+
+def _unconstrained_unfair(profile: Profile) -> Sequence[Check]:
+    """Return the check of Figure 1's unfair model, which is the original one of Table 3."""
+    told = win_value("3", "original pre-trained model", EO)
+    return (
+        unfair(told, plans.fair_then_tuned, "unconstrained, before", "the unconstrained model"),
+    )
+
+
+def _retrained(profile: Profile, metric: str | None, what: str) -> Check | None:
+    """Return a positive control by retraining under the strongest constraint.
+
+    It makes a fairer model, by the gap that it closes (``metric`` None), at the cost of errors.
+    """
     if not profile.win.constraints or not profile.win.intensities:
         return None
     constraint = "eo" if "eo" in profile.win.constraints else "dp"
-    metric, most = CLOSES[constraint], max(profile.win.intensities)
+    most = max(profile.win.intensities)
+    quantity = metric or CLOSES[constraint]
     contrast = Contrast(
-        f"retraining under {constraint.upper()} {most:g} against without: {SHORT[metric]}",
+        f"retraining under {constraint.upper()} {most:g} against without: {SHORT[quantity]}",
         f"retrain {constraint} {most:g}",
         "retrain",
-        metric,
-        "less",
+        quantity,
+        "greater" if metric else "less",
     )
     return control(
-        "this set-up finds a fairness effect where there is one",
+        f"this set-up finds {what} where there is one",
         plans.against_retraining,
         contrast,
         per_seed=PER_SEED["win"],
     )
+
+
+def _finds_fairness(profile: Profile) -> Check | None:
+    return _retrained(profile, None, "a fairness effect")
+
+
+def _finds_errors(profile: Profile) -> Check | None:
+    return _retrained(profile, ERROR, "a difference in error")
 
 
 def _versus(
@@ -165,6 +198,14 @@ def _importance(null: str, words: str) -> Callable[[Profile], list[Contrast]]:
     ]
 
 
+def _importances_differ(profile: Profile) -> Sequence[Check]:
+    """Return the check of Figure 5: with equal importances the weight of a group moves nothing."""
+    (contrast,) = _importance("null", "permuted groups")(profile)
+    return (
+        control("the groups' importances differ", plans.probes, contrast, per_seed=PER_SEED["win"]),
+    )
+
+
 def _table_2(profile: Profile) -> list[Contrast]:
     contrasts = []
     for constraint in profile.win.constraints:
@@ -182,6 +223,7 @@ def _table_2(profile: Profile) -> list[Contrast]:
                     reported=_difference(
                         "2", row + "after fine-tuning", row + "before fine-tuning", metric
                     ),
+                    slack=ROUNDING[metric],
                     check=fair_start(f"{key}before", row, metric, plans.fair_then_tuned),
                 )
             )
@@ -214,6 +256,7 @@ def _table_3_original(metrics: Sequence[str]) -> Callable[[Profile], list[Contra
             metric,
             "less",
             reported=_difference("3", "WIN", "original pre-trained model", metric),
+            slack=ROUNDING[metric],
         )
         for metric in metrics
     ]
@@ -230,6 +273,7 @@ def _against_constraints(first: str, name: str, metric: str) -> Callable[[Profil
             reported=_difference(
                 "3", name, f"Retrain+{constraint.upper()}, intensity {intensity:g}", metric
             ),
+            slack=ROUNDING[metric],
         )
         for constraint in profile.win.constraints
         for intensity in profile.win.intensities
@@ -268,6 +312,12 @@ def _table_4(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
             "less",
             elsewhere=_difference("fig4", "WIN", "TL", metric),
             slack=READING[metric],
+            check=unfair(
+                win_value("fig4", "TL", EO),
+                plans.architectures,
+                f"{architecture}, tl",
+                f"plain fine-tuning of the last layer of {architecture.upper()}",
+            ),
         )
         for architecture in profile.win.architectures
         for metric in metrics
@@ -328,7 +378,7 @@ WIN_CLAIMS = (
             SPLIT,
         ),
         _separation("results:separation_auc", "from the whole representation"),
-        control=_finds_fairness,
+        checks=_unconstrained_unfair,
     ),
     Claim(
         "importance",
@@ -347,7 +397,6 @@ WIN_CLAIMS = (
             SILENT,
             SPLIT,
         ),
-        control=_finds_fairness,
     ),
     Claim(
         "bias-returns",
@@ -387,7 +436,7 @@ WIN_CLAIMS = (
             plans.strategies,
             _figure_4(rank, ("tl", "svd"), (ERROR,)),
             (RANK, SILENT, SPLIT),
-            control=_finds_fairness,
+            control=_finds_errors,
         )
         for rank in (1, 2)
     ),
@@ -400,6 +449,7 @@ WIN_CLAIMS = (
         _table_3_original((EO,)),
         (RANK, SILENT, SPLIT),
         _table_3_original((DP,)),
+        checks=_original_unfair,
         control=_finds_fairness,
     ),
     Claim(
@@ -421,7 +471,7 @@ WIN_CLAIMS = (
             "Retrain is taken as fine-tuning every parameter of the pre-trained model",
         ),
         _costs,
-        control=_finds_fairness,
+        control=_finds_errors,
     ),
     Claim(
         "parameters",
@@ -449,7 +499,6 @@ WIN_CLAIMS = (
         (RANK, SILENT, SPLIT, "hidden widths are not given: 10 throughout, the head stays 10 x 2"),
         _table_4((DP, ERROR)),
         touches=PARTS - {"depth"},
-        checks=_tl_unfair,
         control=_finds_fairness,
     ),
     Claim(
@@ -464,6 +513,7 @@ WIN_CLAIMS = (
         _figure_5((EO,)),
         (RANK, SILENT, SPLIT, "which group is s = 1 is not stated: both are tested"),
         _figure_5((DP,)),
+        checks=_importances_differ,
         control=_finds_fairness,
     ),
 )

@@ -56,14 +56,27 @@ def read_set(name: str) -> dict[str, Record]:
     return found
 
 
+# What a configuration draws from, at any depth, and the digests of what is drawn: toy faces and
+# lists of prompts may be drawn anew in every seed, and are then as much the seed's as the seed.
+_OF_THE_SEED = (
+    *("seed", "toy_seed", "profile"),
+    *("toyfaces camera", "toyfaces studio", "synthetic faces"),
+)
+
+
 def settings_key(record: Record, known: Mapping[str, Record]) -> str:
-    """Return what a run is, without seed and profile, so that sets of other seeds compare.
+    """Return what a run is, without seeds and profile, so that sets of other seeds compare.
 
     Upstream runs enter by their own settings, not by their identities, which hold the seed.
     """
 
+    def seedless(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {k: seedless(v) for k, v in value.items() if k not in _OF_THE_SEED}
+
     def plain(one: Record) -> dict[str, Any]:
-        config = {k: v for k, v in one.config.items() if k not in ("seed", "profile")}
+        config: dict[str, Any] = seedless(one.config)
         for name, run in one.body["upstream"].items():
             config[name] = plain(known[run]) if run in known else run
         return config

@@ -39,7 +39,7 @@ class Contrast:
     reported: float | None = None
     #: the paper's difference on its main task, which sets the margin where it reports no own one
     elsewhere: float | None = None
-    #: how far a reported difference may be off, where it was read off a plot
+    #: how far a reported difference may be off: read off a plot, or by the digits of a table
     slack: float = 0.0
     #: "no worse": that nothing is lost, which a claim may need but is no support by itself
     kind: Literal["better", "no worse"] = "better"
@@ -67,14 +67,20 @@ class Contrast:
         """The smallest difference that is still the paper's claim, above 0.
 
         Half of what the paper reports, where that is on the claimed side and more than the error of
-        reading it; else `MARGIN`, or `AUC_MARGIN`. It follows from the paper and the code alone, so
-        it stands before the runs that it judges.
+        reading it; else `MARGIN`, or `AUC_MARGIN`. It follows from the paper and the code alone and
+        from no record. Runs that were recorded before the rule was written could be seen when it
+        was: of them, not of later ones, margins cannot be said to stand before the runs.
         """
-        told = self.reported if self.reported is not None else self.elsewhere
-        half = 0.0 if told is None else self.sign * told / 2
+        half = self.told / 2
         if self.kind == "better" and half > self.slack:
             return half
         return AUC_MARGIN if "auc" in self.quantity else MARGIN
+
+    @property
+    def told(self) -> float:
+        """What the paper reports here, or on its main task; claimed is positive, 0 is nothing."""
+        told = self.reported if self.reported is not None else self.elsewhere
+        return 0.0 if told is None else self.sign * told
 
 
 @dataclass(frozen=True)

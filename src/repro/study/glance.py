@@ -83,8 +83,18 @@ def _verb(word: str, number: int) -> str:
 def _more(word: str, found: Sequence[Verdict]) -> str:
     """Return what is missing to decide the claims of a word, or nothing."""
     if word == OPEN:
-        told = [f"{v.claim.where} ({v.claim.name}): {_seeds_needed(v)}" for v in found]
-        return f"; seeds that would decide: {'; '.join(told)}"
+        numbers = sorted(v.lacks for v in found if v.lacks is not None)
+        told = []
+        if len(numbers) == 1:
+            told.append(f"about {numbers[0]:,} seeds")
+        elif numbers:
+            half = numbers[(len(numbers) - 1) // 2]
+            told.append(
+                f"about {numbers[0]:,} to {numbers[-1]:,} seeds each, {half:,} in the median"
+            )
+        if never := len(found) - len(numbers):
+            told.append(f"no number of seeds alone ({never})")
+        return f"; what would decide: {'; '.join(told)}"
     if word == UNTESTED:
         failed = sum(bool(v.judged) for v in found)
         not_run = len(found) - failed
@@ -95,10 +105,12 @@ def _more(word: str, found: Sequence[Verdict]) -> str:
     return f": {', '.join(f'{notes.count(n)} {n}' for n in dict.fromkeys(notes))}" if notes else ""
 
 
-def _seeds_needed(verdict: Verdict) -> str:
-    if verdict.lacks is None:
-        return "no number"
-    return f"about {verdict.lacks:,} ({verdict.seeds} are there)"
+def _cell(verdict: Verdict) -> str:
+    """Return sign and word; of what is undecided also how many seeds would decide it."""
+    told = f"{SIGNS[verdict.word]} {verdict.words}"
+    if verdict.word == OPEN and verdict.lacks is not None:
+        told += f": about {verdict.lacks:,} seeds would decide, {verdict.seeds} are there"
+    return told
 
 
 def at_a_glance_markdown(
@@ -150,8 +162,7 @@ def _row(real: Verdict, toy: Verdict, notebooks: str) -> str:
     told = real if real.judged else toy
     chapter = f"[{real.claim.where}]({notebooks}/{real.claim.notebook}.ipynb)"
     return (
-        f"| {chapter}: {real.statement} | {SIGNS[real.word]} {real.words} "
-        f"| {SIGNS[toy.word]} {toy.words} "
+        f"| {chapter}: {real.statement} | {_cell(real)} | {_cell(toy)} "
         f"| {'real' if told is real else 'simulated'}: {headline(told)} |"
     )
 

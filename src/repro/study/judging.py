@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,8 @@ from repro.study.plans import Experiment
 from repro.study.profiles import Paper
 from repro.study.records import Results, value
 from repro.study.rule import (
-    ABSENT,
     MIN_SEEDS,
     SUPPORTED,
-    UNDECIDED,
     UNTESTED,
     Outcome,
     outcome,
@@ -98,6 +96,7 @@ def judge(
     runs = tuple(dict.fromkeys(r.run for key in contrast.keys for r in results[key]))
     different = np.array([a - b for a, b in sides if a is not None and b is not None])
     different[np.abs(different) < ROUNDING] = 0.0  # two ways to one rate: no difference
+    told = contrast.sign * contrast.reported if contrast.reported is not None else 0.0
     found = outcome(
         list(contrast.sign * different),
         contrast.margin,
@@ -105,11 +104,8 @@ def judge(
         per_seed=per_seed,
         floor=_rule_of_three(contrast, results),
         sampling=sampling.of_contrast(contrast, results, paper, simulated=simulated),
+        told=told,
     )
-    told = contrast.sign * contrast.reported if contrast.reported is not None else 0.0
-    if found.word == ABSENT and found.interval.high >= told > 0:
-        # What the paper reports is below the margin, and inside the interval: not excluded.
-        found = replace(found, word=UNDECIDED, p_refute=1.0)
     size = ""
     comparable = contrast.kind == "better" and contrast.unit == "points" and found.deviation > 0
     if told > 0 and found.word == SUPPORTED and comparable and not simulated:
@@ -146,11 +142,16 @@ def turned(interval: Interval, sign: int) -> Interval:
 
 
 def _rule_of_three(contrast: Contrast, results: Results) -> float:
-    """Return 3 / n of the smallest group of the test part: what no difference at all can hide."""
+    """Return 3 / n of the test part: what no difference at all can hide.
+
+    Of its smallest group, where the quantity compares groups.
+    """
     if contrast.quantity.startswith("results:"):
         return 0.0
     counts = [r.counts() for key in contrast.keys for r in results[key]]
-    smallest = min((int(c.sum(-1).min()) for c in counts), default=0)
+    whole = contrast.quantity in ("accuracy", "weighted_f1_error")
+    sizes = [int(c.sum()) if whole else int(c.sum(-1).min()) for c in counts]
+    smallest = min(sizes, default=0)
     return 3 / smallest if smallest else 0.0
 
 

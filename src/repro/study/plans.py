@@ -128,11 +128,17 @@ def fair_then_tuned(profile: Profile, seeds: Sequence[int]) -> Plan:
 
 def fair_then_tuned_otherwise(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 2 under the profile's other budget; empty where it has none."""
+    other = otherwise(profile)
+    return {} if other is None else fair_then_tuned(other, seeds)
+
+
+def otherwise(profile: Profile) -> Profile | None:
+    """Return a profile with its other budget in place of its own, or None where it has none."""
     budget = profile.win.other_budget
     if budget is None:
-        return {}
+        return None
     win = profile.win.model_copy(update={"pretrain": budget.pretrain, "finetune": budget.finetune})
-    return fair_then_tuned(profile.model_copy(update={"win": win}), seeds)
+    return profile.model_copy(update={"win": win})
 
 
 def probes(profile: Profile, seeds: Sequence[int]) -> Plan:

@@ -6,7 +6,7 @@ A contrast is turned so that what is claimed is positive: d its mean over n pair
 - **supported** if L > 0; of kind "no worse", if L > -delta;
 - **contradicted** if U < 0; of kind "no worse", if U < -delta;
 - **absent** if U < delta and not contradicted: whatever is left of the effect, it is smaller than
-  what is claimed;
+  what is claimed; but not where the paper reports less than delta, and the interval holds that;
 - **undecided** else.
 
 A claim that **all** its contrasts are so *holds* if every one is supported (each at 95 %, so no
@@ -97,6 +97,7 @@ def outcome(
     per_seed: float = 0.0,
     floor: float = 0.0,
     sampling: float = 0.0,
+    told: float = 0.0,
 ) -> Outcome:
     """Judge one contrast.
 
@@ -114,6 +115,8 @@ def outcome(
         Half-width of a difference without any spread: 3 / n of the smallest group (rule of three).
     sampling
         Variance of the mean difference from the choice of the test examples.
+    told
+        The difference that the paper reports, turned alike; 0 where it reports none.
     """
     d = np.asarray(differences, dtype=float)
     n = len(d)
@@ -130,14 +133,14 @@ def outcome(
     interval = Interval(mean, mean - half, mean + half, n)
     above, below = (-margin, -margin) if kind == "no worse" else (0.0, margin)
     p_support = _p(mean - above, error, n - 1)
-    p_refute = _p(below - mean, error, n - 1)
+    p_refute = _p((below if not 0 < told < below else told) - mean, error, n - 1)
     if n < MIN_SEEDS:
         return Outcome(interval, UNDECIDED, 1.0, 1.0, deviation, margin, per_seed)
     if interval.low > above:
         word = SUPPORTED
     elif interval.high < (above if kind == "no worse" else 0.0):
         word = CONTRADICTED
-    elif kind == "better" and interval.high < margin:
+    elif kind == "better" and interval.high < margin and not interval.high >= told > 0:
         word = ABSENT
     else:
         word = UNDECIDED

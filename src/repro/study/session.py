@@ -11,12 +11,14 @@ from typing import Any
 
 from repro.study.compare import agreement
 from repro.study.configs import RunConfig
+from repro.study.contrasts import Claim
 from repro.study.plans import Plan
 from repro.study.profiles import Paper, Profile, load_profile
 from repro.study.records import Results, look_up, recorded
 from repro.study.reported import Reported
 from repro.study.runs import Runs
 from repro.study.stages import obtain
+from repro.study.verdicts import Verdict, claim_named, decide, rests_on
 
 #: The profile whose records the verdicts rest on.
 RECORDED = "desk"
@@ -104,6 +106,23 @@ class Study:
             self.paper,
         )
         return [known, here] if known.results else [here]
+
+    def decide(self, claim: Claim | str, view: View, profile: Profile | None = None) -> Verdict:
+        """Return the verdict on a claim by the runs of a view.
+
+        Of what this call computes, the runs that its checks and controls need are computed, too.
+
+        Parameters
+        ----------
+        claim
+            It, or its name.
+        profile
+            The settings that the runs have, where they are not the view's.
+        """
+        one = claim_named(claim) if isinstance(claim, str) else claim
+        if view.profile is self.profile:
+            self.compute(rests_on(one, profile or view.profile))
+        return decide(one, profile or view.profile, view.results, self.runs)
 
     @property
     def again(self) -> str:

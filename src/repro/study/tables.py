@@ -174,10 +174,32 @@ def source(results: Results | Iterable[Record], what: str, again: str) -> Html:
         f"<p>Again: <code>{html.escape(again)}</code>. With another setting: add its parameter, "
         f"e.g. <code>-p overrides '{example}'</code>. One run: "
         "<code>.venv/bin/repro show RUN</code>. "
+        f"Seeds vary {html.escape(varied(records.values()))}. "
         f"Computed in {seconds:.0f} s on {html.escape(machines_in_words(records.values()))}; torch "
         f"{html.escape(', '.join(torches))}, commit {', '.join(commits)}.</p>"
         f"<p>{listed}</p></details>"
     )
+
+
+def varied(records: Iterable[Record]) -> str:
+    """Return what the seeds of these runs vary, which is all that an interval over them speaks of.
+
+    Read from their configurations: what has the number of the seed was drawn with it.
+    """
+    configs = [record.config for record in records]
+    drawn = [c["synthetic"]["seed"] for c in configs if c.get("synthetic")]
+    words = []
+    if any(c["stage"] in ("win-pretrain", "win-finetune", "win-probe") for c in configs):
+        words += ["the split of the people, the initialisation and the order of batches"]
+    if any(c["stage"].startswith("win-face") for c in configs):
+        words += ["the split of the new task's people and the head (backbone and test images stay)"]
+    if any(c["stage"].startswith("aim") for c in configs):
+        toys = [c["data"].get("toy_seed") == c["seed"] for c in configs if "data" in c]
+        words += ["the toy faces (training, validation and test)"] if toys and all(toys) else []
+        words += ["prompts and synthetic images"] if len(set(drawn)) > 1 else []
+        words += ["initialisation, order, augmentation, and the draw of S1 and S2"]
+        words += ["(the photographs stay)"] if toys and not any(toys) else []
+    return ", ".join(words).replace(", (", " (")
 
 
 def _words(record: Record) -> str:

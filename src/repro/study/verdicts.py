@@ -13,6 +13,7 @@ from repro.study.contrasts import Check, Claim, Contrast
 from repro.study.experiments import CLAIMS
 from repro.study.intervals import Interval
 from repro.study.judging import PER_SEED, Judged, amount, in_interval, judge, turned
+from repro.study.plans import Plan
 from repro.study.profiles import Profile, load_profile
 from repro.study.provenance import precision_substitution
 from repro.study.records import Results, look_up, value
@@ -61,7 +62,7 @@ class Verdict:
     @property
     def pilot(self) -> bool:
         """Whether it rests on fewer than five seeds."""
-        judged = self.word not in (UNTESTED, CONSTRUCTED)
+        judged = self.word not in (UNTESTED, CONSTRUCTED) and self.claim.kind != "construction"
         return judged and self.seeds < PILOT_SEEDS
 
     @property
@@ -103,12 +104,18 @@ def decide(claim: Claim, profile: Profile, results: Results, runs: Runs | None =
         told = "; ".join(
             f"{j.contrast.text}: {amount(j.interval.mean, j.contrast.unit)}" for j in judged
         )
+        so = all(j.contrast.sign * j.interval.mean > 0 for j in judged)
+        word, note = (CONSTRUCTED, "") if so else (NOT, CONTRADICTED)
         return replace(
-            empty, word=CONSTRUCTED, judged=judged, reason=f"arithmetic, no sample: {told}"
+            empty, word=word, note=note, judged=judged, reason=f"arithmetic, no sample: {told}"
         )
 
     passed, failed = _checks(claim.checks(profile), profile, seeds, runs)
     judged = tuple(_own_check(judged_of(c), profile, seeds, runs) for c in contrasts)
+    if simulated and any(j.outcome == ABSENT for j in judged):
+        found_by, why = _controlled(claim, profile, seeds, runs)
+        passed += found_by
+        judged = tuple(replace(j, untested=why) if j.outcome == ABSENT else j for j in judged)
     counted = [j for j in judged if not j.untested]
     word, note, judged = _summed(claim, judged, counted, results)
     shown = [c for c in claim.beside(profile) if set(c.keys) <= results.keys()]
@@ -132,18 +139,29 @@ def decide(claim: Claim, profile: Profile, results: Results, runs: Runs | None =
     if failed:
         why = "; ".join(failed)
         return replace(found, word=UNTESTED, note="", lacks=None, reason=f"{why}. {found.reason}")
-    if simulated and word == NOT and not any(j.outcome == CONTRADICTED for j in counted):
-        control = claim.control(profile)
-        passed, failed = _checks([control] if control else [], profile, seeds, runs)
-        if not passed:
-            why = (
-                failed[0]
-                if failed
-                else "no positive control shows that this set-up finds such an effect"
-            )
-            return replace(found, word=UNTESTED, note="", reason=f"{why}. {found.reason}")
-        found = replace(found, checked=found.checked + passed)
     return found
+
+
+def _controlled(
+    claim: Claim, profile: Profile, seeds: Sequence[int], runs: Runs | None
+) -> tuple[tuple[str, ...], str]:
+    """Return in words the positive control that was found, and why an absent effect counts not."""
+    control = claim.control(profile)
+    if control is None:
+        return (), "no positive control shows that this set-up finds such an effect"
+    passed, failed = _checks([control], profile, seeds, runs)
+    return passed, failed[0] if failed else ""
+
+
+def rests_on(claim: Claim, profile: Profile) -> Plan:
+    """Return the runs of a claim's checks and control, which may be another experiment's."""
+    own = [c.check for c in claim.contrasts(profile) if c.check is not None]
+    control = claim.control(profile) if profile.is_simulated(claim.paper) else None
+    needed: Plan = {}
+    for check in (*claim.checks(profile), *own, *([control] if control else [])):
+        plan = check.plan(profile, profile.seeds_of(claim.paper))
+        needed |= {f"{check.text}: {key}": plan[key] for key in check.keys if key in plan}
+    return needed
 
 
 def _untestable(
@@ -220,8 +238,12 @@ def _summed(
         [j.found for j in counted],
         [j.contrast.kind == "no worse" for j in counted],
     )
-    if word == HOLDS and claim.kind == "all" and len(counted) < len(judged):
-        word = IN_PART
+    if len(counted) < len(judged):
+        # Not all are so, and not none, if some could not be tested.
+        if word == HOLDS and claim.kind == "all":
+            word = IN_PART
+        if word == NOT and claim.kind == "any":
+            word, note = OPEN, ""
     return word, note, judged
 
 
@@ -336,9 +358,12 @@ def contrast_table(verdict: Verdict) -> pd.DataFrame:
     What the paper reports stands beside real data only.
     """
     rows = []
+    rivals = verdict.judged[:-1] if verdict.claim.kind == "best" else ()
     for j, where in [(j, "") for j in verdict.judged] + [(j, "beside: ") for j in verdict.beside]:
         contrast, unit, interval = j.contrast, j.contrast.unit, j.interval
         side = "no worse" if contrast.kind == "no worse" else SIDES[contrast.direction]
+        if j in rivals:
+            side = "no rival better by the margin"
         drawn = not where and unit == "points"
         row = {
             "contrast": where + contrast.text,
