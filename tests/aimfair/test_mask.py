@@ -20,7 +20,6 @@ from torchvision import models
 from repro.aimfair import (
     EmptyMaskError,
     MaskSize,
-    agreement,
     block_of,
     entry_k,
     jaccard,
@@ -29,7 +28,6 @@ from repro.aimfair import (
     mean_gradients,
     select_mask,
     sensitivity,
-    smallest_k,
 )
 from repro.names import UnknownNameError
 
@@ -339,7 +337,9 @@ def test_masks_against_brute_force(values: tuple[list[float], list[float]]) -> N
             with pytest.raises(EmptyMaskError):
                 select_mask(named(domain), named(fairness), k)
         assert len(mask) >= 2 * k - n
-    assert smallest_k(named(domain), named(fairness)) == min(k for k, m in expected.items() if m)
+    first = entry_k(named(domain), named(fairness))
+    assert min(first.values()) == min(k for k, m in expected.items() if m)
+    assert all((first[name] <= k) == (name in m) for k, m in expected.items() for name in first)
     assert expected[n] == named(domain).keys()
     assert all(small <= large for small, large in pairwise(expected.values()))
     counts = {f"t{i}": 10**i for i in range(n)}
@@ -398,7 +398,9 @@ def test_ranking_refuses_other_tensors_and_none() -> None:
     with pytest.raises(ValueError, match="only the second t3"):
         mask_sizes(values, values, {"t0": 1, "t1": 1, "t2": 1, "t3": 1})
     with pytest.raises(ValueError, match="no tensor"):
-        smallest_k({}, {})
+        entry_k({}, {})
+    with pytest.raises(ValueError, match="no tensor"):
+        select_mask({}, {}, 1)
 
 
 def resnet() -> nn.Module:
@@ -424,15 +426,11 @@ def test_shares_of_tensors_are_not_shares_of_parameters() -> None:
     assert sizes[-1] == MaskSize(62, 62, 1.0, total, 1.0)
 
 
-def test_jaccard_and_agreement() -> None:
-    a, b, c = frozenset("ab"), frozenset("bc"), frozenset("abc")
+def test_jaccard() -> None:
+    a, b = frozenset("ab"), frozenset("bc")
     assert jaccard(a, b) == pytest.approx(1 / 3)
     assert jaccard(a, a) == jaccard(frozenset(), frozenset()) == 1
     assert jaccard(a, frozenset("xy")) == 0
-    assert agreement([a, b]) == jaccard(a, b)
-    assert agreement([a, b, c]) == pytest.approx((1 / 3 + 2 / 3 + 2 / 3) / 3)
-    with pytest.raises(ValueError, match="at least 2 masks, not 1"):
-        agreement([a])
 
 
 @pytest.mark.parametrize(

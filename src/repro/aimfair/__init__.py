@@ -13,12 +13,10 @@ from repro.aimfair.gradients import mean_gradients, sensitivity
 from repro.aimfair.mask import (
     EmptyMaskError,
     MaskSize,
-    agreement,
     entry_k,
     jaccard,
     mask_sizes,
     select_mask,
-    smallest_k,
 )
 from repro.aimfair.strategies import STRATEGIES, Strategy
 from repro.aimfair.tensors import block_of, kind_of
@@ -28,7 +26,6 @@ __all__ = [
     "EmptyMaskError",
     "MaskSize",
     "Strategy",
-    "agreement",
     "block_of",
     "blocks",
     "compose",
@@ -41,6 +38,5 @@ __all__ = [
     "mean_gradients",
     "select_mask",
     "sensitivity",
-    "smallest_k",
     "trainable_tensors",
 ]

@@ -11,8 +11,7 @@ released code (github.com/zengqunzhao/AIM-Fair).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from repro.aimfair.gradients import check_same_tensors, listed, mean_gradients, sensitivity
@@ -20,14 +19,12 @@ from repro.aimfair.gradients import check_same_tensors, listed, mean_gradients, 
 __all__ = [
     "EmptyMaskError",
     "MaskSize",
-    "agreement",
     "entry_k",
     "jaccard",
     "mask_sizes",
     "mean_gradients",
     "select_mask",
     "sensitivity",
-    "smallest_k",
 ]
 
 
@@ -68,16 +65,22 @@ def entry_k(domain: Mapping[str, float], fairness: Mapping[str, float]) -> dict[
     ValueError
         If the two do not hold the same tensors, or none, or a sensitivity is not finite.
     """
+    insensitive, sensitive = _ranked(domain, fairness)
+    place = {name: i for i, name in enumerate(insensitive, start=1)}
+    entered = {name: max(place[name], j) for j, name in enumerate(sensitive, start=1)}
+    return {name: entered[name] for name in domain}
+
+
+def _ranked(
+    domain: Mapping[str, float], fairness: Mapping[str, float]
+) -> tuple[list[str], list[str]]:
+    """Return tensors by rising d and by falling b; sorting is stable, so ties stay in order."""
     check_same_tensors(domain, fairness)
     if not domain:
         raise ValueError("no tensor to rank")
     if bad := [n for n in domain if not abs(domain[n]) + abs(fairness[n]) < float("inf")]:
         raise ValueError(f"the sensitivity of {listed(bad)} is not finite")
-    insensitive = sorted(domain, key=lambda name: domain[name])
-    sensitive = sorted(domain, key=lambda name: -fairness[name])
-    place = {name: i for i, name in enumerate(insensitive, start=1)}
-    entered = {name: max(place[name], j) for j, name in enumerate(sensitive, start=1)}
-    return {name: entered[name] for name in domain}
+    return sorted(domain, key=lambda n: domain[n]), sorted(domain, key=lambda n: -fairness[n])
 
 
 def select_mask(
@@ -110,24 +113,19 @@ def select_mask(
     -----
     Zhao et al. (2025), arXiv 2503.05665, section on selective mask generation.
     """
-    entered = entry_k(domain, fairness)
-    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= len(entered):
+    insensitive, sensitive = _ranked(domain, fairness)
+    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= len(insensitive):
         raise ValueError(
-            f"k must be a whole number in 1..{len(entered)}, the number of tensors, not {k!r}"
+            f"k must be a whole number in 1..{len(insensitive)}, the number of tensors, not {k!r}"
         )
-    mask = frozenset(name for name, first in entered.items() if first <= k)
+    mask = frozenset(insensitive[:k]) & frozenset(sensitive[:k])
     if not mask:
         raise EmptyMaskError(
             f"k = {k} gives an empty mask: of the {k} tensors of smallest domain sensitivity and "
             f"the {k} of largest fairness sensitivity, 0 are the same. The smallest k with a mask "
-            f"is {min(entered.values())} (of {len(entered)})."
+            f"is {min(entry_k(domain, fairness).values())} (of {len(insensitive)})."
         )
     return mask
-
-
-def smallest_k(domain: Mapping[str, float], fairness: Mapping[str, float]) -> int:
-    """Return the smallest k whose mask is not empty; arguments and errors as in :func:`entry_k`."""
-    return min(entry_k(domain, fairness).values())
 
 
 def mask_sizes(
@@ -167,20 +165,3 @@ def jaccard(first: Collection[object], second: Collection[object]) -> float:
     """Return the size of the intersection over that of the union, in [0, 1]; 1 for empty masks."""
     a, b = frozenset(first), frozenset(second)
     return len(a & b) / len(a | b) if a | b else 1.0
-
-
-def agreement(masks: Sequence[Collection[str]]) -> float:
-    """Return the mean Jaccard index over all pairs of masks, in [0, 1].
-
-    It is far from 0 by chance alone where masks are large: two random ones of 50 of 62 tensors
-    share 40 on average, an index of about 0.68.
-
-    Raises
-    ------
-    ValueError
-        For fewer than two masks.
-    """
-    pairs = list(combinations(masks, 2))
-    if not pairs:
-        raise ValueError(f"agreement is between at least 2 masks, not {len(masks)}")
-    return sum(jaccard(a, b) for a, b in pairs) / len(pairs)

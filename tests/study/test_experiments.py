@@ -1,0 +1,33 @@
+"""What a profile runs stays what it was: the identities of all its runs, pinned."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from repro.study.experiments import everything
+from repro.study.profiles import load_profile, profile_names
+
+#: profile -> how many runs it has, and the beginning of a digest of their identities
+PINNED = {
+    "smoke": (199, "5e500a7b49ac9860"),
+    "quick": (478, "9a6c8245edbeff29"),
+    "desk": (924, "223f858b1cfc1683"),
+    "paper": (1944, "19015f5920d83951"),
+}
+
+
+def test_every_profile_is_pinned() -> None:
+    assert set(PINNED) == set(profile_names())
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_the_runs_of_a_profile_are_those_of_before(name: str) -> None:
+    """A change that only moves code leaves this; one that is meant to make new runs pins anew."""
+    configs = [config for group in everything(load_profile(name)).values() for config in group]
+    identities = sorted({config.identity for config in configs})
+    digest = hashlib.sha256("\n".join(identities).encode()).hexdigest()[:16]
+    assert (len(identities), digest) == PINNED[name], (
+        "other runs than before: records of this profile are no longer those of its settings"
+    )
