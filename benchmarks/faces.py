@@ -45,7 +45,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
 from repro import metrics, models, vision
-from repro.aimfair import mean_gradients
+from repro.aimfair.gradients import mean_gradients
 from repro.data import celeba
 from repro.data.archives import read_members
 from repro.data.imagecache import load_images

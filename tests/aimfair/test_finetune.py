@@ -14,14 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision import models
 
-from repro.aimfair import (
-    STRATEGIES,
-    blocks,
-    compose,
-    freeze_all_but,
-    frozen_batchnorm,
-    trainable_tensors,
-)
+from repro.aimfair.composition import compose
+from repro.aimfair.finetune import blocks, freeze_all_but, frozen_batchnorm, trainable_tensors
+from repro.aimfair.strategies import STRATEGIES
 from repro.data.sources import DataError
 from repro.names import UnknownNameError
 
@@ -96,12 +91,14 @@ def test_the_table_is_that_of_the_paper() -> None:
         *SCRATCH,
         *("linear probing", "fully fine-tuning", "freeze", "update", "random"),
         *("cosine mask", "mask"),
+        "balanced real",  # which the paper does not have
     ]
     for name, strategy in STRATEGIES.items():
         assert strategy.name == name
         assert strategy.meaning.endswith(".")
         assert len(strategy.meaning) < 90
-        assert (strategy.start == "initial") == (name in SCRATCH)
+        assert (strategy.start == "initial") == (name in (*SCRATCH, "balanced real"))
+        assert strategy.balanced == (name == "balanced real") == (not strategy.where)
         assert (strategy.sensitivity is not None) == (strategy.tensors == "mask")
     assert [STRATEGIES[name].data for name in SCRATCH] == [
         "real",

@@ -17,18 +17,16 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchvision import models
 
-from repro.aimfair import (
+from repro.aimfair.gradients import mean_gradients, sensitivity
+from repro.aimfair.mask import (
     EmptyMaskError,
     MaskSize,
-    block_of,
     entry_k,
     jaccard,
-    kind_of,
     mask_sizes,
-    mean_gradients,
     select_mask,
-    sensitivity,
 )
+from repro.aimfair.tensors import block_of, kind_of
 from repro.names import UnknownNameError
 
 Batches = list[tuple[Tensor, Tensor]]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from repro.aimfair.finetune import STRATEGIES
+from repro.aimfair.strategies import STRATEGIES
 from repro.data import celeba, toyfaces
 from repro.data.images import ImageSet
 from repro.data.sources import DataError, data_root

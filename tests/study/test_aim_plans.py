@@ -18,7 +18,7 @@ from repro.study.configs import RunConfig
 from repro.study.contrasts import Check, Claim, Contrast
 from repro.study.experiments import EXPERIMENTS
 from repro.study.plans import Plan
-from repro.study.profiles import SYNTHETIC_EXPERIMENTS, TABLE_3, Profile, load_profile
+from repro.study.profiles import SYNTHETIC_EXPERIMENTS, Profile, load_profile
 
 from .conftest import MakeRecord
 
@@ -688,7 +688,7 @@ def test_every_difference_of_table_3_is_that_of_the_csv(csv: pd.DataFrame, desk:
             expected = printed(csv, "3", ours, metric) - printed(csv, "3", row, metric)
             assert value == pytest.approx(expected)
             compared.add(second)
-    assert compared == set(TABLE_3) - {"mask"}
+    assert compared == set(aim_claims.TABLE_3) - {"mask"}
 
 
 def test_figures_are_read_off_a_plot(desk: Profile) -> None:

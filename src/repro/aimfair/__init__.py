@@ -6,37 +6,3 @@ fine-tuning that the paper compares (:mod:`.strategies`), on which images it tra
 (:mod:`.composition`) and which tensors (:mod:`.finetune`). What a tensor is, by its name, is in
 :mod:`.tensors`.
 """
-
-from repro.aimfair.composition import compose
-from repro.aimfair.finetune import blocks, freeze_all_but, frozen_batchnorm, trainable_tensors
-from repro.aimfair.gradients import mean_gradients, sensitivity
-from repro.aimfair.mask import (
-    EmptyMaskError,
-    MaskSize,
-    entry_k,
-    jaccard,
-    mask_sizes,
-    select_mask,
-)
-from repro.aimfair.strategies import STRATEGIES, Strategy
-from repro.aimfair.tensors import block_of, kind_of
-
-__all__ = [
-    "STRATEGIES",
-    "EmptyMaskError",
-    "MaskSize",
-    "Strategy",
-    "block_of",
-    "blocks",
-    "compose",
-    "entry_k",
-    "freeze_all_but",
-    "frozen_batchnorm",
-    "jaccard",
-    "kind_of",
-    "mask_sizes",
-    "mean_gradients",
-    "select_mask",
-    "sensitivity",
-    "trainable_tensors",
-]

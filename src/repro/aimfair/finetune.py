@@ -14,22 +14,10 @@ from collections.abc import Callable, Collection
 import numpy as np
 from torch import nn
 
-from repro.aimfair.composition import compose
-from repro.aimfair.strategies import STRATEGIES, Data, Strategy, check_whole
+from repro.aimfair.strategies import STRATEGIES, check_whole
 from repro.aimfair.tensors import block_of, check_tensors
 from repro.models import last_linear
 from repro.names import check_name
-
-__all__ = [
-    "STRATEGIES",
-    "Data",
-    "Strategy",
-    "blocks",
-    "compose",
-    "freeze_all_but",
-    "frozen_batchnorm",
-    "trainable_tensors",
-]
 
 
 def blocks(model: nn.Module) -> dict[str, tuple[str, ...]]:

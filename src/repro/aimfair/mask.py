@@ -14,18 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from repro.aimfair.gradients import check_same_tensors, listed, mean_gradients, sensitivity
-
-__all__ = [
-    "EmptyMaskError",
-    "MaskSize",
-    "entry_k",
-    "jaccard",
-    "mask_sizes",
-    "mean_gradients",
-    "select_mask",
-    "sensitivity",
-]
+from repro.aimfair.gradients import check_same_tensors, listed
 
 
 class EmptyMaskError(ValueError):

@@ -1,5 +1,9 @@
 """The strategies of the comparison, each a rule for which tensors train on which data.
 
+All that is known of a strategy stands here: what it needs, reads and trains, in which words it is
+spoken of, in which rows the paper reports it. To add one is to add an entry, and to teach
+:func:`repro.aimfair.finetune.trainable_tensors` its rule, if that is new.
+
 Loss and selection of the epoch are the same for all of them. There are two schedules: that of
 pre-training for what trains from the initialisation, that of fine-tuning for what continues.
 
@@ -9,7 +13,8 @@ Source: Zhao et al. (2025), arXiv 2503.05665, Tables 3 and 4 and Figure 2. The r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 Start = Literal["initial", "pretrained"]
@@ -24,6 +29,12 @@ _NEEDS: dict[Rule, tuple[str, ...]] = {
     "one block": ("block",),
     "random": ("k", "draw"),
     "mask": ("mask",),
+}
+#: rule -> the settings of a run that mean something under it; a random draw has the mask's size
+_SETTINGS: dict[Rule, tuple[str, ...]] = {
+    **_NEEDS,
+    "random": ("sensitivity", "k", "draw"),
+    "mask": ("sensitivity", "k"),
 }
 
 
@@ -44,7 +55,13 @@ class Strategy:
     meaning
         One sentence for tables.
     where
-        Table or figure of the paper.
+        Table or figure of the paper; empty for what it does not have.
+    words
+        What it is called in a sentence.
+    rows
+        Its rows of the paper's tables, by table.
+    balanced
+        Whether its real images are as many of each group.
     sensitivity
         Which difference of gradients ranks the tensors of its mask, if it has one: the kind of
         :func:`repro.aimfair.mask.sensitivity`.
@@ -56,7 +73,15 @@ class Strategy:
     tensors: Rule
     meaning: str
     where: str
+    words: str
+    rows: Mapping[str, str] = field(default_factory=dict)
+    balanced: bool = False
     sensitivity: str | None = None
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Settings that a run of it has, of block, k, draw and sensitivity."""
+        return _SETTINGS[self.tensors]
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -64,46 +89,137 @@ class Strategy:
         return _NEEDS[self.tensors]
 
 
-def _trained(name: str, data: Data, meaning: str) -> Strategy:
-    return Strategy(name, "initial", data, "all", meaning, "Table 3")
+_ALL = (
+    Strategy(
+        "erm",
+        "initial",
+        "real",
+        "all",
+        "Trains every tensor on the biased real images.",
+        "Table 3",
+        "ERM",
+        {"3": "Baseline (ERM)"},
+    ),
+    Strategy(
+        "synthetic only",
+        "initial",
+        "synthetic",
+        "all",
+        "Trains every tensor on synthetic images.",
+        "Table 3",
+        "training on synthetic images",
+        {"3": "Trained on synthetic data"},
+    ),
+    Strategy(
+        "supplementation",
+        "initial",
+        "real and synthetic",
+        "all",
+        "Trains every tensor on real and synthetic images.",
+        "Table 3",
+        "data supplementation",
+        {"3": "Data supplementation"},
+    ),
+    Strategy(
+        "repairing",
+        "initial",
+        "repaired",
+        "all",
+        "Trains every tensor on real images, the smaller groups filled up.",
+        "Table 3",
+        "data repairing",
+        {"3": "Data repairing"},
+    ),
+    Strategy(
+        "linear probing",
+        "pretrained",
+        "synthetic",
+        "head",
+        "Fine-tunes the last linear layer.",
+        "Table 3",
+        "linear probing",
+        {"3": "Linear probing"},
+    ),
+    Strategy(
+        "fully fine-tuning",
+        "pretrained",
+        "synthetic",
+        "all",
+        "Fine-tunes every tensor.",
+        "Table 3, Figure 2",
+        "full fine-tuning",
+        {"3": "Fully fine-tuning"},
+    ),
+    Strategy(
+        "freeze",
+        "pretrained",
+        "synthetic",
+        "all but one block",
+        "Fine-tunes all blocks but one.",
+        "Table 4, Figure 2",
+        "freezing one block",
+    ),
+    Strategy(
+        "update",
+        "pretrained",
+        "synthetic",
+        "one block",
+        "Fine-tunes a single block.",
+        "Table 4",
+        "updating one block",
+    ),
+    Strategy(
+        "random",
+        "pretrained",
+        "synthetic",
+        "random",
+        "Fine-tunes as many random tensors as the mask holds.",
+        "Table 4",
+        "random tensors",
+    ),
+    Strategy(
+        "cosine mask",
+        "pretrained",
+        "synthetic",
+        "mask",
+        "Fine-tunes a mask by cosine similarity.",
+        "Table 4",
+        "SFT with a cosine mask",
+        {"4": "Selective fine-tuning (cosine similarity)"},
+        sensitivity="cosine",
+    ),
+    Strategy(
+        "mask",
+        "pretrained",
+        "synthetic",
+        "mask",
+        "Fine-tunes the mask (SFT): AIM-Fair.",
+        "Tables 3 and 4",
+        "SFT",
+        {"3": "AIM-Fair", "4": "AIM-Fair (absolute difference)"},
+        sensitivity="absolute",
+    ),
+    Strategy(
+        "balanced real",
+        "initial",
+        "real",
+        "all",
+        "Trains every tensor on as many real images, balanced: what could be had without the bias.",
+        "",
+        "training on balanced real images",
+        balanced=True,
+    ),
+)
+STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _ALL}
 
 
-def _tuned(name: str, tensors: Rule, meaning: str, where: str, kind: str | None = None) -> Strategy:
-    return Strategy(name, "pretrained", "synthetic", tensors, meaning, where, kind)
+#: Those that a name alone determines (no block, no draw): what a profile may name in `strategies`.
+COMPARED = tuple(s.name for s in _ALL if not s.balanced and not {"block", "draw"} & {*s.settings})
 
 
-STRATEGIES: dict[str, Strategy] = {
-    strategy.name: strategy
-    for strategy in (
-        _trained("erm", "real", "Trains every tensor on the biased real images."),
-        _trained("synthetic only", "synthetic", "Trains every tensor on synthetic images."),
-        _trained(
-            "supplementation",
-            "real and synthetic",
-            "Trains every tensor on real and synthetic images.",
-        ),
-        _trained(
-            "repairing",
-            "repaired",
-            "Trains every tensor on real images, the smaller groups filled up.",
-        ),
-        _tuned("linear probing", "head", "Fine-tunes the last linear layer.", "Table 3"),
-        _tuned("fully fine-tuning", "all", "Fine-tunes every tensor.", "Table 3, Figure 2"),
-        _tuned(
-            "freeze", "all but one block", "Fine-tunes all blocks but one.", "Table 4, Figure 2"
-        ),
-        _tuned("update", "one block", "Fine-tunes a single block.", "Table 4"),
-        _tuned(
-            "random", "random", "Fine-tunes as many random tensors as the mask holds.", "Table 4"
-        ),
-        _tuned(
-            "cosine mask", "mask", "Fine-tunes a mask by cosine similarity.", "Table 4", "cosine"
-        ),
-        _tuned(
-            "mask", "mask", "Fine-tunes the mask (SFT): AIM-Fair.", "Tables 3 and 4", "absolute"
-        ),
-    )
-}
+def rows_of(table: str) -> dict[str, str]:
+    """Return the strategies that a table of the paper has, in its order: name -> row."""
+    return {name: s.rows[table] for name, s in STRATEGIES.items() if table in s.rows}
 
 
 def check_whole(name: str, value: int, low: int, high: int | None = None) -> None:

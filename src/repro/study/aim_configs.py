@@ -7,12 +7,24 @@ trained (1c), the sensitivity of its tensors is measured (SMG, 1d), and some ten
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from repro.aimfair.strategies import STRATEGIES, Start
+from repro.names import check_name
 from repro.settings import FaceData, ImageOptimisation, SyntheticFaces
 from repro.study.configs import RunConfig
+
+
+def _starting(start: Start) -> AfterValidator:
+    known = [name for name, strategy in STRATEGIES.items() if strategy.start == start]
+    return AfterValidator(lambda name: check_name("strategy", name, known))
+
+
+#: Strategies that train from an initialisation, and that go on from the biased classifier.
+Trained = Annotated[str, _starting("initial")]
+Tuned = Annotated[str, _starting("pretrained")]
 
 
 class FaceTraining(RunConfig):
@@ -25,9 +37,7 @@ class FaceTraining(RunConfig):
     data: FaceData
     synthetic: SyntheticFaces | None = None  # where the strategy reads it
     data_sha256: dict[str, str]  # declared, checked against what is read
-    strategy: Literal["erm", "synthetic only", "supplementation", "repairing", "balanced real"] = (
-        "erm"
-    )
+    strategy: Trained = "erm"
     architecture: str
     width: int
     initialisation: Literal["scratch", "imagenet", "file"]
@@ -38,7 +48,7 @@ class FaceTraining(RunConfig):
 
     @model_validator(mode="after")
     def _what_is_read(self) -> Self:
-        if (self.synthetic is None) != (self.strategy in ("erm", "balanced real")):
+        if (self.synthetic is None) != (STRATEGIES[self.strategy].data == "real"):
             raise ValueError(f"strategy '{self.strategy}' and synthetic images do not go together")
         return self
 
@@ -86,15 +96,7 @@ class FaceTuning(RunConfig):
     sensitivity: Sensitivity | None = None  # where a mask is selected by it
     synthetic: SyntheticFaces
     data_sha256: dict[str, str]
-    strategy: Literal[
-        "linear probing",
-        "fully fine-tuning",
-        "freeze",
-        "update",
-        "random",
-        "cosine mask",
-        "mask",
-    ]
+    strategy: Tuned
     block: str | None = None  # freeze, update
     k: int | None = None  # masks; random: as many tensors as the mask of this k has
     draw: int | None = None  # random
@@ -106,19 +108,15 @@ class FaceTuning(RunConfig):
     @model_validator(mode="after")
     def _only_what_is_read(self) -> Self:
         # A setting that means nothing would give one run two identities.
-        needed = {
-            "sensitivity": self.strategy in ("random", "cosine mask", "mask"),
-            "k": self.strategy in ("random", "cosine mask", "mask"),
-            "block": self.strategy in ("freeze", "update"),
-            "draw": self.strategy == "random",
-        }
-        for name, wanted in needed.items():
+        strategy = STRATEGIES[self.strategy]
+        for name in ("sensitivity", "k", "block", "draw"):
+            wanted = name in strategy.settings
             if (getattr(self, name) is not None) != wanted:
                 raise ValueError(
                     f"strategy '{self.strategy}' {'needs' if wanted else 'has no'} {name}"
                 )
-        if self.frozen == "decayed" and self.strategy == "fully fine-tuning":
-            raise ValueError("strategy 'fully fine-tuning' has no frozen tensor that could decay")
+        if self.frozen == "decayed" and strategy.tensors == "all":
+            raise ValueError(f"strategy '{self.strategy}' has no frozen tensor that could decay")
         return self
 
     def describe(self) -> dict[str, Any]:

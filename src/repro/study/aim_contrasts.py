@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from repro.aimfair.strategies import STRATEGIES, rows_of
 from repro.study import aim_plans as plans
 from repro.study.contrasts import Check, Contrast
 from repro.study.judging import control
@@ -22,19 +23,7 @@ SHORT = {ACC: "ACC", WST: "WST", EO: "EO (max)", STD: "STD"}
 BETTER = {ACC: "greater", WST: "greater", EO: "less", STD: "less"}
 
 #: Rows of the paper's tables, by the keys of the plans.
-TABLE_3 = {
-    "erm": "Baseline (ERM)",
-    "synthetic only": "Trained on synthetic data",
-    "supplementation": "Data supplementation",
-    "repairing": "Data repairing",
-    "linear probing": "Linear probing",
-    "fully fine-tuning": "Fully fine-tuning",
-    "mask": "AIM-Fair",
-}
-TABLE_4 = {
-    "cosine mask": "Selective fine-tuning (cosine similarity)",
-    "mask": "AIM-Fair (absolute difference)",
-}
+TABLE_3, TABLE_4 = rows_of("3"), rows_of("4")
 #: What the paper calls the best of each kind.
 BEST_IN_TABLE_4 = {
     "random": "Best random selection",
@@ -50,16 +39,7 @@ TABLE_2 = {
     for percent in (50, 25, 10)
     for key, name in (("erm", "ERM"), ("mask", "AIM-Fair"))
 }
-WORDS = {
-    "erm": "ERM",
-    "synthetic only": "training on synthetic images",
-    "supplementation": "data supplementation",
-    "repairing": "data repairing",
-    "linear probing": "linear probing",
-    "fully fine-tuning": "full fine-tuning",
-    "mask": "SFT",
-    "cosine mask": "SFT with a cosine mask",
-}
+WORDS = {name: strategy.words for name, strategy in STRATEGIES.items()}
 
 PAIRED = (
     "WST and EO are taken for each seed and paired; the paper takes the minimum of seed-averaged "

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repro.aimfair.finetune import Data, compose
+from repro.aimfair.composition import compose
+from repro.aimfair.strategies import Data
 from repro.data import celeba, lfwa, toyfaces, utkface
 from repro.data.images import VERSION as DECODING
 from repro.data.images import ImageSet

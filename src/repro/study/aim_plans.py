@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
+from repro.aimfair.strategies import COMPARED, STRATEGIES
 from repro.aimfair.tensors import block_of
 from repro.data.sources import DataError, digest_of
 from repro.models import image_classifier
@@ -16,9 +17,7 @@ from repro.study.aim_configs import FaceTraining, FaceTuning, Sensitivity
 from repro.study.aim_data import declared_sha256
 from repro.study.configs import RunConfig
 from repro.study.plans import Experiment, Plan
-from repro.study.profiles import TABLE_3, Profile
-
-TRAINED = get_args(FaceTraining.model_fields["strategy"].annotation)
+from repro.study.profiles import Profile
 
 
 def _digest_of(path: str) -> str:
@@ -37,11 +36,10 @@ def training(
     synthetic: SyntheticFaces | None = None,
 ) -> FaceTraining:
     """Return the configuration of one classifier that is trained from its initialisation."""
-    check_name("strategy", strategy, TRAINED)
     faces = profile.faces
     data = of_seed(data or faces.data, seed)
-    only_real = strategy in ("erm", "balanced real")
-    synthetic = None if only_real else synthetic or synthetic_of(profile)
+    of_real = STRATEGIES[check_name("strategy", strategy, STRATEGIES)].data == "real"
+    synthetic = None if of_real else synthetic or synthetic_of(profile)
     if faces.initialisation == "file" and faces.weights_file is None:
         raise SettingsError("initialisation 'file' needs weights_file, a safetensors file")
     of_file = faces.initialisation == "file"
@@ -112,7 +110,7 @@ def tuning(
 ) -> FaceTuning:
     """Return the configuration of one fine-tuned classifier; ``k`` is the profile's by default."""
     synthetic = synthetic or synthetic_of(profile)
-    masked = strategy in ("mask", "cosine mask", "random")
+    masked = "k" in STRATEGIES[check_name("strategy", strategy, STRATEGIES)].settings
     k = profile.faces.k if k is None else k
     _check_tensors(profile, k=k if masked else None, block=block)
     if masked and measured is None:
@@ -228,7 +226,7 @@ def pretraining(profile: Profile, seeds: Sequence[int]) -> Plan:
     """1c: the biased classifier (``erm``), and beside it one on balanced synthetic images."""
     return {
         name: [training(profile, seed, strategy=name) for seed in seeds]
-        for name in _known(profile, TRAINED[:2])
+        for name in _known(profile, ("erm", "synthetic only"))
     }
 
 
@@ -259,11 +257,11 @@ def sensitivities(profile: Profile, seeds: Sequence[int]) -> Plan:
 
 @selectable
 def strategies(profile: Profile, seeds: Sequence[int]) -> Plan:
-    """Table 3: every strategy that the profile names, keys as there."""
+    """Table 3: every strategy that the profile names, in the order of `COMPARED`."""
     bases = bases_of(profile, seeds)
     plan: Plan = {}
-    for name in _known(profile, TABLE_3):
-        if name in TRAINED:
+    for name in _known(profile, COMPARED):
+        if STRATEGIES[name].start == "initial":
             plan[name] = [training(profile, seed, strategy=name) for seed in seeds]
         else:
             plan[name] = [tuning(profile, base, name) for base in bases]
@@ -287,7 +285,7 @@ def wider_gap(profile: Profile, seeds: Sequence[int]) -> Plan:
 @selectable
 def switches(profile: Profile, seeds: Sequence[int]) -> Plan:
     """1g.3 and 1g.4: frozen statistics, gradients in eval mode, weight decay on frozen tensors."""
-    tuned = _known(profile, TABLE_3)
+    tuned = _known(profile, COMPARED)
     if "mask" not in tuned:
         return {}
     bases = bases_of(profile, seeds)

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from repro import models, vision
 from repro.aimfair import finetune as rules
-from repro.aimfair import mask as smg
+from repro.aimfair.gradients import mean_gradients, sensitivity
+from repro.aimfair.mask import select_mask
+from repro.aimfair.strategies import STRATEGIES
 from repro.aimfair.tensors import kind_of
 from repro.data.sources import sha256_of
 from repro.layout import layout_of, place
@@ -43,15 +45,14 @@ def device() -> str:
 
 def train(config: FaceTraining, runs: Runs) -> Outcome:
     """Train a classifier from its initialisation (1c), on the data of its strategy (Table 3)."""
-    # The one strategy that the paper does not have: what could be reached without the bias.
-    real = real_faces(config.data, balanced=config.strategy == "balanced real")
+    strategy = STRATEGIES[config.strategy]
+    real = real_faces(config.data, balanced=strategy.balanced)
     digests, sets = dict(real.sha256), None
     if config.synthetic is not None:
         sets = synthetic_faces(config.data, config.synthetic, seed=config.seed)
         digests = digests | sets.sha256
     _check_read(config, digests)
-    data = rules.STRATEGIES["erm" if sets is None else config.strategy].data
-    examples = training_set(data, real.train, sets, seed=config.seed)
+    examples = training_set(strategy.data, real.train, sets, seed=config.seed)
     model = initial_model(config)
     result = _fit(model, examples, real, config.optimisation, config, runs)
     results = {
@@ -81,8 +82,8 @@ def measure(config: Sensitivity, runs: Runs) -> Outcome:
         draws.append(
             {
                 kind: {
-                    "domain": smg.sensitivity(on_real, on_biased, kind),
-                    "fairness": smg.sensitivity(on_biased, on_balanced, kind),
+                    "domain": sensitivity(on_real, on_biased, kind),
+                    "fairness": sensitivity(on_biased, on_balanced, kind),
                 }
                 for kind in KINDS
             }
@@ -138,7 +139,7 @@ def _gradients(
     )
     with torch.random.fork_rng():  # of dropout, for models that have it
         torch.manual_seed(vision.stream("dropout", purpose, config.seed, draw))
-        return smg.mean_gradients(model, given, vision.bce, mode=config.mode)
+        return mean_gradients(model, given, vision.bce, mode=config.mode)
 
 
 def tune(config: FaceTuning, runs: Runs) -> Outcome:
@@ -179,14 +180,14 @@ def chosen_tensors(config: FaceTuning, model: nn.Module, runs: Runs) -> frozense
     mask = None
     if config.sensitivity is not None:
         measured = _upstream(config.sensitivity, runs).results
-        kind = "cosine" if config.strategy == "cosine mask" else "absolute"
         assert config.k is not None
+        kind = STRATEGIES[config.strategy].sensitivity or "absolute"
         mask = mask_of(measured, config.k, kind=kind)
-    if config.strategy == "random":
+    if STRATEGIES[config.strategy].tensors == "random":
         assert mask is not None
         assert config.draw is not None
         draw = vision.stream("random tensors", config.seed, config.draw)
-        return rules.trainable_tensors(model, "random", k=len(mask), draw=draw)
+        return rules.trainable_tensors(model, config.strategy, k=len(mask), draw=draw)
     return rules.trainable_tensors(model, config.strategy, block=config.block, mask=mask)
 
 
@@ -204,7 +205,7 @@ def mask_of(
     kind, draw
         Which difference of gradients, and of which draw of batches.
     """
-    return smg.select_mask(*sensitivities_of(measured, kind=kind, draw=draw), k)
+    return select_mask(*sensitivities_of(measured, kind=kind, draw=draw), k)
 
 
 def sensitivities_of(

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import AfterValidator, Field, field_validator
 
+from repro.aimfair.strategies import COMPARED, rows_of
 from repro.generator.settings import FACES, TOYFACES, GeneratorSettings
 from repro.names import check_name
 from repro.settings import (
@@ -43,17 +44,6 @@ SYNTHETIC_EXPERIMENTS = (
     *("properties", "pretraining", "sensitivities", "strategies", "wider_gap", "switches"),
     *("layer_freezing", "top_k", "masks", "selection_rules", "less_real_data"),
     *("prompt_diversity", "readers", "synthetic_amount", "s1_bias", "s1_masks"),
-)
-
-#: The strategies of AIM-Fair's Table 3, in its order.
-TABLE_3 = (
-    "erm",
-    "synthetic only",
-    "supplementation",
-    "repairing",
-    "linear probing",
-    "fully fine-tuning",
-    "mask",
 )
 
 
@@ -145,7 +135,7 @@ class FaceSettings(Strict):
     finetune: ImageOptimisation = ImageOptimisation(learning_rate=0.06, epochs=10)
     #: which experiments with synthetic faces are run, all where this is None
     experiments: tuple[str, ...] | None = None
-    strategies: tuple[str, ...] = TABLE_3  # of Table 3
+    strategies: tuple[str, ...] = tuple(rows_of("3"))  # what is compared: those of Table 3
     k: int = Field(default=55, ge=1)  # the mask of SFT
     ks: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(40, 45, 50, 55, 60), min_length=1)
     blocks: tuple[str, ...] = ("layer1", "layer2", "layer3", "layer4", "fc")  # Figure 2
@@ -172,7 +162,7 @@ class FaceSettings(Strict):
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            check_name("strategy", name, TABLE_3)
+            check_name("strategy", name, COMPARED)
         return names
 
 
