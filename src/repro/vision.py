@@ -41,6 +41,11 @@ __all__ = [
 ]
 
 
+def device() -> str:
+    """Return where image models train: the first GPU, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 @dataclass
 class Progress:
     """Where a training stands after an epoch; enough to go on from there, bit for bit."""

@@ -24,7 +24,7 @@ from repro.metrics import metrics_from_counts
 from repro.models import WeightsError, image_classifier
 from repro.names import UnknownNameError
 from repro.settings import SettingsError
-from repro.study import aim_plans, aim_stages
+from repro.study import aim_plans, aim_stages, checkpoints
 from repro.study.aim_configs import FaceTraining, FaceTuning, Sensitivity
 from repro.study.aim_data import real_faces, synthetic_faces
 from repro.study.aim_stages import chosen_tensors, initial_model, mask_of, trained_model
@@ -440,7 +440,7 @@ def test_a_killed_run_goes_on_and_is_the_run_that_was_not_killed(
         shutil.copytree(longer.runs.root / upstream.identity, runs.root / upstream.identity)
     before = {record.run for record in runs.records()}
     with monkeypatch.context() as patch:
-        patch.setattr(aim_stages, "Checkpoint", Killed)
+        patch.setattr(checkpoints, "Checkpoint", Killed)
         patch.setattr(Killed, "after", after)
         with pytest.raises(KeyboardInterrupt):
             obtain(config, runs)
@@ -472,7 +472,7 @@ def test_a_killed_run_goes_on_and_is_the_run_that_was_not_killed(
 def test_a_run_with_checkpoints_is_the_run_without(
     longer: Longer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aim_stages, "Checkpoint", partial(Checkpoint, every=0))
+    monkeypatch.setattr(checkpoints, "Checkpoint", partial(Checkpoint, every=0))
     runs = Runs(tmp_path)
     again = obtain(longer.base, runs)
     assert again.body["files"] == longer.record(longer.base).body["files"]
@@ -482,7 +482,7 @@ def test_a_run_with_checkpoints_is_the_run_without(
 def test_checkpoints_that_cannot_be_written_cost_no_run(
     longer: Longer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aim_stages, "Checkpoint", partial(Checkpoint, every=0))
+    monkeypatch.setattr(checkpoints, "Checkpoint", partial(Checkpoint, every=0))
     (tmp_path / ".checkpoints").write_text("not a folder", encoding="utf-8")
     again = obtain(longer.base, Runs(tmp_path))
     assert again.body["files"] == longer.record(longer.base).body["files"]

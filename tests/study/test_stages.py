@@ -12,11 +12,12 @@ from torch import nn
 
 from repro.models import head_inputs, last_linear, parameter_count
 from repro.settings import Optimisation
-from repro.study import plans, stages
+from repro.study import plans, stages, win_stages
 from repro.study.configs import Finetune, Pretrain, RunConfig
 from repro.study.datasets import TaskData, task_data
 from repro.study.runs import PREDICTIONS, WEIGHTS, Record, RecordError, Runs
-from repro.study.stages import load_pretrained, objective_of, obtain
+from repro.study.stages import obtain
+from repro.study.win_stages import load_pretrained, objective_of
 from repro.training import Examples, TrainingError, predict
 from repro.win.constraints import PENALTIES
 from repro.win.fisher import floor_importance, group_importance, neutralise
@@ -259,7 +260,7 @@ def test_nan_in_the_data_names_every_rate_and_keeps_finished_runs(
     inputs[0, 0] = torch.nan
     broken = data.parts | {part: Examples(inputs, good.target, good.protected)}
     holed = TaskData(data.table, data.indices, data.encoder, broken)
-    monkeypatch.setattr(stages, "task_data", lambda settings, seed: holed)
+    monkeypatch.setattr(win_stages, "task_data", lambda settings, seed: holed)
     with pytest.raises(TrainingError, match="every learning rate diverged") as raised:
         obtain(config, runs)
     assert "0.01: training objective nan in epoch 1" in str(raised.value)

@@ -28,9 +28,9 @@ from repro.study.aim_data import (
     synthetic_faces,
     training_set,
 )
-from repro.study.checkpoints import Checkpoint
-from repro.study.configs import RunConfig
-from repro.study.runs import WEIGHTS, Outcome, Record, RunError, Runs, git_commit
+from repro.study.checkpoints import checkpoint_of
+from repro.study.runs import WEIGHTS, Outcome, Record, RunError, Runs
+from repro.study.stages import stage
 from repro.training import TrainingError
 from repro.vision import Faces, VisionFit
 
@@ -38,11 +38,7 @@ KINDS = ("absolute", "cosine")
 RULES = ("accuracy", "worst_group", "last")
 
 
-def device() -> str:
-    """Return where image models train: the first GPU, else the CPU."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
+@stage(FaceTraining)
 def train(config: FaceTraining, runs: Runs) -> Outcome:
     """Train a classifier from its initialisation (1c), on the data of its strategy (Table 3)."""
     strategy = STRATEGIES[config.strategy]
@@ -64,6 +60,7 @@ def train(config: FaceTraining, runs: Runs) -> Outcome:
     return _outcome(model, real, examples, result, results, digests, precision, ties_of(config))
 
 
+@stage(Sensitivity)
 def measure(config: Sensitivity, runs: Runs) -> Outcome:
     """Measure the sensitivity of every tensor to domain gap and bias, both ways (1d, Table 4)."""
     record = _upstream(config.pretrained, runs)
@@ -112,7 +109,7 @@ def measure(config: Sensitivity, runs: Runs) -> Outcome:
         weights=weights,
         results=results,
         data_sha256=real.sha256 | sets.sha256,
-        device=device(),
+        device=vision.device(),
     )
 
 
@@ -133,7 +130,7 @@ def _gradients(
         epoch=draw,
         purpose=purpose,
         augmented=config.augmented,
-        device=device(),
+        device=vision.device(),
         limit=config.batches,
         layout=layout_of(model),
     )
@@ -142,6 +139,7 @@ def _gradients(
         return mean_gradients(model, given, vision.bce, mode=config.mode)
 
 
+@stage(FaceTuning)
 def tune(config: FaceTuning, runs: Runs) -> Outcome:
     """Fine-tune the tensors of a strategy on balanced synthetic images (1e; Figure 2, Table 4)."""
     record = _upstream(config.pretrained, runs)
@@ -235,7 +233,7 @@ def initial_model(config: FaceTraining) -> nn.Module:
         weights_file=config.weights_file,
         seed=config.seed,
     )
-    return place(model, device())
+    return place(model, vision.device())
 
 
 def trained_model(config: FaceTraining, record: Record) -> nn.Module:
@@ -278,7 +276,7 @@ def _fit(
         set_train_mode=rules.frozen_batchnorm(model, names, statistics=statistics),
         ties=ties_of(config),
         decay_frozen=decay_frozen,
-        device=device(),
+        device=vision.device(),
         progress=checkpoint.load(),
         save=checkpoint.save,
     )
@@ -287,14 +285,6 @@ def _fit(
 def ties_of(config: FaceTraining | FaceTuning) -> Literal["first", "last"]:
     """Return which of equal epochs a stage keeps: the authors' two scripts differ (METHODS 1g)."""
     return "last" if isinstance(config, FaceTraining) else "first"
-
-
-def checkpoint_of(config: RunConfig, runs: Runs) -> Checkpoint:
-    """Return the checkpoint of a run; it is removed when the record has been written."""
-    # Code, library and device, so that what goes on is what was begun.
-    stamp = f"{git_commit()} torch {torch.__version__} {device()}"
-    path = runs.root / ".checkpoints" / f"{config.identity}.safetensors"
-    return Checkpoint(path, stamp=stamp)
 
 
 def _check_read(config: FaceTraining | Sensitivity | FaceTuning, read: dict[str, str]) -> None:
@@ -317,7 +307,7 @@ def _outcome(
     ties: str,
 ) -> Outcome:
     kept = result.history[result.epoch - 1]
-    logits = vision.predict(model, real.test, precision=precision, device=device())
+    logits = vision.predict(model, real.test, precision=precision, device=vision.device())
     return Outcome(
         counts={part: np.asarray(table) for part, table in kept["counts"].items()},
         predictions=_predictions(logits, real.test),
@@ -332,8 +322,8 @@ def _outcome(
         },
         history=result.history,
         data_sha256=digests,
-        device=device(),
-        precision=effective(precision, device()),
+        device=vision.device(),
+        precision=effective(precision, vision.device()),
     )
 
 

@@ -11,10 +11,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from repro.vision import Progress
+from repro.study.configs import RunConfig
+from repro.study.runs import Runs, git_commit
+from repro.vision import Progress, device
 
 #: Short trainings write none: a checkpoint follows only if the last one is this old.
 EVERY_SECONDS = 60.0
@@ -89,3 +92,11 @@ class Checkpoint:
         """Remove the file; the run is finished."""
         with suppress(OSError):  # whatever cannot be removed was never written
             self.path.unlink(missing_ok=True)
+
+
+def checkpoint_of(config: RunConfig, runs: Runs) -> Checkpoint:
+    """Return the checkpoint of a run; it is removed when the record has been written."""
+    # Code, library and device, so that what goes on is what was begun.
+    stamp = f"{git_commit()} torch {torch.__version__} {device()}"
+    path = runs.root / ".checkpoints" / f"{config.identity}.safetensors"
+    return Checkpoint(path, stamp=stamp)

@@ -65,7 +65,7 @@ def alignment(study: Study, pool: ImageSet, manifest: pd.DataFrame, readers: Res
         precision = study.profile.faces.pretrain.precision
         return {
             name: vision.probability(
-                vision.predict(model, faces, precision=precision, device=aim_stages.device())
+                vision.predict(model, faces, precision=precision, device=vision.device())
             )
             for name, model in models.items()
         }

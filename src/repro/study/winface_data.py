@@ -20,10 +20,11 @@ from repro.data.splits import GROUPS, biased_split, largest_biased_total
 from repro.settings import FaceData, SettingsError
 from repro.study.aim_configs import FaceTraining
 from repro.study.aim_data import image_set, read_sha256
-from repro.study.aim_stages import device, trained_model
+from repro.study.aim_stages import trained_model
 from repro.study.runs import RunError, Runs
 from repro.study.winface_configs import FaceHead
 from repro.training import Examples
+from repro.vision import device
 from repro.win.features import image_features
 
 #: Share of a part that trains; as in WIN on Adult (:mod:`repro.data.splits`).

@@ -15,6 +15,7 @@ from repro import models
 from repro.metrics import confusion_counts, flatten_metrics, metrics_from_counts
 from repro.settings import SettingsError
 from repro.study.runs import WEIGHTS, Outcome, RunError, Runs
+from repro.study.stages import stage
 from repro.study.winface_configs import FaceHead, FaceHeadTuning
 from repro.study.winface_data import HeadData, head_data
 from repro.training import Examples, Fit, Objective, cross_entropy, fit, predict
@@ -33,6 +34,7 @@ LABEL_MEANS = {
 }
 
 
+@stage(FaceHead)
 def pretrain_head(config: FaceHead, runs: Runs) -> Outcome:
     """Train a new head on the features of the part that the backbone was trained on."""
     data = head_data(config, runs)
@@ -54,6 +56,7 @@ def pretrain_head(config: FaceHead, runs: Runs) -> Outcome:
     return _outcome(head, data, config, "pretrain_validation", result, results)
 
 
+@stage(FaceHeadTuning)
 def tune_head(config: FaceHeadTuning, runs: Runs) -> Outcome:
     """Fine-tune the head on the new task: as it is, or in two factors."""
     base = config.pretrained
