@@ -190,7 +190,7 @@ class SyntheticFaces(Strict):
     prompts: Literal["plain", "contextual", "contextual with head poses"] | None = None
     prompts_per_group: int | None = Field(default=None, ge=1, le=1000)
     writer: str | None = None  # a language model; None: the offline grammar, which is none
-    #: the authors' lists, or others of that layout (repro.aimfair.prompt_files): a file or folder,
+    #: the authors' lists, or others of that layout (repro.aimfair.prompt_files), a file or folder,
     #: of which each group's first ``prompts_per_group`` are used, or all where there are fewer.
     #: What it holds is in the digest of the pool, not where it lies
     prompts_file: str | None = Field(default=None, exclude=True)

@@ -34,7 +34,7 @@ from repro.data.captions import FACETS, PHRASES_OF, joined
 from repro.names import check_name
 
 Group = tuple[int, int]
-"""(t,p): the target and the protected attribute, each 0 or 1."""
+"""Target and protected attribute (t,p), each 0 or 1."""
 
 GROUPS: tuple[Group, ...] = ((0, 0), (0, 1), (1, 0), (1, 1))
 
@@ -95,7 +95,7 @@ class Task:
 
     @property
     def ancestral(self) -> bool:
-        """Whether faces are told by sex and ancestry: prompts then name an age, and no pose."""
+        """Whether faces are told by sex and ancestry, so that prompts name an age, and no pose."""
         return {attribute_of(name, 1)[0] for name in (self.target, self.protected)} == {
             "Male",
             "White",

@@ -213,7 +213,7 @@ _ALL = (
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _ALL}
 
 
-#: Those that a name alone determines (no block, no draw): what a profile may name in `strategies`.
+#: Those that a name alone determines (no block, no draw), which a profile may name to compare.
 COMPARED = tuple(s.name for s in _ALL if not s.balanced and not {"block", "draw"} & {*s.settings})
 
 

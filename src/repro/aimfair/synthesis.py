@@ -31,7 +31,7 @@ from repro.names import check_name
 __all__ = ["Draws", "GenerationError", "generate", "load_set", "read_manifest", "seed_of"]
 
 MOST_IMAGES = 1_000_000
-"""Of a group: names have six digits, so that they sort."""
+"""Images of a group; names have six digits, so that they sort."""
 
 
 def generate(

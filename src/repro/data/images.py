@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # torch is imported where a tensor is made: reading labels st
 PARTS = ("train", "validation", "test")
 
 VERSION = 2
-"""Version of what a run reads of an image file: since 2, the frame at its own size."""
+"""Version of what a run reads of an image file; since 2 it is the frame at its own size."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class GeneratorSettings(Strict):
     seed: int = Field(default=0, ge=0)
     size: int = Field(default=64, ge=16, le=512)
     images: int | None = Field(default=None, ge=64)  # toyfaces: how many are drawn
-    #: toyfaces: columns whose rare combinations the UNet sees more often than the corpus has them
+    #: columns of toyfaces whose rare combinations the UNet sees more often than the corpus has them
     evened: tuple[str, ...] = ()
     # autoencoder (diffusers' AutoencoderTiny)
     width: int = Field(default=48, ge=8)
@@ -101,4 +101,4 @@ FACES = GeneratorSettings(
     diffusion=Schedule(steps=4_500, batch_size=64, learning_rate=1.5e-3),
     steps=12,
 )
-"""The generator of profile ``desk``, at its 64x64 pixels: an hour and a half of one CPU core."""
+"""The generator of profile ``desk``, at its 64x64 pixels, an hour and a half of one CPU core."""

@@ -17,7 +17,7 @@ from repro.study.records import Results
 from repro.study.substitutions import PARTS, substitutions
 
 MARGIN = 0.01
-"""What is smaller is not what a paper claims, where it reports no difference: one point."""
+"""One point, below which nothing is what a paper claims where it reports no difference."""
 
 AUC_MARGIN = 0.05
 """The same of an area under a curve."""
@@ -39,9 +39,9 @@ class Contrast:
     reported: float | None = None
     #: the paper's difference on its main task, which sets the margin where it reports no own one
     elsewhere: float | None = None
-    #: how far a reported difference may be off: read off a plot, or by the digits of a table
+    #: how far a reported difference may be off, read off a plot or by the digits of a table
     slack: float = 0.0
-    #: "no worse": that nothing is lost, which a claim may need but is no support by itself
+    #: "no worse" says that nothing is lost, which a claim may need but is no support by itself
     kind: Literal["better", "no worse"] = "better"
     unit: Literal["points", "parameters"] = "points"
     #: what must be so of its own settings, or it tests nothing
@@ -122,7 +122,7 @@ class Claim:
     touches: frozenset[str] = PARTS
     #: what must be so for it to be tested at all
     checks: Callable[[Profile], Sequence[Check]] = lambda profile: ()
-    #: on simulated data: what shows that the set-up can find such an effect
+    #: what shows, on simulated data, that the set-up can find such an effect
     control: Callable[[Profile], Check | None] = lambda profile: None
 
     def statement(self, profile: Profile) -> str:

@@ -184,7 +184,7 @@ class Profile(Strict):
     win: WinSettings
     faces: FaceSettings
     generators: Generators = Generators()
-    #: what another data set needs: settings by dotted name that parameter ``dataset`` sets, too
+    #: what another data set needs, settings by dotted name that parameter ``dataset`` sets, too
     datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     def seeds_of(self, paper: Paper) -> tuple[int, ...]:

@@ -96,12 +96,12 @@ class Record:
 
     @property
     def machine(self) -> str:
-        """The machine in words: processor, cores, system."""
+        """The machine in words, its processor, cores and system."""
         return str(self.body["machine"])
 
     @property
     def precision(self) -> str:
-        """``"float32"`` or ``"bfloat16"``: the precision that the run really was computed in.
+        """The precision that the run really was computed in, ``"float32"`` or ``"bfloat16"``.
 
         Records from before this was a field of theirs have it in the words on the machine; the
         oldest have neither, and were computed in whatever their settings say.

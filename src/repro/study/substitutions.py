@@ -17,8 +17,8 @@ from repro.study.profiles import Paper, Profile, load_profile, project_root
 from repro.study.reported import aim_fair_reported
 from repro.study.synthetic import generation_settings
 
-#: What a claim can rest on beside the test images, the network and the seeds, which all do: how the
-#: real training set is made; training from an initialisation; fine-tuning; the pool of synthetic
+#: What a claim can rest on beside what all do (test images, network, seeds). In order, how the real
+#: training set is made; training from an initialisation; fine-tuning; the pool of synthetic
 #: images; who wrote its prompts; how many images and prompts the balanced set S2 has; the biased
 #: set S1; the mask; the images of each set of prompts (Table 5); the depth of WIN's classifier.
 PARTS = frozenset(
