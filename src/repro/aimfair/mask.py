@@ -41,8 +41,9 @@ def entry_k(domain: Mapping[str, float], fairness: Mapping[str, float]) -> dict[
     Parameters
     ----------
     domain, fairness
-        d and b by tensor name, from :func:`sensitivity`. Equal values are ranked in the order in
-        which ``domain`` holds them, which is that of the tensors in the model.
+        d and b by tensor name, from :func:`repro.aimfair.gradients.sensitivity`. Equal values are
+        ranked in the order in which ``domain`` holds them, which is that of the tensors in the
+        model.
 
     Returns
     -------

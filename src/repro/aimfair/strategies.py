@@ -49,7 +49,7 @@ class Strategy:
     start
         ``"initial"``, trained from the initialisation, or ``"pretrained"``, from the ERM model.
     data
-        What it trains on, for :func:`repro.aimfair.finetune.compose`.
+        What it trains on, for :func:`repro.aimfair.composition.compose`.
     tensors
         The rule for what trains, for :func:`repro.aimfair.finetune.trainable_tensors`.
     meaning
@@ -64,7 +64,7 @@ class Strategy:
         Whether its real images are as many of each group.
     sensitivity
         Which difference of gradients ranks the tensors of its mask, if it has one: the kind of
-        :func:`repro.aimfair.mask.sensitivity`.
+        :func:`repro.aimfair.gradients.sensitivity`.
     """
 
     name: str

@@ -7,9 +7,9 @@ trained (1c), the sensitivity of its tensors is measured (SMG, 1d), and some ten
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from repro.aimfair.strategies import STRATEGIES, Start
 from repro.names import check_name
@@ -17,14 +17,8 @@ from repro.settings import FaceData, ImageOptimisation, SyntheticFaces
 from repro.study.configs import RunConfig
 
 
-def _starting(start: Start) -> AfterValidator:
-    known = [name for name, strategy in STRATEGIES.items() if strategy.start == start]
-    return AfterValidator(lambda name: check_name("strategy", name, known))
-
-
-#: Strategies that train from an initialisation, and that go on from the biased classifier.
-Trained = Annotated[str, _starting("initial")]
-Tuned = Annotated[str, _starting("pretrained")]
+def _starting(start: Start, name: str) -> str:
+    return check_name("strategy", name, [n for n, s in STRATEGIES.items() if s.start == start])
 
 
 class FaceTraining(RunConfig):
@@ -37,7 +31,7 @@ class FaceTraining(RunConfig):
     data: FaceData
     synthetic: SyntheticFaces | None = None  # where the strategy reads it
     data_sha256: dict[str, str]  # declared, checked against what is read
-    strategy: Trained = "erm"
+    strategy: str = "erm"  # of `STRATEGIES`, one that trains from an initialisation
     architecture: str
     width: int
     initialisation: Literal["scratch", "imagenet", "file"]
@@ -45,6 +39,11 @@ class FaceTraining(RunConfig):
     #: where the file is; what it holds is in the identity, not where it lies
     weights_file: str | None = Field(default=None, exclude=True)
     optimisation: ImageOptimisation
+
+    @field_validator("strategy")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return _starting("initial", name)
 
     @model_validator(mode="after")
     def _what_is_read(self) -> Self:
@@ -96,7 +95,7 @@ class FaceTuning(RunConfig):
     sensitivity: Sensitivity | None = None  # where a mask is selected by it
     synthetic: SyntheticFaces
     data_sha256: dict[str, str]
-    strategy: Tuned
+    strategy: str  # of `STRATEGIES`, one that goes on from the biased classifier
     block: str | None = None  # freeze, update
     k: int | None = None  # masks; random: as many tensors as the mask of this k has
     draw: int | None = None  # random
@@ -104,6 +103,11 @@ class FaceTuning(RunConfig):
     #: whether weight decay reaches frozen tensors, as it may have in the authors' runs
     frozen: Literal["still", "decayed"] = "still"
     optimisation: ImageOptimisation
+
+    @field_validator("strategy")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return _starting("pretrained", name)
 
     @model_validator(mode="after")
     def _only_what_is_read(self) -> Self:
