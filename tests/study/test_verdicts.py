@@ -534,7 +534,7 @@ def test_words_and_tables(results: Any, desk: Profile) -> None:
     assert said.startswith(
         f"**Table 0: It is so on desk.** {SIGNS[IN_PART]} *{IN_PART}* (faces): of 2"
     )
-    assert said.endswith("; 3 seeds, not 10; images.</small>")
+    assert said.endswith("; 3 seeds, not 10; images.</p></details>\n")
     kept = decide(claim(contrast(pair=PAIRS["s"], kind="no worse")), desk, results)
     assert judging.contrast_table(kept)["claimed"].tolist() == ["no worse"]
     assert judging.tally([found, kept, found]) == {IN_PART: 2, OPEN: 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -317,14 +318,21 @@ def claim_named(name: str) -> Claim:
 def sentence(verdict: Verdict, label: str) -> str:
     """Return a verdict as a paragraph of Markdown; ``label`` says which data it rests on.
 
-    What was checked and substituted stands below it.
+    What was checked and substituted stands folded below it.
     """
     small = []
     if verdict.checked:
         small.append(f"Checked: {'; '.join(verdict.checked)}.")
     if verdict.substitutions:
         small.append(f"Substituted: {'; '.join(verdict.substitutions)}.")
-    below = f"<br><small>{' '.join(small)}</small>" if small else ""
+    # Prose of a setting (a quoted name, say) is text here, not HTML.
+    told = html.escape(" ".join(small), quote=False)
+    below = (
+        "\n\n<details class='study-source'><summary>Checked and substituted</summary>"
+        f"<p>{told}</p></details>\n"
+        if small
+        else ""
+    )
     return (
         f"**{verdict.claim.where}: {verdict.statement}** {SIGNS[verdict.word]} "
         f"*{verdict.words}* ({label}): {verdict.reason}.{proportion(verdict)}{below}"
