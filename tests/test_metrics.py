@@ -11,10 +11,8 @@ from repro.metrics import (
     confusion_counts,
     flatten_metrics,
     group_metrics,
-    metric_value,
     metrics_from_counts,
 )
-from repro.names import UnknownNameError
 
 # A group of 1 to 40 examples in every (t,p), of which any number, or none, is predicted 1.
 COUNTS = arrays(np.int64, (2, 2, 2), elements=st.integers(0, 20), fill=st.nothing()).filter(
@@ -191,15 +189,3 @@ def test_counts_survive_json() -> None:
     counts = confusion_counts(TARGET, PREDICTED, PROTECTED)
     again = metrics_from_counts(counts.astype(float).tolist())
     assert flatten_metrics(again) == flatten_metrics(group_metrics(TARGET, PREDICTED, PROTECTED))
-
-
-def test_metric_value() -> None:
-    metrics = group_metrics(TARGET, PREDICTED, PROTECTED)
-    assert metric_value(metrics, "equalized_odds_sum") == 1.25
-    assert metric_value(metrics, "accuracy_t1_p1") == 0.25
-
-
-def test_equalised_odds_without_aggregation_is_refused() -> None:
-    metrics = group_metrics(TARGET, PREDICTED, PROTECTED)
-    with pytest.raises(UnknownNameError, match="did you mean 'equalized_odds_"):
-        metric_value(metrics, "equalized_odds")

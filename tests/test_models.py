@@ -28,7 +28,6 @@ from repro.models import (
     mlp,
     parameter_count,
     replace_module,
-    with_outputs,
 )
 from repro.names import UnknownNameError
 from repro.settings import SettingsError
@@ -422,20 +421,3 @@ def test_an_architecture_without_these_weights() -> None:
     # Its 645 million parameters are not made here: only what is asked for before they are loaded.
     with pytest.raises(WeightsError, match="no weights IMAGENET1K_V1 of regnet_y_128gf; set init"):
         models._imagenet("regnet_y_128gf")
-
-
-@pytest.mark.parametrize("architecture", ["resnet18", "densenet121"])
-def test_a_new_head_is_fixed_by_its_seed_alone(architecture: str) -> None:
-    made = [with_outputs(image_classifier(architecture, seed=0), 5, seed=3) for _ in range(2)]
-    torch.rand(3)
-    made.append(with_outputs(image_classifier(architecture, seed=1), 5, bias=False, seed=3))
-    heads = [last_linear(model)[1] for model in made]
-    assert torch.equal(heads[0].weight, heads[1].weight)
-    assert torch.equal(heads[0].weight, heads[2].weight)
-    assert heads[2].bias is None
-    assert made[0].eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 5)
-
-
-def test_a_head_of_no_output_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1 output"):
-        with_outputs(mlp(3, layers=2, hidden=2, classes=2, seed=0), 0, seed=0)

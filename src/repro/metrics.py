@@ -18,8 +18,6 @@ from typing import Final, TypedDict
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from repro.names import check_name
-
 METRICS: Final[tuple[str, ...]] = (
     "accuracy",
     "accuracy_t0_p0",
@@ -210,29 +208,6 @@ def flatten_metrics(metrics: Metrics) -> dict[str, float]:
         "demographic_parity": metrics["demographic_parity"],
         "weighted_f1_error": metrics["weighted_f1_error"],
     }
-
-
-def metric_value(metrics: Metrics, name: str) -> float:
-    """Return one metric by its flat name.
-
-    Parameters
-    ----------
-    metrics
-        What :func:`group_metrics` returns.
-    name
-        One of :data:`METRICS`.
-
-    Returns
-    -------
-    float
-        A fraction.
-
-    Raises
-    ------
-    repro.names.UnknownNameError
-        If there is no such metric. ``equalized_odds`` alone is none: its aggregation is missing.
-    """
-    return flatten_metrics(metrics)[check_name("metric", name, METRICS)]
 
 
 def _binary(name: str, values: ArrayLike) -> NDArray[np.int64]:

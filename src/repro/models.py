@@ -252,35 +252,6 @@ def image_classifier(
     return model
 
 
-def with_outputs(model: nn.Module, outputs: int, *, bias: bool = True, seed: int) -> nn.Module:
-    """Give a classifier a new linear head, in place, and return it.
-
-    Parameters
-    ----------
-    model
-        A classifier whose head is linear (:func:`last_linear`); its head is dropped.
-    outputs
-        How many logits: 2 for a softmax over two classes, one for each label of a multi-label head.
-    bias
-        Whether the head has one.
-    seed
-        Fixes the initialisation (PyTorch's default for linear layers), whatever was drawn before.
-
-    Raises
-    ------
-    ValueError
-        If the head is not linear, ``model`` is itself the head, or ``outputs`` is below 1.
-    """
-    if outputs < 1:
-        raise ValueError(f"a head has at least 1 output, not {outputs}")
-    name, head = last_linear(model)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        new = nn.Linear(head.in_features, outputs, bias=bias)
-    replace_module(model, name, new.to(head.weight))
-    return model
-
-
 def image_architectures() -> list[str]:
     """Return the names of torchvision's classifiers that have one output and no auxiliary one."""
     names = torchvision.models.list_models(module=torchvision.models)

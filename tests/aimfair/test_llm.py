@@ -248,7 +248,6 @@ def test_a_model_is_asked_once_for_each_group(server: Server, tmp_path: Path) ->
         assert body["response_format"]["json_schema"]["strict"] is True
         assert body["max_completion_tokens"] == FAST.answer_tokens
         assert question(body) == instruction(TASK, group_of(body), N)
-    assert bank.by_llm
     assert bank.model == MODEL
     assert bank.date is not None
     assert (bank.seed, bank.vocabulary) == (None, None)
@@ -646,7 +645,6 @@ def test_without_a_model_nobody_is_asked(server: Server) -> None:
     assert bank.complete
     assert bank.model == OFFLINE
     assert "not an LLM" in repr(bank)
-    assert not bank.by_llm
     assert (bank.seed, bank.vocabulary, bank.date) == (0, "stable-diffusion", None)
     assert (bank.instructions, bank.exchanges) == ({}, ())
     assert list(bank.prompts[1, 0]) == write_offline(TASK, (1, 0), 25)

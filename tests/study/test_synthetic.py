@@ -110,7 +110,6 @@ def test_prompts_are_in_the_words_that_the_generator_knows() -> None:
     assert synthetic.vocabulary_of(ASKED) == "toyfaces"
     assert synthetic.vocabulary_of(None) == "stable-diffusion"
     bank = synthetic.bank_of(DATA, ASKED)
-    assert not bank.by_llm
     assert {group: len(prompts) for group, prompts in bank.prompts.items()} == dict.fromkeys(
         ((0, 0), (0, 1), (1, 0), (1, 1)), 4
     )
@@ -137,7 +136,6 @@ def test_given_prompts_are_in_the_digest_and_where_they_lie_is_not(tmp_path: Pat
     assert len({written, *digests}) == 3
     bank = synthetic.bank_of(DATA, changed(prompts_file=str(first)))
     assert bank.prompts[0, 1] == ("NoSmiling_Male a", "NoSmiling_Male b")  # all: 4 were asked for
-    assert not bank.by_llm
     one = synthetic.bank_of(DATA, changed(prompts_file=str(first), prompts_per_group=1))
     assert one.prompts[1, 1] == ("Smiling_Male a",)
 

@@ -7,11 +7,10 @@ measures are of words, and say nothing of how different the images will be.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations, pairwise
 
 import numpy as np
-import pandas as pd
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from repro.aimfair.prompt_checks import similarity
@@ -124,17 +123,3 @@ def _tfidf_distance(texts: Sequence[Sequence[str]]) -> float:
     empty = np.array([not text for text in texts])
     cosine[np.ix_(empty, empty)] = 1.0
     return float(np.clip(1 - cosine[np.triu_indices(len(texts), k=1)], 0, 1).mean())
-
-
-def diversity_table(sets: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Measure several sets: one row each, in order, with the columns of :func:`diversity`.
-
-    Raises
-    ------
-    ValueError
-        For no sets, or as in :func:`diversity`.
-    """
-    if not sets:
-        raise ValueError("there is no set of prompts to measure")
-    rows = [diversity(prompts) for prompts in sets.values()]
-    return pd.DataFrame(rows, index=pd.Index(sets, name="set"))

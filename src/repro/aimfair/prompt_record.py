@@ -75,11 +75,6 @@ class PromptBank:
         return all(len(self.prompts.get(group, ())) == self.n for group in GROUPS)
 
     @property
-    def by_llm(self) -> bool:
-        """Whether a language model wrote the prompts."""
-        return self.model not in (OFFLINE, GIVEN)
-
-    @property
     def sha256(self) -> str:
         """Hash over everything that the bank holds, as hexadecimal digits."""
         return _hash(self.content())

@@ -134,11 +134,3 @@ def encode(model: Any, images: Tensor, *, device: str = "cpu", batch: int = 256)
         with autocast("bfloat16", device):
             parts.append(model.encode(scaled(chunk).to(device)).latents.float().cpu())
     return torch.cat(parts)
-
-
-@torch.no_grad()
-def reconstruct(model: Any, images: Tensor, *, device: str = "cpu") -> Tensor:
-    """Return images as they come back, (n, 3, s, s) uint8."""
-    decoded = model.decode(encode(model, images, device=device).to(device)).sample
-    pixels = ((decoded.float() + 1) * 127.5).round().clamp(0, 255)
-    return cast(Tensor, pixels.to(torch.uint8).cpu())

@@ -176,16 +176,6 @@ class LowRankLinear(nn.Module):
         """How many numbers fine-tuning changes, d r + r k + k, without the last for no bias."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
-    @torch.no_grad()
-    def to_linear(self) -> nn.Linear:
-        """Multiply the factors out into an ``nn.Linear`` from d to k, which shares no storage."""
-        linear = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None)
-        linear = linear.to(self.A)  # device and dtype
-        linear.weight.copy_(self.weight)
-        if self.bias is not None:
-            linear.bias.copy_(self.bias)
-        return linear.train(self.training)
-
     def extra_repr(self) -> str:
         """Describe the layer in ``print(model)``."""
         return (
