@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import importlib.util
 import json
 import os
 import re
@@ -234,13 +234,20 @@ def code_of(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_what_a_notebook_imports_is_there(path: Path) -> None:
-    for text in code_of(path):
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("repro"):
-                module = importlib.import_module(str(node.module))
-                for name in node.names:
-                    if not hasattr(module, name.name):
-                        importlib.import_module(f"{node.module}.{name.name}")
+    asked = [
+        (str(node.module), name.name)
+        for text in code_of(path)
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("repro")
+        for name in node.names
+    ]
+    missing = [
+        f"{module}.{name}"
+        for module, name in asked
+        if not hasattr(importlib.import_module(module), name)
+        and importlib.util.find_spec(f"{module}.{name}") is None
+    ]
+    assert not missing
 
 
 def documented() -> list[Path]:

@@ -185,19 +185,17 @@ def premise(profile: Profile) -> list[Contrast]:
     return versus(profile, "synthetic only", "erm", (EO,), rows=rows)
 
 
-def reads(plan: Experiment, key: str, others: Experiment = plans.strategies) -> Check:
+def reads(plan: Experiment, key: str) -> Check:
     """Return the check that synthetic images teach the target: half of ERM's way from chance.
 
     Parameters
     ----------
     plan, key
         Where the classifier of synthetic images alone is.
-    others
-        Where ``erm`` is.
     """
 
     def both(profile: Profile, seeds: Sequence[int]) -> Plan:
-        return {"erm": others(profile, seeds).get("erm", []), **plan(profile, seeds)}
+        return {"erm": plans.strategies(profile, seeds).get("erm", []), **plan(profile, seeds)}
 
     def passes(results: Results) -> tuple[bool, str]:
         alone, erm = (_mean(results, name, ACC) for name in (key, "erm"))

@@ -68,7 +68,7 @@ def _more_said(profile: Profile) -> str:
     parts = ["more contextual prompts"] * ("contextual, 50" in drawn) + ["head poses"] * (
         POSED in drawn
     )
-    what = ", and then ".join(parts) or "more contextual prompts"
+    what = ", and then ".join(parts) + "," * (len(parts) > 1) or "more contextual prompts"
     return f"{what[0].upper()}{what[1:]} make a classifier of their images more accurate still."
 
 
