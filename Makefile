@@ -33,7 +33,7 @@ study: $(STAMP)
 
 #: make book    build the book again from the pages that were executed
 book: $(STAMP)
-	@$(BIN)/python -m repro.study.book $(PROFILE)
+	@$(BIN)/python -m repro.book $(PROFILE)
 	@$(WHERE)
 
 #: make test    lint, type check, tests with coverage
@@ -56,7 +56,7 @@ lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --fork-strategy fewest --no-strip-extras --generate-hashes --no-header -q -o requirements.lock
 	@$(MAKE) --no-print-directory setup
-	$(BIN)/python -m repro.study.environment
+	$(BIN)/python -m repro.environment
 
 #: make clean   remove what the sweep and the tools wrote; recorded runs and .venv stay
 clean:

@@ -222,7 +222,7 @@ rule book:
         "_toc.yml",
         [f"{BUILD}/pages/{name}.ipynb" for name in NOTEBOOKS],
     output: f"{BUILD}/book/index.html"
-    shell: "python -m repro.study.book {PROFILE.name}"
+    shell: "python -m repro.book {PROFILE.name}"
 
 
 onerror:

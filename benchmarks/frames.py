@@ -22,10 +22,10 @@ from torch import Tensor
 
 from repro import models, vision
 from repro.aimfair.gradients import mean_gradients, sensitivity
+from repro.chapters.aim.data import real_faces, synthetic_faces
 from repro.data import augment, celeba
 from repro.data.sources import DataError
 from repro.settings import FaceData, ImageOptimisation, SyntheticFaces
-from repro.study.aim_data import real_faces, synthetic_faces
 
 #: data set, height and width of a frame, size that a network reads
 CASES = (

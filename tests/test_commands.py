@@ -34,12 +34,15 @@ from papermill.inspection import inspect_notebook
 from PIL import Image
 from typer.testing import CliRunner
 
+from repro import cli
 from repro.aimfair.pipelinefolder import GenerationError
+from repro.chapters.aim import data as aim_data
+from repro.chapters.aim import synthetic
+from repro.chapters.aim import train_a_generator as generator_pages
 from repro.data import archives, celeba
 from repro.data.sources import DataError
 from repro.generator import recipe
 from repro.models import WeightsError
-from repro.study import aim_data, cli, generator_pages, synthetic
 from repro.study.profiles import load_profile, project_root
 from repro.study.runs import Runs
 

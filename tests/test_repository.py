@@ -75,9 +75,14 @@ ROOMS = {
     "study": {
         *("layout", "machine", "names", "precision", "settings", "data", "faces"),
         *("metrics", "models", "training", "vision"),
-        *("aimfair", "generator", "win"),
+        *("aimfair", "generator"),  # names of strategies, settings of generators
     },
 }
+ROOMS["chapters"] = ROOMS["study"] | {"study", "win"}
+ROOMS["preflight"] = ROOMS["chapters"] | {"chapters"}
+ROOMS["cli"] = ROOMS["preflight"] | {"preflight"}
+ROOMS["book"] = {"study"}
+ROOMS["environment"] = {"study"}
 
 
 def repository_files() -> list[Path]:

@@ -26,6 +26,18 @@ class SettingsError(ValueError):
     """A setting has a value that cannot be used; the message names the setting and the remedy."""
 
 
+def leaves(settings: Strict, at: str = "") -> dict[str, Any]:
+    """Return every field of nested settings by its dotted name."""
+    found: dict[str, Any] = {}
+    for name in type(settings).model_fields:
+        inner = getattr(settings, name)
+        if isinstance(inner, Strict):
+            found |= leaves(inner, f"{at}{name}.")
+        else:
+            found[at + name] = inner
+    return found
+
+
 def validate(model: type[T], values: dict[str, Any], where: str) -> T:
     """Build ``model`` from plain values.
 

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
+from tests.conftest import Computed, MakeRecord
 
 from repro.names import UnknownNameError
 from repro.study.compare import COMPARED, agreement, compare, describe, read_set, settings_key
 from repro.study.records import export
 from repro.study.runs import Record, RecordError, by_identity
-
-from .conftest import Computed, MakeRecord
 
 SPREAD = (100, 120, 90, 110, 105)
 

@@ -16,16 +16,23 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from scipy import stats
+from tests.conftest import Computed, MakeRecord
 
+from repro.chapters.win import (
+    bias_returns,
+    group_weight,
+    low_rank_head,
+    weight_importance,
+    win_on_adult,
+)
+from repro.chapters.win import contrasts as win_contrasts
 from repro.metrics import group_metrics
-from repro.study import claims, figures, reports, tables
+from repro.study import figures, tables
 from repro.study.interactive import score_histogram, threshold_playground
 from repro.study.records import Results, value
 from repro.study.runs import Record
 
-from .conftest import Computed, MakeRecord
-
-METRICS = {claims.ERROR: "Err", claims.DP: "ΔDP", claims.EO: "ΔEO (sum)"}
+METRICS = {win_contrasts.ERROR: "Err", win_contrasts.DP: "ΔDP", win_contrasts.EO: "ΔEO (sum)"}
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +60,7 @@ def test_figures_draw_with_one_seed_and_with_more(computed: Computed, seeds: int
         return {key: records[:seeds] for key, records in results.items()}
 
     names = {key: key.upper() for key in computed.strategies}
-    paper = {("tl", claims.DP): 0.2, ("tl", claims.ERROR): 0.16}
+    paper = {("tl", win_contrasts.DP): 0.2, ("tl", win_contrasts.ERROR): 0.16}
     settings = drawn(
         figures.settings_figure(
             few(computed.strategies), list(METRICS), names=names, reported=paper, title="T"
@@ -61,25 +68,28 @@ def test_figures_draw_with_one_seed_and_with_more(computed: Computed, seeds: int
     )
     assert len(settings.axes) == 3
     assert [label.get_text() for label in settings.axes[0].get_xticklabels()] == [*names.values()]
-    rows = reports.before_after_rows(few(computed.tuned))
-    assert [row[1:] for row in rows] == [("dp 0.5, before", "dp 0.5, after", claims.DP)]
-    drawn(figures.before_after_figure(few(computed.tuned), rows))
-    drawn(figures.trade_off_figure(few(computed.strategies), names, reported=paper))
+    rows = bias_returns.before_after_rows(few(computed.tuned))
+    assert [row[1:] for row in rows] == [("dp 0.5, before", "dp 0.5, after", win_contrasts.DP)]
+    drawn(bias_returns.before_after_figure(few(computed.tuned), rows))
+    drawn(win_on_adult.trade_off_figure(few(computed.strategies), names, reported=paper))
     for rank in (1, 2):
-        weights = drawn(figures.weight_figure(few(computed.weights), rank))
+        weights = drawn(group_weight.weight_figure(few(computed.weights), rank))
         low, high = weights.axes[0].get_ylim()
         assert low <= -0.5 < 0.5 <= high
-    drawn(figures.null_figure(few(computed.probes)["unconstrained"]))
-    drawn(figures.importance_figure(computed.probes["unconstrained"][0]))
+    drawn(weight_importance.null_figure(few(computed.probes)["unconstrained"]))
+    drawn(weight_importance.importance_figure(computed.probes["unconstrained"][0]))
 
 
 def test_the_seeds_are_the_dots_and_the_paper_the_diamond(computed: Computed) -> None:
     results = {"tl": computed.strategies["tl"]}
     figure = figures.settings_figure(
-        results, [claims.DP], names={"tl": "TL", "none": "-"}, reported={("tl", claims.DP): 0.2}
+        results,
+        [win_contrasts.DP],
+        names={"tl": "TL", "none": "-"},
+        reported={("tl", win_contrasts.DP): 0.2},
     )
     (axes,) = figure.axes
-    expected = [100 * record.metrics()[claims.DP] for record in results["tl"]]
+    expected = [100 * record.metrics()[win_contrasts.DP] for record in results["tl"]]
     marks = {str(line.get_marker()): line for line in axes.lines if len(line.get_ydata())}
     for mark, values in (("o", expected), ("s", [np.mean(expected)]), ("D", [20.0])):
         np.testing.assert_allclose(np.asarray(marks[mark].get_ydata(), dtype=float), values)
@@ -96,10 +106,10 @@ def probe_of(make: MakeRecord, *, auc: float | None) -> Record:
 
 def test_missing_values_leave_a_gap(made_up: MakeRecord) -> None:
     none, some = probe_of(made_up, auc=None), probe_of(made_up, auc=0.7)
-    both = drawn(figures.pca_figure({"none": none, "some": some}))
+    both = drawn(bias_returns.pca_figure({"none": none, "some": some}))
     assert "too few" in both.axes[0].get_title()
     assert "AUC 0.70" in both.axes[1].get_title()
-    drawn(figures.pca_figure({"none": none}))
+    drawn(bias_returns.pca_figure({"none": none}))
     quantity = "results:separation_auc_pca"
     results = {"none": [none], "some": [some, none, some]}
     names = {key: key for key in results}
@@ -119,9 +129,9 @@ def test_missing_values_leave_a_gap(made_up: MakeRecord) -> None:
 
 def test_figures_draw_where_nothing_is_known(computed: Computed) -> None:
     names = {"tl": "TL"}
-    drawn(figures.settings_figure({}, [claims.DP], names=names))
-    drawn(figures.before_after_figure({}, [("DP 0.5", "a", "b", claims.DP)]))
-    drawn(figures.trade_off_figure({}, names))
+    drawn(figures.settings_figure({}, [win_contrasts.DP], names=names))
+    drawn(bias_returns.before_after_figure({}, [("DP 0.5", "a", "b", win_contrasts.DP)]))
+    drawn(win_on_adult.trade_off_figure({}, names))
     assert len(tables.means({}, METRICS, names)) == 0
     assert "No records of nothing" in tables.source({}, "nothing", "again").text
 
@@ -130,10 +140,10 @@ def test_figures_draw_where_nothing_is_known(computed: Computed) -> None:
 
 
 def test_means_are_those_of_the_seeds_with_half_the_interval(computed: Computed) -> None:
-    paper = {("tl", claims.DP): 0.2}
+    paper = {("tl", win_contrasts.DP): 0.2}
     table = tables.means(computed.strategies, METRICS, {"tl": "TL", "none": "-"}, paper)
     assert table["setting"].tolist() == ["TL"]
-    sample = [value(record, claims.DP) for record in computed.strategies["tl"]]
+    sample = [value(record, win_contrasts.DP) for record in computed.strategies["tl"]]
     half = stats.ttest_1samp(sample, 0).confidence_interval(0.95).high - np.mean(sample)
     row = table.iloc[0]
     assert row["ΔDP"] == f"{100 * np.mean(sample):.2f} ± {100 * half:.2f}"
@@ -148,7 +158,7 @@ def test_differences_are_paired(computed: Computed) -> None:
     pairs = [("WIN − TL", "win, rank 1", "tl")]
     row = tables.differences(computed.strategies, METRICS, pairs).iloc[0]
     first, second = (
-        [value(record, claims.EO) for record in computed.strategies[key]]
+        [value(record, win_contrasts.EO) for record in computed.strategies[key]]
         for key in ("win, rank 1", "tl")
     )
     low, high = stats.ttest_rel(first, second).confidence_interval(0.95)
@@ -192,34 +202,34 @@ def test_reports_have_a_row_for_each_setting(computed: Computed) -> None:
         tuned = computed.tuned if some else first_seed(computed.tuned)
         probes = computed.probes if some else first_seed(computed.probes)
         weights = computed.weights if some else first_seed(computed.weights)
-        assert len(reports.before_after(tuned, {})) == 1
-        assert len(reports.importance_distances(probes)) == len(probes)
-        changes = reports.weight_changes(weights)
+        assert len(bias_returns.before_after(tuned, {})) == 1
+        assert len(weight_importance.importance_distances(probes)) == len(probes)
+        changes = group_weight.weight_changes(weights)
         assert len(changes) == len(weights)
         assert "nan" not in changes.to_string().casefold()
         names = {key: key for key in strategies}
-        assert len(reports.choices(strategies, names)) == len(strategies)
+        assert len(win_on_adult.choices(strategies, names)) == len(strategies)
         starts = {"svd": strategies["svd, rank 1"], "rank 1, a 0.5": weights["rank 1, a 0.5"]}
-        assert len(reports.rank_one_starts(starts)) == 2
+        assert len(group_weight.rank_one_starts(starts)) == 2
 
 
 def test_sizes_of_the_paper() -> None:
-    assert reports.size_derivations(742) == [
+    assert low_rank_head.size_derivations(742) == [
         "71 inputs and 2 linear layers of width 10",
         "60 inputs and 3 linear layers of width 10",
         "49 inputs and 4 linear layers of width 10",
         "38 inputs and 5 linear layers of width 10",
     ]
-    assert reports.rank_for_size(46) is None
-    assert [reports.rank_for_size(12 * rank + 2) for rank in (1, 2, 3)] == [1, 2, None]
+    assert low_rank_head.rank_for_size(46) is None
+    assert [low_rank_head.rank_for_size(12 * rank + 2) for rank in (1, 2, 3)] == [1, 2, None]
 
 
 def test_angles() -> None:
     first = np.array([1.0, 0.0])
     for degrees in (0.0, 1e-4, 30.0, 90.0):
         second = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
-        assert reports.angle(first, second) == pytest.approx(degrees, rel=1e-6, abs=1e-9)
-        assert reports.angle(first, -second) == pytest.approx(degrees, rel=1e-6, abs=1e-9)
+        assert group_weight.angle(first, second) == pytest.approx(degrees, rel=1e-6, abs=1e-9)
+        assert group_weight.angle(first, -second) == pytest.approx(degrees, rel=1e-6, abs=1e-9)
 
 
 # To play with

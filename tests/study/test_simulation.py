@@ -10,15 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from tests.conftest import MakeRecord
 
 from repro.study import simulation
-from repro.study.contrasts import Claim, Contrast
+from repro.study.claims import Claim, Contrast
 from repro.study.profiles import Profile, load_profile
 from repro.study.rule import HOLDS, IN_PART, NOT, OPEN
 from repro.study.simulation import MULTIPLES, SEEDS, Case, words
 from repro.study.verdicts import decide
-
-from .conftest import MakeRecord
 
 MARGIN = 0.01
 CHANCE = 1e-4

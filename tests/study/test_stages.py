@@ -8,22 +8,24 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.conftest import Computed
 from torch import nn
 
+from repro.chapters.win import plans, weight_importance
+from repro.chapters.win import stages as win_stages
+from repro.chapters.win.configs import Finetune, Pretrain
+from repro.chapters.win.data import TaskData, task_data
+from repro.chapters.win.stages import load_pretrained, objective_of
 from repro.models import head_inputs, last_linear, parameter_count
 from repro.settings import Optimisation
-from repro.study import plans, stages, win_stages
-from repro.study.configs import Finetune, Pretrain, RunConfig
-from repro.study.datasets import TaskData, task_data
+from repro.study import stages
+from repro.study.configs import RunConfig
 from repro.study.runs import PREDICTIONS, WEIGHTS, Record, RecordError, Runs
 from repro.study.stages import obtain
-from repro.study.win_stages import load_pretrained, objective_of
 from repro.training import Examples, TrainingError, predict
 from repro.win.constraints import PENALTIES
 from repro.win.fisher import floor_importance, group_importance, neutralise
 from repro.win.lowrank import LowRankLinear, weighted_svd
-
-from .conftest import Computed
 
 HEADS = ["tl", "svd, rank 1", "svd, rank 2", "win, rank 1", "win, rank 2"]
 RANK_2 = ["svd, rank 2", "win, rank 2"]
@@ -207,7 +209,9 @@ def test_threads_are_put_back(computed: Computed) -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        stages.compute(plans.probes(computed.profile, [0])["unconstrained"][0], computed.runs)
+        stages.compute(
+            weight_importance.probes(computed.profile, [0])["unconstrained"][0], computed.runs
+        )
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from tests.conftest import Computed, MakeRecord
 
+from repro.chapters.win.contrasts import DP, EO
 from repro.names import UnknownNameError
+from repro.study import experiments
 from repro.study import verdicts as judging
-from repro.study.claims import DP, EO
-from repro.study.contrasts import AUC_MARGIN, MARGIN, Check, Claim, Contrast
-from repro.study.experiments import CLAIMS
+from repro.study.claims import AUC_MARGIN, MARGIN, Check, Claim, Contrast
+from repro.study.experiments import claims
 from repro.study.glance import at_a_glance_markdown
 from repro.study.intervals import Interval
 from repro.study.judging import PER_SEED, control, judge
@@ -36,8 +38,6 @@ from repro.study.rule import (
     UNTESTED,
 )
 from repro.study.verdicts import Verdict, decide
-
-from .conftest import Computed, MakeRecord
 
 Direction = Literal["less", "greater"]
 
@@ -348,7 +348,7 @@ def test_what_a_profile_does_not_run_is_not_promised(
     other = dataclasses.replace(lettered("s"), plan=lambda profile, seeds: {"less": []})
     found = decide(other, quick, {"less": results["less"]})
     assert (found.word, found.reason) == (UNTESTED, "not among the runs of profile 'quick': more")
-    found = decide(judging.claim_named("layer-freezing"), desk, {})
+    found = decide(experiments.claim_named("layer-freezing"), desk, {})
     assert found.word == UNTESTED
     assert "not among the runs of profile 'desk': freeze" in found.reason
 
@@ -357,7 +357,7 @@ def test_nothing_to_compare_is_not_tested(quick: Profile) -> None:
     # Not "holds": all of no contrasts are supported.
     assert decide(claim(), quick, {}).word == UNTESTED
     without = load_profile("quick", {"win.architectures": [], "win.constraints": []})
-    empty = [one for one in CLAIMS if not one.contrasts(without)]
+    empty = [one for one in claims() if not one.contrasts(without)]
     assert {"architectures", "bias-returns", "backbones"} <= {one.name for one in empty}
     assert {decide(one, without, {}).word for one in empty} == {UNTESTED}
 
@@ -541,9 +541,9 @@ def test_words_and_tables(results: Any, desk: Profile) -> None:
 
 
 def test_a_claim_by_its_name() -> None:
-    assert judging.claim_named("bias-returns").where == "Table 2"
+    assert experiments.claim_named("bias-returns").where == "Table 2"
     with pytest.raises(UnknownNameError, match="'bias-return'; did you mean 'bias-returns'"):
-        judging.claim_named("bias-return")
+        experiments.claim_named("bias-return")
 
 
 @pytest.mark.usefixtures("tiny")
@@ -554,7 +554,7 @@ def test_verdicts_of_a_profile_that_was_run(computed: Computed) -> None:
     assert ours == pytest.approx(PER_SEED["win"], rel=0.01)
 
     found = judging.verdicts("tiny")
-    assert [v.claim.name for v in found] == [c.name for c in CLAIMS]
+    assert [v.claim.name for v in found] == [c.name for c in claims()]
     text = at_a_glance_markdown("tiny", simulated="tiny")
     for verdict in found:
         assert verdict.simulated
@@ -583,7 +583,7 @@ def test_verdicts_of_a_profile_that_was_run(computed: Computed) -> None:
     assert "nan" not in text
     # A profile without records beside it: the table says so, and speaks of the one that has them.
     rows = [line for line in at_a_glance_markdown("tiny").splitlines() if line.startswith("| [")]
-    assert len(rows) == len(CLAIMS)
+    assert len(rows) == len(claims())
     for row, verdict in zip(rows, found, strict=True):
         assert f"| {SIGNS[UNTESTED]} {UNTESTED} | " in row
         assert (" | real: " in row) == bool(verdict.judged)

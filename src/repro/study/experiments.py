@@ -1,35 +1,101 @@
-"""Every experiment and every claim of the study, and all runs of a profile."""
+"""The registry: which experiments each chapter runs, and what it claims.
+
+``@experiment(notebook, part=...)`` registers a function that plans runs; a module of a chapter
+names its claims ``CLAIMS``. Chapters (:mod:`repro.chapters`) are imported when they are first asked
+for, so that nothing here depends on them.
+"""
 
 from __future__ import annotations
 
-from repro.study import aim_plans, plans, winface_plans
-from repro.study.aim_claims import AIM_CLAIMS
-from repro.study.aim_csdg_plans import CSDG_EXPERIMENTS
-from repro.study.claims import WIN_CLAIMS
-from repro.study.plans import Experiment, Plan
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeVar
+
+from repro.names import check_name
+from repro.study.configs import RunConfig
 from repro.study.profiles import Paper, Profile
-from repro.study.winface_claims import WIN_FACE_CLAIMS
 
-#: notebook -> the part of the study whose seeds it runs, and its experiments
-EXPERIMENTS: dict[str, tuple[Paper, tuple[Experiment, ...]]] = {
-    **{name: ("aim-fair", plan) for name, plan in aim_plans.EXPERIMENTS.items()},
-    **{name: ("aim-fair", plan) for name, plan in CSDG_EXPERIMENTS.items()},
-    **{name: ("win", plan) for name, plan in plans.EXPERIMENTS.items()},
-    **{name: ("win-faces", plan) for name, plan in winface_plans.EXPERIMENTS.items()},
-}
+if TYPE_CHECKING:
+    from repro.study.claims import Claim
 
-#: Every claim, in the order of the book.
-CLAIMS = AIM_CLAIMS + WIN_CLAIMS + WIN_FACE_CLAIMS
+#: key -> one configuration per seed
+Plan = dict[str, list[RunConfig]]
+#: What plans runs from a profile and seeds: pure, nothing runs.
+Experiment = Callable[[Profile, Sequence[int]], Plan]
+
+PlanOf = TypeVar("PlanOf", bound=Experiment)
+
+_REGISTERED: dict[str, tuple[Paper, list[Experiment]]] = {}
+
+
+def experiment(*notebooks: str, part: Paper) -> Callable[[PlanOf], PlanOf]:
+    """Return the decorator of an experiment that these notebooks run, on seeds of that part."""
+
+    def known(plan: PlanOf) -> PlanOf:
+        for notebook in notebooks:
+            _REGISTERED.setdefault(notebook, (part, []))[1].append(plan)
+        return plan
+
+    return known
+
+
+@lru_cache(maxsize=1)
+def _chapters() -> tuple[object, ...]:
+    package = import_module("repro.chapters")
+    return tuple(import_module(f"repro.chapters.{name}") for name in package.CHAPTERS)
+
+
+def experiments() -> dict[str, tuple[Paper, tuple[Experiment, ...]]]:
+    """Return, by notebook, the part of the study whose seeds it runs, and its experiments."""
+    _chapters()
+    return {name: (part, tuple(plans)) for name, (part, plans) in sorted(_REGISTERED.items())}
+
+
+def of_part(part: Paper) -> list[Experiment]:
+    """Return the experiments of one part of the study."""
+    return [e for own, plans in experiments().values() if own == part for e in plans]
+
+
+def claims() -> tuple[Claim, ...]:
+    """Return every claim, in the order of the book."""
+    return tuple(claim for chapter in _chapters() for claim in getattr(chapter, "CLAIMS", ()))
+
+
+def claim_named(name: str) -> Claim:
+    """Return a claim by its name.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none; the nearest is given.
+    """
+    known = {claim.name: claim for claim in claims()}
+    return known[check_name("claim", name, known)]
+
+
+def substituted(profile: Profile, part: Paper, touches: frozenset[str] | None) -> tuple[str, ...]:
+    """Return where a profile's settings are not the paper's, as far as a claim rests on them."""
+    chapter = import_module("repro.chapters.substitutions")
+    told: tuple[str, ...] = chapter.substitutions(profile, part, touches or chapter.PARTS)
+    return told
 
 
 def everything(profile: Profile) -> Plan:
     """Return all runs of a profile, and those that they build on."""
     plan: Plan = {}
-    for paper, experiments in EXPERIMENTS.values():
-        for experiment in experiments:
-            for key, configs in experiment(profile, profile.seeds_of(paper)).items():
-                plan[f"{experiment.__name__}: {key}"] = configs
+    for part, plans in experiments().values():
+        for plan_of in plans:
+            for key, configs in plan_of(profile, profile.seeds_of(part)).items():
+                plan[f"{plan_of.__name__}: {key}"] = configs
                 for config in configs:
-                    for upstream in config.upstream().values():
+                    for upstream in with_upstream(config):
                         plan.setdefault(f"upstream {upstream.identity}", [upstream])
     return plan
+
+
+def with_upstream(config: RunConfig) -> Iterator[RunConfig]:
+    """Yield the runs that a run builds on, at any depth, those that come first last."""
+    for upstream in config.upstream().values():
+        yield upstream
+        yield from with_upstream(upstream)

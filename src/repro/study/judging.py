@@ -13,9 +13,9 @@ from scipy import stats
 from repro.data.splits import TASK_SHARES
 from repro.metrics import METRICS, flatten_metrics, metrics_from_counts
 from repro.study import sampling
-from repro.study.contrasts import Check, Contrast
+from repro.study.claims import Check, Contrast
+from repro.study.experiments import Experiment
 from repro.study.intervals import CONFIDENCE, ROUNDING, Interval, mean_interval, residuals
-from repro.study.plans import Experiment
 from repro.study.profiles import Paper
 from repro.study.records import Results, value
 from repro.study.rule import (

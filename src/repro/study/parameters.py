@@ -4,40 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import FunctionType, ModuleType
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from repro.names import UnknownNameError, check_name, nearest
-from repro.settings import TOY, DataSettings, FaceData, SettingsError
-from repro.study.aim_plans import synthetic_of
-from repro.study.profiles import Paper, Profile, load_profile
+from repro.settings import TOY, DataSettings, FaceData, SettingsError, leaves
+from repro.study.profiles import Paper, Profile, load_profile, synthetic_of
 from repro.study.session import Study
-from repro.study.substitutions import leaves
 
-#: Every parameter that a notebook may have; a notebook names those that it has.
-KINDS: dict[str, Any] = {
-    "profile": str,
-    "seeds": list[int] | None,
-    "dataset": str | None,
-    "ranks": list[int] | None,
-    "label_ranks": list[int] | None,
-    "weights": list[float] | None,
-    "architectures": list[str] | None,
-    "target": str | None,
-    "protected": str | None,
-    "strategies": list[str] | None,
-    "k": int | None,
-    "ks": list[int] | None,
-    "blocks": list[str] | None,
-    "fractions": list[float] | None,
-    "amounts": list[float] | None,
-    "s1_ratios": list[str] | None,
-    "corpus": Literal["toyfaces", "faces"],
-    "train": bool,
-    "overrides": dict[str, Any],
-}
 EXAMPLES = {
     "seeds": "[7]",
     "ranks": "[1, 2]",
@@ -55,8 +31,6 @@ EXAMPLES = {
     "train": "true",
     "overrides": '{"win.finetune.epochs": 5}',
 }
-#: Parameters whose value is a word.
-TEXT = ("profile", "dataset", "target", "protected", "corpus")
 #: Parameters that replace one setting of the profile, by the part that the notebook is on.
 SETTING: dict[Paper, dict[str, str]] = {
     "win": {
@@ -99,15 +73,15 @@ DATASETS: dict[Paper, tuple[str, ...]] = {
 IPYTHON = {"In", "Out", "exit", "quit", "open", "get_ipython"}
 
 
-def check(namespace: Mapping[str, Any], *names: str, notebook: str, paper: Paper = "win") -> Study:
+def check(namespace: Mapping[str, Any], *, notebook: str, paper: Paper = "win") -> Study:
     """Check the parameters of a notebook and return the study that they describe.
+
+    Which there are, and of which types, is read from the annotations of their cell.
 
     Parameters
     ----------
     namespace
         ``globals()`` of the notebook, right after its parameters.
-    names
-        The parameters that this notebook has; ``profile`` is always one of them.
     notebook
         Its name, for the command under each figure that computes it again.
     paper
@@ -120,7 +94,7 @@ def check(namespace: Mapping[str, Any], *names: str, notebook: str, paper: Paper
     SettingsError
         For a value of the wrong type, or out of range.
     """
-    valid = dict.fromkeys(("profile", *names))
+    valid: Mapping[str, Any] = namespace["__annotations__"]
     given = {name: v for name, v in namespace.items() if _is_parameter(name, v)}
     for name in given:
         if name not in valid:
@@ -129,7 +103,7 @@ def check(namespace: Mapping[str, Any], *names: str, notebook: str, paper: Paper
             raise UnknownNameError(
                 f"this notebook has no parameter '{name}'{hint} (valid: {', '.join(valid)})"
             )
-    values = {name: _typed(name, given[name]) for name in valid if name in given}
+    values = {name: _typed(name, given[name], valid[name]) for name in valid if name in given}
     overrides = dict(values.get("overrides") or {})
     for name, setting in SETTING[paper].items():
         if values.get(name) is not None:
@@ -144,11 +118,6 @@ def check(namespace: Mapping[str, Any], *names: str, notebook: str, paper: Paper
     if set(values.get("strategies") or []) - {"erm"}:
         synthetic_of(profile)  # refused where there are no synthetic faces to train on
     return Study(profile, notebook, given_values, paper=paper)
-
-
-def value(name: str, given: Any) -> Any:
-    """Return one parameter that sets nothing of a profile, checked."""
-    return _typed(name, given)
 
 
 def _needed(
@@ -215,15 +184,17 @@ def _is_parameter(name: str, value: Any) -> bool:
     return not isinstance(value, ModuleType | FunctionType | type)
 
 
-def _typed(name: str, value: Any) -> Any:
-    if isinstance(value, str) and name not in TEXT:
+def _typed(name: str, value: Any, kind: Any) -> Any:
+    if isinstance(value, str) and kind is not str:
         # Papermill's -p hands lists and mappings over as the text that was typed.
         try:
             value = yaml.safe_load(value)
         except yaml.YAMLError:
             raise SettingsError(f"parameter {name} = {value!r} cannot be read") from None
+    if value is None and name != "profile":  # as the profile has it
+        return None
     try:
-        return TypeAdapter(KINDS[name]).validate_python(value, strict=True)
+        return TypeAdapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
         reasons = "; ".join(detail["msg"] for detail in error.errors())
         hint = f", e.g. -p {name} '{EXAMPLES[name]}'" if name in EXAMPLES else ""

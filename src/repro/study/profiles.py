@@ -39,12 +39,6 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_different)]
 # The parts of the study, each with its own data and seeds: a paper, or WIN's half on images.
 Paper = Literal["win", "win-faces", "aim-fair"]
-#: What is run with synthetic faces (the plans of `repro.study.aim_plans` and `aim_csdg_plans`).
-SYNTHETIC_EXPERIMENTS = (
-    *("properties", "pretraining", "sensitivities", "strategies", "wider_gap", "switches"),
-    *("layer_freezing", "top_k", "masks", "selection_rules", "less_real_data"),
-    *("prompt_diversity", "readers", "synthetic_amount", "s1_bias", "s1_masks"),
-)
 
 
 class Budget(Strict):
@@ -154,8 +148,12 @@ class FaceSettings(Strict):
     @field_validator("experiments")
     @classmethod
     def _planned(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for name in names or ():
-            check_name("experiment", name, SYNTHETIC_EXPERIMENTS)
+        if names:
+            from repro.study.experiments import of_part  # chapters read profiles
+
+            known = [plan.__name__ for plan in of_part("aim-fair")]
+            for name in names:
+                check_name("experiment", name, known)
         return names
 
     @field_validator("strategies")
@@ -218,6 +216,22 @@ class Profile(Strict):
         frozen = ", frozen features" if paper == "win-faces" else ""
         size = f"{data.size}x{data.size}"
         return f"{name[data.name]}, {task.target} | {task.protected}, {size}{frozen}"
+
+
+def synthetic_of(profile: Profile) -> SyntheticFaces:
+    """Return the synthetic faces of a profile.
+
+    Raises
+    ------
+    SettingsError
+        If it has none: then only classifiers trained on real images can be had.
+    """
+    if profile.faces.synthetic is None:
+        raise SettingsError(
+            f"profile '{profile.name}' has no synthetic faces, so only strategy 'erm' can be run; "
+            'give it some, e.g. -p overrides \'{"faces.synthetic": {"source": "studio"}}\''
+        )
+    return profile.faces.synthetic
 
 
 def project_root() -> Path:

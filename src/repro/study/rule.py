@@ -1,7 +1,7 @@
 """The rule: from intervals to outcomes, from outcomes to the word of a claim.
 
 A contrast is turned so that what is claimed is positive: d its mean over n paired seeds, [L, U] the
-95 % Student interval, delta its margin (:attr:`repro.study.contrasts.Contrast.margin`).
+95 % Student interval, delta its margin (:attr:`repro.study.claims.Contrast.margin`).
 
 - **supported** if L > 0; of kind "no worse", if L > -delta;
 - **contradicted** if U < 0; of kind "no worse", if U < -delta;

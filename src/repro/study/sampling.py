@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from repro.metrics import METRICS, confusion_counts, flatten_metrics, metrics_from_counts
-from repro.study.contrasts import Contrast
+from repro.study.claims import Contrast
 from repro.study.profiles import Paper
 from repro.study.records import Results, recorded_folder
 from repro.study.runs import Record

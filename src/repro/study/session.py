@@ -9,16 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pandas as pd
+from matplotlib.figure import Figure
+
+from repro.study import experiments, tables
+from repro.study.claims import Claim
 from repro.study.compare import agreement
 from repro.study.configs import RunConfig
-from repro.study.contrasts import Claim
-from repro.study.plans import Plan
+from repro.study.experiments import Plan
 from repro.study.profiles import Paper, Profile, load_profile
 from repro.study.records import Results, look_up, recorded
-from repro.study.reported import Reported
 from repro.study.runs import Runs
 from repro.study.stages import obtain
-from repro.study.verdicts import Verdict, claim_named, decide, rests_on
+from repro.study.tables import Reported
+from repro.study.verdicts import Verdict, decide, rests_on, sentence
 
 #: The profile whose records the verdicts rest on.
 RECORDED = "desk"
@@ -37,6 +41,11 @@ class View:
     def paper(self, numbers: Reported) -> Reported | None:
         """Return what the paper reports, or None: nothing stands beside simulated data."""
         return None if self.profile.is_simulated(self.about) else numbers
+
+    @property
+    def source(self) -> tables.Html:
+        """The folded line that says which runs these are, and how to get them again."""
+        return tables.source(self.results, self.label, self.again)
 
 
 @dataclass(frozen=True)
@@ -119,7 +128,7 @@ class Study:
         profile
             The settings that the runs have, where they are not the view's.
         """
-        one = claim_named(claim) if isinstance(claim, str) else claim
+        one = experiments.claim_named(claim) if isinstance(claim, str) else claim
         if view.profile is self.profile:
             self.compute(rests_on(one, profile or view.profile))
         return decide(one, profile or view.profile, view.results, self.runs)
@@ -137,9 +146,10 @@ class Study:
     def _label(self) -> str:
         return f"{self.data_label}, this call: profile {self.profile.name}"
 
-    def agreement(self, results: Results) -> str:
-        """Say how many of these runs were recorded, and how far they have the recorded counts."""
-        here = {record.run: record for group in results.values() for record in group}
+    def agreement(self, *views: Sequence[View]) -> str:
+        """Say how many runs of this call were recorded, and how far they have the same counts."""
+        own = [v for group in views for v in group if v.profile is self.profile]
+        here = {r.run: r for view in own for group in view.results.values() for r in group}
         known = recorded(self.profile.name)
         shared, same, moved = agreement(here, known)
         if not shared:
@@ -153,6 +163,30 @@ class Study:
             f"{shared} of these {len(here)} runs are among the recorded ones; {same} of them "
             f"have exactly the recorded confusion counts{rest}."
         )
+
+    def show(self, *parts: Figure | pd.DataFrame | tables.Html | View | str) -> None:
+        """Show figures, tables, Markdown, and of views where their numbers are from, in order."""
+        from IPython import display  # of notebooks alone
+        from matplotlib import pyplot as plt
+
+        for part in parts:
+            shown: object = part
+            if isinstance(part, pd.DataFrame):
+                shown = tables.show(part)
+            elif isinstance(part, View):
+                shown = part.source
+            elif isinstance(part, str):
+                shown = display.Markdown(part)  # type: ignore[no-untyped-call]
+            display.display(shown)  # type: ignore[no-untyped-call]
+            if isinstance(part, Figure):
+                plt.close(part)  # else the notebook shows it again at the end of the cell
+
+    def learnt(self) -> None:
+        """Show the verdict on every claim of this notebook, by each view of its runs."""
+        for claim in experiments.claims():
+            if claim.notebook == self.notebook:
+                for view in self.views(claim.plan):
+                    self.show(sentence(self.decide(claim, view), view.label))
 
 
 def _identities(plan: Plan) -> set[str]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from repro.study.contrasts import Contrast
+from repro.study.claims import Contrast
 from repro.study.rule import HOLDS, IN_PART, NOT, best_of, outcome, word_of
 from repro.study.verdicts import Verdict
 

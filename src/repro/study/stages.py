@@ -16,9 +16,6 @@ from repro.study.checkpoints import checkpoint_of
 from repro.study.configs import RunConfig
 from repro.study.runs import Outcome, Record, Runs
 
-#: Where the stages are; they are imported when the first run is computed.
-MODULES = ("win_stages", "aim_stages", "winface_stages")
-
 Config = TypeVar("Config", bound=RunConfig)
 
 _STAGES: dict[type[RunConfig], Callable[[Any, Runs], Outcome]] = {}
@@ -57,8 +54,8 @@ def compute(config: RunConfig, runs: Runs) -> Outcome:
     TypeError
         If no stage computes such runs.
     """
-    for module in MODULES:
-        import_module(f"repro.study.{module}")
+    for name in import_module("repro.chapters").STAGES:
+        import_module(f"repro.chapters.{name}")
     if type(config) not in _STAGES:
         raise TypeError(f"no stage computes a {type(config).__name__}")
     threads = torch.get_num_threads()

@@ -13,6 +13,8 @@ from repro.study.provenance import machines_in_words
 from repro.study.records import Results, value
 from repro.study.runs import Record
 
+#: What a paper reports: (key of a plan, metric) -> fraction.
+Reported = dict[tuple[str, str], float]
 #: An override for each part of the study, to show in a command.
 EXAMPLES = {
     "win": '{"win.hidden": 20}',

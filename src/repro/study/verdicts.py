@@ -9,12 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from repro.names import check_name
-from repro.study.contrasts import Check, Claim, Contrast
-from repro.study.experiments import CLAIMS
+from repro.study.claims import Check, Claim, Contrast
+from repro.study.experiments import Plan, claims
 from repro.study.intervals import Interval
 from repro.study.judging import PER_SEED, Judged, amount, in_interval, judge, turned
-from repro.study.plans import Plan
 from repro.study.profiles import Profile, load_profile
 from repro.study.provenance import precision_substitution
 from repro.study.records import Results, look_up, value
@@ -299,20 +297,8 @@ def verdicts(profile: str | Profile, runs: Runs | None = None) -> list[Verdict]:
     chosen = load_profile(profile) if isinstance(profile, str) else profile
     return [
         decide(claim, chosen, look_up(claim.plan(chosen, chosen.seeds_of(claim.paper)), runs), runs)
-        for claim in CLAIMS
+        for claim in claims()
     ]
-
-
-def claim_named(name: str) -> Claim:
-    """Return a claim by its name.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is none; the nearest is given.
-    """
-    check_name("claim", name, [claim.name for claim in CLAIMS])
-    return next(claim for claim in CLAIMS if claim.name == name)
 
 
 def sentence(verdict: Verdict, label: str) -> str:

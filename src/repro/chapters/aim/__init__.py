@@ -1,0 +1,1 @@
+"""AIM-Fair (Zhao et al., 2025): chapters 20 to 39."""

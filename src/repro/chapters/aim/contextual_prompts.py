@@ -1,0 +1,127 @@
+"""What the chapter on prompts shows: instruction, examples, refusals, variety."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from repro.aimfair.diversity import diversity
+from repro.aimfair.prompt_checks import check_prompt
+from repro.aimfair.prompt_form import KINDS, Group, Task, put_together
+from repro.aimfair.prompts import VocabularyError, instruction, write_offline
+from repro.chapters.aim.synthetic import vocabulary_of
+from repro.data.captions import FACETS
+from repro.study.profiles import TABLE_5, PromptSet
+from repro.study.session import Study
+
+__all__ = ["KINDS", "Task"]
+
+#: Beyond the paper's fifty.
+BEYOND = (
+    PromptSet(prompts="contextual with head poses", number=100),
+    PromptSet(prompts="contextual with head poses", number=200),
+)
+GROUPS: tuple[Group, ...] = ((0, 0), (0, 1), (1, 0), (1, 1))
+_SEED = 42  # the authors'
+
+
+def quoted(text: str) -> str:
+    """Return a text as a Markdown block that is shown as it is."""
+    return f"````text\n{text}\n````"
+
+
+def instruction_of(task: Task, group: Group, n: int) -> str:
+    """Return what a language model is asked for one group."""
+    return instruction(task, group, n)
+
+
+def reasons(task: Task, group: Group, prompt: str) -> list[str]:
+    """Return why a prompt is refused; empty where it is not."""
+    return check_prompt(prompt, task, group)
+
+
+def written(
+    study: Study, task: Task, kind: str, n: int = 50, *, vocabulary: str | None = None
+) -> dict[Group, list[str]]:
+    """Return prompts of the offline grammar for every group; empty where it cannot write them."""
+    words = vocabulary or vocabulary_of(study.profile.faces.synthetic)
+    number = 1 if kind == "plain" else n
+    try:
+        return {
+            group: write_offline(task, group, number, seed=_SEED, vocabulary=words, kind=kind)
+            for group in GROUPS
+        }
+    except VocabularyError:
+        return {}
+
+
+def refusals(task: Task) -> pd.DataFrame:
+    """Return prompts that a model might write for group (0,0), and why they are refused or not."""
+    context = ["freckles", "glasses", "head turned to the left"][: 2 if task.ancestral else 3]
+    own, other = (task.contextual(group, age="27", ancestry="Black") for group in ((0, 0), (1, 1)))
+
+    def prompt(subject: str, *instead: str) -> str:
+        return put_together(subject, [*instead, *context[len(instead) :]], start=task.start)
+
+    tried = [
+        prompt(own),
+        prompt(other),
+        prompt(own).replace(task.start, "A photo of"),
+        prompt(own, "blond hair", "black hair"),
+        prompt(own, "a goatee"),
+        prompt(own, "a toothy grin"),
+    ]
+    why = ["; ".join(reasons(task, (0, 0), prompt)) for prompt in tried]
+    return pd.DataFrame({"prompt": tried, "refused because": [w or "(accepted)" for w in why]})
+
+
+def _sets(study: Study, task: Task) -> dict[str, Mapping[Group, list[str]]]:
+    found: dict[str, Mapping[Group, list[str]]] = {}
+    for asked in (*TABLE_5, *BEYOND):
+        prompts = written(study, task, asked.prompts, asked.number)
+        if prompts:
+            found[asked.key] = prompts
+    return found
+
+
+#: Measures of variety that have a column; those of facets that no prompt names are left out.
+_COLUMNS = (
+    *("prompts", "distinct-1", "distinct-2", "jaccard distance", "tf-idf distance"),
+    *(f"entropy: {facet}" for facet in FACETS[:4]),
+)
+
+
+def diversity_table(study: Study, task: Task) -> pd.DataFrame:
+    """Return measures of variety of each set, mean over the four groups."""
+    rows = []
+    for key, prompts in _sets(study, task).items():
+        found = pd.DataFrame([diversity(texts) for texts in prompts.values()]).mean()
+        shown = {name: f"{found[name]:.3g}" for name in _COLUMNS if name in found}
+        rows.append({"set": key} | shown)
+    return pd.DataFrame(rows).fillna("")
+
+
+def diversity_figure(study: Study, task: Task) -> Figure:
+    """Draw how distance and distinct pairs of words change with the number of prompts."""
+    figure, axes = plt.subplots(figsize=(6, 3))
+    for kind, style in (("contextual", "o--"), ("contextual with head poses", "s-")):
+        numbers, distances = [], []
+        for n in (10, 25, 50, 100, 200):
+            prompts = written(study, task, kind, n)
+            if not prompts:
+                continue
+            found = pd.DataFrame([diversity(texts) for texts in prompts.values()]).mean()
+            numbers.append(n)
+            distances.append(float(found["jaccard distance"]))
+        if numbers:
+            axes.plot(numbers, distances, style, label=kind)
+    axes.set_xscale("log")
+    axes.set_xticks([10, 25, 50, 100, 200], ["10", "25", "50", "100", "200"])
+    axes.minorticks_off()
+    axes.set_xlabel("prompts of a group")
+    axes.set_ylabel("mean distance of two prompts (Jaccard)")
+    axes.legend(fontsize="small")
+    return figure

@@ -1,0 +1,259 @@
+"""Which runs each table and figure of AIM-Fair needs: pure lists, nothing runs here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, wraps
+from pathlib import Path
+from typing import Literal
+
+from repro.aimfair.strategies import COMPARED, STRATEGIES
+from repro.aimfair.tensors import block_of
+from repro.chapters.aim.configs import FaceTraining, FaceTuning, Sensitivity
+from repro.chapters.aim.data import declared_sha256
+from repro.data.sources import DataError, digest_of
+from repro.models import image_classifier
+from repro.names import check_name
+from repro.settings import FaceData, SettingsError, SyntheticFaces
+from repro.study.configs import RunConfig
+from repro.study.experiments import Experiment, Plan, experiment, of_part
+from repro.study.profiles import Profile, synthetic_of
+
+
+def _digest_of(path: str) -> str:
+    try:
+        return digest_of(Path(path))  # hashed again only when the file has changed
+    except DataError as error:
+        raise SettingsError(f"weights_file: {error}") from None
+
+
+def training(
+    profile: Profile,
+    seed: int,
+    *,
+    strategy: str = "erm",
+    data: FaceData | None = None,
+    synthetic: SyntheticFaces | None = None,
+) -> FaceTraining:
+    """Return the configuration of one classifier that is trained from its initialisation."""
+    faces = profile.faces
+    data = of_seed(data or faces.data, seed)
+    of_real = STRATEGIES[check_name("strategy", strategy, STRATEGIES)].data == "real"
+    synthetic = None if of_real else synthetic or synthetic_of(profile)
+    if faces.initialisation == "file" and faces.weights_file is None:
+        raise SettingsError("initialisation 'file' needs weights_file, a safetensors file")
+    of_file = faces.initialisation == "file"
+    return FaceTraining.model_validate(
+        {
+            "profile": profile.name,
+            "seed": seed,
+            "data": data,
+            "synthetic": synthetic,
+            "data_sha256": declared_sha256(data, synthetic),
+            "strategy": strategy,
+            "architecture": faces.architecture,
+            "width": faces.width,
+            "initialisation": faces.initialisation,
+            "initialisation_sha256": _digest_of(str(faces.weights_file)) if of_file else None,
+            "weights_file": faces.weights_file if of_file else None,
+            "optimisation": faces.pretrain,
+        }
+    )
+
+
+def of_seed(data: FaceData, seed: int) -> FaceData:
+    """Return the data of a run: embedded faces are drawn anew in every seed, unless one is given.
+
+    Training, validation and test faces all are, so intervals over seeds speak of other faces, too.
+    """
+    if data.name == "toyfaces" and data.toy_seed is None:
+        return data.model_copy(update={"toy_seed": seed})
+    return data
+
+
+def sensitivity(
+    profile: Profile,
+    base: FaceTraining,
+    *,
+    mode: Literal["train", "eval"] = "train",
+    augmented: bool = True,
+    synthetic: SyntheticFaces | None = None,
+) -> Sensitivity:
+    """Return the configuration of one measurement of all tensors' sensitivities."""
+    faces, synthetic = profile.faces, synthetic or synthetic_of(profile)
+    return Sensitivity(
+        profile=profile.name,
+        seed=base.seed,
+        pretrained=base,
+        synthetic=synthetic,
+        data_sha256=declared_sha256(base.data, synthetic),
+        mode=mode,
+        augmented=augmented,
+        draws=faces.gradient_draws,
+        batch_size=faces.pretrain.batch_size,
+        batches=faces.gradient_batches,
+    )
+
+
+def tuning(
+    profile: Profile,
+    base: FaceTraining,
+    strategy: str,
+    *,
+    block: str | None = None,
+    k: int | None = None,
+    draw: int | None = None,
+    statistics: str = "move",
+    frozen: str = "still",
+    measured: Sensitivity | None = None,
+    synthetic: SyntheticFaces | None = None,
+) -> FaceTuning:
+    """Return the configuration of one fine-tuned classifier; ``k`` is the profile's by default."""
+    synthetic = synthetic or synthetic_of(profile)
+    masked = "k" in STRATEGIES[check_name("strategy", strategy, STRATEGIES)].settings
+    k = profile.faces.k if k is None else k
+    _check_tensors(profile, k=k if masked else None, block=block)
+    if masked and measured is None:
+        measured = sensitivity(profile, base)
+    return FaceTuning.model_validate(
+        {
+            "profile": profile.name,
+            "seed": base.seed,
+            "pretrained": base,
+            "sensitivity": measured if masked else None,
+            "synthetic": synthetic,
+            "data_sha256": declared_sha256(base.data, synthetic),
+            "strategy": strategy,
+            "block": block,
+            "k": k if masked else None,
+            "draw": draw,
+            "statistics": statistics,
+            "frozen": frozen,
+            "optimisation": profile.faces.finetune,
+        }
+    )
+
+
+def known_strategies(profile: Profile, names: Sequence[str]) -> list[str]:
+    """Return the strategies that the profile names and has images for."""
+    named = [name for name in names if name in profile.faces.strategies]
+    return [name for name in named if name == "erm" or profile.faces.synthetic is not None]
+
+
+@lru_cache(maxsize=4)
+def _tensors(architecture: str, width: int) -> tuple[str, ...]:
+    model = image_classifier(architecture, width=width, seed=0)
+    return tuple(name for name, _ in model.named_parameters())
+
+
+def _check_tensors(profile: Profile, *, k: int | None, block: str | None) -> None:
+    """Refuse a k or a block that the model does not have, before anything is trained."""
+    names = _tensors(profile.faces.architecture, profile.faces.width)
+    if k is not None and not 1 <= k <= len(names):
+        raise SettingsError(
+            f"k = {k} is out of range: {profile.faces.architecture} has {len(names)} tensors, so k "
+            f"runs from 1 to {len(names)}"
+        )
+    if block is not None:
+        check_name("block", block, dict.fromkeys(block_of(name) for name in names))
+
+
+def aim_experiment(*notebooks: str) -> Callable[[Experiment], Experiment]:
+    """Return the decorator of an experiment of AIM-Fair that these notebooks run.
+
+    Where a profile lists its experiments, one that is not listed plans only what runs all the same:
+    what needs no synthetic faces, and what a listed experiment runs.
+    """
+
+    def known(plan: Experiment) -> Experiment:
+        @wraps(plan)
+        def chosen(profile: Profile, seeds: Sequence[int]) -> Plan:
+            listed = profile.faces.experiments
+            if listed is None or plan.__name__ in listed:
+                return plan(profile, seeds)
+            faces = profile.faces.model_copy(update={"synthetic": None})
+            without = plan(profile.model_copy(update={"faces": faces}), seeds)
+            try:
+                whole = plan(profile, seeds)
+            except ValueError:  # its generator cannot give what the experiment asks for
+                return without
+            others = {e.__name__: e for e in of_part("aim-fair")}
+            run = _identities(
+                c
+                for name in listed
+                for group in others[name](profile, seeds).values()
+                for c in group
+            )
+            return {
+                key: configs
+                for key, configs in whole.items()
+                if key in without or _identities(configs, above=False) <= run
+            }
+
+        return experiment(*notebooks, part="aim-fair")(chosen)
+
+    return known
+
+
+def _identities(configs: Iterable[RunConfig], *, above: bool = True) -> set[str]:
+    """Return the identities of runs, and of all that they build on."""
+    found = set[str]()
+    for config in configs:
+        found |= {config.identity} | (_identities(config.upstream().values()) if above else set())
+    return found
+
+
+def bases_of(profile: Profile, seeds: Sequence[int]) -> list[FaceTraining]:
+    """Return the biased classifier of each seed, from which everything else starts."""
+    return [training(profile, seed) for seed in seeds]
+
+
+@aim_experiment("23_pretraining")
+def pretraining(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """1c: the biased classifier (``erm``), and beside it one on balanced synthetic images."""
+    return {
+        name: [training(profile, seed, strategy=name) for seed in seeds]
+        for name in known_strategies(profile, ("erm", "synthetic only"))
+    }
+
+
+@aim_experiment("20_biased_data")
+def properties(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Plan what the embedded faces must show: balanced and biased real images, synthetic ones.
+
+    Real data sets have no balanced set of that size in general: there it is left out.
+    """
+    plan: Plan = {}
+    if profile.faces.data.name == "toyfaces":
+        plan["balanced real"] = [training(profile, s, strategy="balanced real") for s in seeds]
+    return plan | pretraining(profile, seeds)
+
+
+@aim_experiment("25_selective_finetuning")
+def strategies(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Table 3: every strategy that the profile names, in the order of `COMPARED`."""
+    bases = bases_of(profile, seeds)
+    plan: Plan = {}
+    for name in known_strategies(profile, COMPARED):
+        if STRATEGIES[name].start == "initial":
+            plan[name] = [training(profile, seed, strategy=name) for seed in seeds]
+        else:
+            plan[name] = [tuning(profile, base, name) for base in bases]
+    return plan
+
+
+@aim_experiment("22_synthetic_faces")
+def readers(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Two classifiers, of target and of protected attribute, on balanced real images; one seed.
+
+    They read synthetic images: is what was asked for there?
+    """
+    synthetic = profile.faces.synthetic
+    if synthetic is None or synthetic.source != "generator":
+        return {}
+    data = profile.faces.data
+    turned = data.model_copy(update={"target": data.protected, "protected": data.target})
+    return {
+        name: [training(profile, seeds[0], strategy="balanced real", data=asked)]
+        for name, asked in (("target", data), ("protected", turned))
+    }

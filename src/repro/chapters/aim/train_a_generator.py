@@ -1,0 +1,244 @@
+"""What the chapter on training a generator shows: losses, samples, and what was measured."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from repro.aimfair.generators import GenerationSettings, Generator, load
+from repro.chapters.aim.figures import faces_figure
+from repro.chapters.aim.generator_quality import measure_faces, measure_toyfaces
+from repro.chapters.aim.synthetic import MODELS
+from repro.data.captions import VOCABULARIES, captions, sentence
+from repro.data.toyfaces import draw_factors
+from repro.generator import package, recipe
+from repro.generator.settings import FACES, TOYFACES, GeneratorSettings
+from repro.names import check_name
+from repro.study.profiles import project_root
+from repro.study.session import Study
+
+_SHIPPED = {"toyfaces": TOYFACES, "faces": FACES}
+_SUBJECTS = (
+    ("smiling", "female"),
+    ("no-smiling", "female"),
+    ("smiling", "male"),
+    ("no-smiling", "male"),
+)
+_CONTEXT: Mapping[str, Sequence[Sequence[str]]] = {
+    "toyfaces": (
+        (),
+        ("long wavy blond hair", "earrings", "face turned to the camera"),
+        ("glasses", "a red hat", "head turned to the left"),
+    ),
+    "faces": ((), ("blond hair", "pale skin"), ("black hair", "glasses", "a slightly open mouth")),
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A packed generator, and what is known of its training."""
+
+    folder: Path
+    about: Mapping[str, Any]
+    trained_now: bool
+
+    @property
+    def where_from(self) -> str:
+        """One sentence on where the numbers below come from."""
+        training = self.about["training"]
+        seconds = sum(training["seconds"].values())
+        what = "trained by this call" if self.trained_now else "as it is in `models/`"
+        return (
+            f"Generator `{self.about['corpus']}`, {what}: {training['images']:,} images "
+            f"({training['held_out']:,} held out), {seconds / 60:.0f} minutes on "
+            f"{training['device']} ({training['machine']}), torch {training['versions']['torch']}."
+        )
+
+    def generator(self, **changed: Any) -> Generator:
+        """Load it with its own defaults, or with others."""
+        return load(_settings(self.folder, self.about, **changed))
+
+
+def _settings(folder: Path, about: Mapping[str, Any], **changed: Any) -> GenerationSettings:
+    values = {
+        "pipeline": str(folder),
+        "scheduler": "as shipped",
+        "steps": about["steps"],
+        "guidance": about["guidance"],
+        "size": about["size"],
+        "resize": None,
+        "precision": "bfloat16",
+    }
+    return GenerationSettings.model_validate(values | changed)
+
+
+def asked(study: Study) -> GeneratorSettings:
+    """Return the settings of the generator that parameter ``corpus`` names.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none of that name; the nearest is given.
+    """
+    generators = study.profile.generators
+    name = check_name("corpus", study.given["corpus"], list(type(generators).model_fields))
+    found: GeneratorSettings = getattr(generators, name)
+    return found
+
+
+def obtain(settings: GeneratorSettings, *, train: bool = False) -> Shown:
+    """Return the generator of these settings: the one that ships, else one that is trained now.
+
+    The shipped one's settings are constants of `repro.generator.settings`. With others it is
+    trained (or found, if it was trained before) in the cache; with ``train`` the shipped one is
+    made anew, measured, and put into ``models/``.
+
+    Raises
+    ------
+    DataError
+        If its corpus is not there; the message says what to fetch.
+    """
+    ships = settings == _SHIPPED[settings.corpus]
+    folder = (
+        project_root() / MODELS / settings.corpus
+        if ships
+        else recipe.work_folder(settings) / "packed"
+    )
+    there = (folder / package.ABOUT).is_file()
+    if there and not (train and ships):
+        return Shown(folder, package.about(folder), False)
+    trained = recipe.train(settings, say=lambda words: print(words, file=sys.stderr, flush=True))
+    recipe.pack(trained, folder)
+    if ships:
+        recipe.pack(trained, folder, measured=measured(trained, folder))
+    return Shown(folder, package.about(folder), True)
+
+
+def measured(trained: recipe.Trained, folder: Path, *, n: int = 1_000) -> dict[str, Any]:
+    """Return what classifiers read in the images of a packed generator."""
+    generator = load(_settings(folder, package.about(folder)))
+
+    def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        import torch
+
+        size = generator.batch
+        parts = [
+            generator.draw(prompts[at : at + size], seeds[at : at + size])
+            for at in range(0, len(prompts), size)
+        ]
+        return torch.cat(parts)
+
+    settings = trained.settings
+    if settings.corpus == "toyfaces":
+        seen = recipe.captions_seen(trained.corpus, settings)
+        return measure_toyfaces(draw, size=settings.size, n=n, seen=seen)
+    return measure_faces(draw, trained.corpus, size=settings.size, n=n)
+
+
+def some_captions(settings: GeneratorSettings, n: int) -> list[str]:
+    """Return captions of toy faces; those of photographs would describe real people."""
+    table = draw_factors(n, seed=3)
+    written = captions(table, VOCABULARIES["toyfaces"], seed=settings.seed)
+    return [caption.text for caption in written]
+
+
+def sizes_table(shown: Shown) -> pd.DataFrame:
+    """Return the parameters of each part, and how it was trained."""
+    pipe = shown.generator(precision="float32").pipe
+    counted = {
+        "autoencoder": pipe.vae,
+        "text encoder": pipe.text_encoder,
+        "UNet": pipe.unet,
+    }
+    settings = shown.about["settings"]
+    stages = {
+        "autoencoder": ("autoencoder",),
+        "text encoder": ("text", "diffusion"),
+        "UNet": ("diffusion",),
+    }
+    rows = []
+    for name, part in counted.items():
+        how = [settings[stage] for stage in stages[name]]
+        rows.append(
+            {
+                "part": name,
+                "class": type(part).__name__,
+                "parameters": f"{sum(p.numel() for p in part.parameters()):,}",
+                "steps": ", then ".join(f"{each['steps']:,}" for each in how),
+                "batch": ", ".join(str(each["batch_size"]) for each in how),
+                "rate": ", ".join(f"{each['learning_rate']:g}" for each in how),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def losses_figure(shown: Shown) -> Figure:
+    """Draw the losses against steps."""
+    figure, panels = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
+    history = shown.about["training"]["history"]
+    names = {"autoencoder": "pixels and edges", "text": "facts", "diffusion": "velocity"}
+    for axes, (name, words) in zip(panels, names.items(), strict=True):
+        steps = [entry["step"] for entry in history[name]]
+        axes.plot(steps, [entry["loss"] for entry in history[name]], ".-")
+        axes.set_yscale("log")
+        axes.set_xlabel("step")
+        axes.set_ylabel(f"loss ({words})")
+        axes.set_title(name, fontsize="medium")
+    return figure
+
+
+def samples_figure(shown: Shown, *, seeds: Sequence[int], columns: int = 8) -> Figure:
+    """Draw a contact sheet: a row for each prompt, a column for each seed."""
+    drawn = shown.generator()
+    rows = {}
+    for context in _CONTEXT[shown.about["corpus"]]:
+        for subject in _SUBJECTS:
+            words = list(subject)
+            prompt = sentence(words, context)
+            own = [seed * 1000 + i for i in range(columns) for seed in seeds[:1]]
+            label = "\n".join([" ".join(words), *context])
+            rows[label] = drawn.draw([prompt] * columns, own)
+    return faces_figure(rows, title="drawn by the generator: none of these people exists")
+
+
+def guidance_figure(shown: Shown, *, seed: int) -> Figure:
+    """Draw the same noise and prompt at growing guidance."""
+    subject = _SUBJECTS[0]
+    prompt = sentence(list(subject), _CONTEXT[shown.about["corpus"]][1])
+    rows = {}
+    for guidance in (1.0, 2.0, 3.0, 5.0, 8.0):
+        images = shown.generator(guidance=guidance).draw([prompt] * 8, [seed + i for i in range(8)])
+        rows[f"w = {guidance:g}"] = images
+    return faces_figure(rows, title=prompt)
+
+
+def measured_tables(shown: Shown) -> dict[str, pd.DataFrame]:
+    """Return every measure that is kept with a generator, a table each, by its title."""
+    found = shown.about["training"]["measured"]
+    return {
+        what: pd.DataFrame([{"": name, **_cells(value)} for name, value in numbers.items()])
+        for what, numbers in found.items()
+        if isinstance(numbers, dict)
+    }
+
+
+def measured_how(shown: Shown) -> str:
+    """Say on how many images of which prompts it was measured."""
+    found = shown.about["training"]["measured"]
+    if not found:
+        return "Nothing was measured: this is not the generator that ships."
+    return f"{found['images']:,} images of prompts {found.get('prompts', 'of random content')}."
+
+
+def _cells(value: Any) -> dict[str, str]:
+    if isinstance(value, list):
+        return {str(i + 1): f"{number:.3f}" for i, number in enumerate(value)}
+    return {"value": f"{value:.3f}"}

@@ -1,0 +1,179 @@
+"""The numbers that the papers report (CSV beside this file), as fractions throughout.
+
+WIN's were read from the paper; AIM-Fair's were transcribed from two reproductions of its tables,
+one cell corrected (``README.md`` beside this file).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
+
+import pandas as pd
+
+from repro.study.tables import Reported
+
+#: metric of the paper -> (metric of this study, factor to a fraction)
+WIN_METRICS = {
+    "Err": ("weighted_f1_error", 0.01),
+    "Delta_DP": ("demographic_parity", 1.0),
+    "Delta_EO": ("equalized_odds_sum", 1.0),
+}
+
+
+@lru_cache(maxsize=1)
+def win_reported() -> pd.DataFrame:
+    """Return the numbers of Zhang and Zhou (2024).
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns table, dataset, setting, metric (in this study's words, as fractions; other metrics
+        as the paper names them), value, std (NaN where the paper gives none).
+    """
+    with (files(__package__) / "win_reported.csv").open(encoding="utf-8") as file:
+        table = pd.read_csv(file)
+    for name, (ours, factor) in WIN_METRICS.items():
+        rows = table["metric"] == name
+        table.loc[rows, ["value", "std"]] *= factor
+        table.loc[rows, "metric"] = ours
+    return table
+
+
+@lru_cache(maxsize=1)
+def aim_fair_reported() -> pd.DataFrame:
+    """Return the numbers of Zhao et al. (2025): table, task, setting, metric, value (per cent)."""
+    with (files(__package__) / "aim_fair_reported.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file, dtype={"table": str})
+
+
+def win_value(table: str, setting: str, metric: str, dataset: str = "adult") -> float | None:
+    """Return one reported number as a fraction, or None if the paper does not give it.
+
+    Parameters
+    ----------
+    table
+        How the paper's table or figure begins in the CSV: "2", "3", "4", "fig4".
+    setting
+        The row, as in the CSV.
+    metric
+        A metric of this study, e.g. ``equalized_odds_sum``.
+    dataset
+        ``adult``, ``celeba`` or ``lfwa``.
+    """
+    rows = win_reported()
+    chosen = rows[
+        rows["table"].astype(str).str.startswith(table)
+        & (rows["dataset"] == dataset)
+        & (rows["setting"] == setting)
+        & (rows["metric"] == metric)
+    ]
+    return float(chosen["value"].iloc[0]) if len(chosen) == 1 else None
+
+
+#: metric of AIM-Fair's tables -> metric of this study; all in per cent
+AIM_METRICS = {
+    "ACC": "accuracy",
+    "WST": "worst_group_accuracy",
+    "EO": "equalized_odds_max",
+    "STD": "group_std",
+    **{f"ACC_t{t}_p{p}": f"accuracy_t{t}_p{p}" for t in (0, 1) for p in (0, 1)},
+}
+
+
+def aim_value(table: str, task: str, setting: str, metric: str) -> float | None:
+    """Return one number of Zhao et al. (2025) as a fraction, or None if the paper has none.
+
+    Parameters
+    ----------
+    table
+        How the paper's table or figure begins in the CSV: "1" to "7", "fig2", "fig5".
+    task
+        ``dataset/target/protected``, e.g. ``celeba/Smiling/Male``.
+    setting
+        The row, as in the CSV.
+    metric
+        A metric of this study, e.g. ``equalized_odds_max``.
+    """
+    rows = aim_fair_reported()
+    chosen = rows[
+        rows["table"].str.startswith(table)
+        & (rows["task"] == task)
+        & (rows["setting"] == setting)
+        & (rows["metric"].map(AIM_METRICS) == metric)
+    ]
+    return float(chosen["value"].iloc[0]) / 100 if len(chosen) == 1 else None
+
+
+def aim_keyed(table: str, task: str, settings: Mapping[str, str]) -> Reported:
+    """Return one table by the keys of a plan.
+
+    Parameters
+    ----------
+    table, task
+        As in :func:`aim_value`.
+    settings
+        Key of the plan -> row of the table.
+    """
+    found = {
+        (key, metric): aim_value(table, task, setting, metric)
+        for key, setting in settings.items()
+        for metric in AIM_METRICS.values()
+    }
+    return {where: number for where, number in found.items() if number is not None}
+
+
+OUR_METRICS = tuple(ours for ours, _ in WIN_METRICS.values())
+
+
+def _keyed(table: str, settings: dict[str, str], dataset: str = "adult") -> Reported:
+    found = {
+        (key, metric): win_value(table, setting, metric, dataset)
+        for key, setting in settings.items()
+        for metric in OUR_METRICS
+    }
+    return {where: number for where, number in found.items() if number is not None}
+
+
+def figure_4(dataset: str = "adult") -> Reported:
+    """Return Figure 4 (read off the plot) by keys of ``plans.strategies``; it gives no rank."""
+    settings = {"tl": "TL"}
+    for rank in (1, 2):
+        settings |= {f"svd, rank {rank}": "f+SVD", f"win, rank {rank}": "WIN"}
+    return _keyed("fig4", settings, dataset)
+
+
+def table_2() -> Reported:
+    """Return Table 2 by keys of ``plans.fair_then_tuned``."""
+    settings = {
+        f"{constraint.lower()} {intensity}, {when}": (
+            f"fair pre-trained, {constraint} constraint, intensity {intensity}, {when} fine-tuning"
+        )
+        for constraint in ("DP", "EO")
+        for intensity in ("0.1", "0.5", "0.9")
+        for when in ("before", "after")
+    }
+    return _keyed("2", settings)
+
+
+def table_3() -> Reported:
+    """Return Table 3 by keys of ``plans.against_retraining``; WIN's rank is not given."""
+    settings = {"pre-trained": "original pre-trained model"}
+    settings |= {f"win, rank {rank}": "WIN" for rank in (1, 2)}
+    settings |= {
+        f"retrain {constraint.lower()} {intensity}": f"Retrain+{constraint}, intensity {intensity}"
+        for constraint in ("DP", "EO")
+        for intensity in ("0.1", "0.5", "0.9")
+    }
+    return _keyed("3", settings)
+
+
+def table_4() -> Reported:
+    """Return Table 4's rows on Adult by keys of ``plans.architectures``."""
+    settings = {
+        f"mlp-{layers}, win, rank {rank}": f"WIN, MLP-{layers}"
+        for layers in (3, 4, 5)
+        for rank in (1, 2)
+    }
+    return _keyed("4", settings)

@@ -1,0 +1,323 @@
+"""What a profile substitutes: where its settings differ from a paper's, in words.
+
+A paper's settings are those of profile ``paper``, with prompts by GPT-4. A field that has no words
+here has a reason in the tests why a difference of it is no substitution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from repro.chapters.aim.synthetic import generation_settings
+from repro.chapters.reported import aim_fair_reported
+from repro.settings import ImageOptimisation, leaves
+from repro.study.profiles import Paper, Profile, load_profile, project_root
+
+#: What a claim can rest on beside what all do (test images, network, seeds). In order, how the real
+#: training set is made; training from an initialisation; fine-tuning; the pool of synthetic
+#: images; who wrote its prompts; how many images and prompts the balanced set S2 has; the biased
+#: set S1; the mask; the images of each set of prompts (Table 5); the depth of WIN's classifier.
+PARTS = frozenset(
+    ("real", "pretrain", "finetune", "synthetic", "prompts", "S2", "S1", "mask", "prompt sets")
+) | {"depth"}
+#: Of claims on classifiers that are trained on real images; are fine-tuned; by a mask; of Table 5.
+ERM = frozenset(("real", "pretrain"))
+TUNED = ERM | {"synthetic", "prompts", "S2", "finetune"}
+MASKED = TUNED | {"mask", "S1"}
+PROMPT_SETS = frozenset(("pretrain", "synthetic", "prompts", "prompt sets"))
+
+_NAMES = {"toyfaces": "toy faces (simulated)", "celeba": "CelebA", "utkface": "UTKFace"}
+_NAMES |= {"lfwa": "LFW+a"}
+_EDITIONS = {
+    ("celeba", "reduced"): (
+        "of CelebA a copy of 46,715 of the 202,599 images: most of the training images are others "
+        "than the authors', by the same rule"
+    ),
+    ("celeba", "found"): "CelebA's files as they were found, of no known edition",
+    ("utkface", "reduced"): "of UTKFace a copy reduced to 64x64 pixels",
+}
+_SCHEDULERS = {"as shipped": "as shipped", "ddim": "DDIM", "dpm++": "DPM-Solver++"}
+_GPT_4 = "gpt-4"
+_NO_POSE = ("Female", "White")  # the one task whose prompts have no head pose in the release
+_WIN_TASKS = (("celeba", "Wavy_Hair", "Male"), ("lfwa", "Male", "Heavy_Makeup"))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Words for fields that belong together, from (ours, the paper's); None: no substitution."""
+
+    fields: tuple[str, ...]
+    words: Callable[[Profile, Profile], str | None]
+    parts: frozenset[str] = frozenset()  # empty: touches every claim
+
+
+def substitutions(
+    profile: Profile, paper: Paper, touches: frozenset[str] = PARTS
+) -> tuple[str, ...]:
+    """Return in which settings a profile differs from a paper's, as far as a claim rests on them.
+
+    Parameters
+    ----------
+    profile
+        The settings that the claim is judged under.
+    paper
+        Part of the study.
+    touches
+        What the claim rests on, of `PARTS`.
+
+    Raises
+    ------
+    ValueError
+        For a part that is none.
+    """
+    if unknown := touches - PARTS:
+        raise ValueError(f"unknown parts {sorted(unknown)} (valid: {', '.join(sorted(PARTS))})")
+    theirs = _papers(project_root())
+    ours, own = leaves(profile), leaves(theirs)
+    found = []
+    for entry in ENTRIES[paper]:
+        # A part of the settings that one of the two does not have is nothing to compare.
+        names = [name for name in entry.fields if name in ours and name in own]
+        if (not entry.parts or entry.parts & touches) and any(ours[n] != own[n] for n in names):
+            found.append(entry.words(profile, theirs))
+    seeds, paper_seeds = (len(one.seeds_of(paper)) for one in (profile, theirs))
+    found.append(f"{seeds} seeds, not {paper_seeds}" if seeds != paper_seeds else None)
+    return tuple(words for words in found if words)
+
+
+@lru_cache(maxsize=2)
+def _papers(root: Path) -> Profile:
+    return load_profile("paper", {"faces.synthetic.writer": _GPT_4})
+
+
+def _value(profile: Profile, field: str) -> Any:
+    return leaves(profile)[field]
+
+
+def _plain(field: str, words: str, *parts: str) -> Entry:
+    """Return an entry for a field of numbers: ``words`` has {ours} and {theirs}."""
+    return Entry(
+        (field,),
+        lambda ours, own: words.format(ours=_value(ours, field), theirs=_value(own, field)),
+        frozenset(parts),
+    )
+
+
+def _task(ours: Profile, own: Profile) -> str | None:
+    data, theirs = ours.faces.data, own.faces.data
+    task = f"{data.target} | {data.protected}"
+    known = f"{data.name}/{data.target}/{data.protected}" in set(aim_fair_reported()["task"])
+    if data.name == "toyfaces":
+        return f"{_NAMES[data.name]}, {task}, not {_NAMES[theirs.name]}"
+    return (
+        f"{_NAMES[data.name]}, {task}, {'another' if known else 'none'} of the paper's tasks, not "
+        f"{_NAMES[theirs.name]}, {theirs.target} | {theirs.protected}"
+    )
+
+
+def _edition(ours: Profile, own: Profile) -> str | None:
+    return _EDITIONS.get((ours.faces.data.name, ours.faces.data.edition))
+
+
+def _training_images(ours: Profile, own: Profile) -> str:
+    data, theirs = ours.faces.data, own.faces.data
+    of = "" if data.name == theirs.name else f" of {_NAMES[theirs.name]}"
+    return f"{data.total * data.fraction:,.0f} training images, not {theirs.total:,}{of}"
+
+
+def _differences(words: str, ours: dict[str, str], theirs: dict[str, str]) -> str | None:
+    """Say every value that differs; the keys have a place for it."""
+    told = [f"{key.format(v)} (not {theirs[key]})" for key, v in ours.items() if v != theirs[key]]
+    return f"{words} {', '.join(told)}" if told else None
+
+
+def _stage(name: str, words: str) -> Entry:
+    """Return the entry of one stage of training: every setting that differs, in one string."""
+
+    def said(ours: Profile, own: Profile) -> str | None:
+        return _differences(words, *(_told(getattr(one.faces, name)) for one in (ours, own)))
+
+    fields = [f for f in ImageOptimisation.model_fields if f != "precision"]
+    return Entry(tuple(f"faces.{name}.{f}" for f in fields), said, frozenset((name,)))
+
+
+def _told(how: ImageOptimisation) -> dict[str, str]:
+    # A milestone at the last epoch or after it changes nothing.
+    at = [str(m) for m in how.milestones if m < how.epochs]
+    return {
+        "rate {}": f"{how.learning_rate:g}",
+        "epochs {}": str(how.epochs),
+        "milestones {}": " and ".join(at) or "none",
+        "batches of {}": str(how.batch_size),
+        "momentum {}": f"{how.momentum:g}",
+        "weight decay {}": f"{how.weight_decay:g}",
+        "epoch kept by {}": how.selection.replace("_", " "),
+        "crops of {} of the frame and more": f"{100 * how.smallest_crop:g} %",
+        "{} flipped": f"{100 * how.flip:g} %",
+    }
+
+
+def _generator(ours: Profile, own: Profile) -> str | None:
+    drawn, theirs = ours.faces.synthetic, own.faces.synthetic
+    assert drawn is not None
+    assert theirs is not None
+    assert theirs.generator is not None
+    if drawn.source == "studio":
+        return (
+            "synthetic images by the renderer of the toy faces, not by Stable Diffusion v2.1-base"
+        )
+    assert drawn.generator is not None
+    name = Path(drawn.generator).name
+    if name == Path(theirs.generator).name:  # from whatever mirror or folder
+        return None
+    return f"synthetic images by generator '{name}', not by Stable Diffusion v2.1-base"
+
+
+def _sampler(ours: Profile, own: Profile) -> str | None:
+    told = []
+    for one in (ours, own):
+        assert one.faces.synthetic is not None
+        if one.faces.synthetic.source == "studio":
+            return None
+        how = generation_settings(one.faces.data, one.faces.synthetic)
+        values = str(how.steps), _SCHEDULERS[how.scheduler], f"{how.guidance:g}", f"{how.size}"
+        keys = ("{} steps", "scheduler {}", "guidance {}", "{} pixels a side")
+        told.append(dict(zip(keys, values, strict=True)))
+    return _differences("drawn with", *told)
+
+
+def _prompts(ours: Profile, own: Profile) -> str | None:
+    drawn = ours.faces.synthetic
+    # The authors' own lists are no substitution.
+    if drawn is None or drawn.source == "studio" or getattr(drawn, "prompts_file", None):
+        return None
+    if drawn.writer is None:
+        return "prompts written by a grammar, not by GPT-4"
+    same = drawn.writer.lower().startswith(_GPT_4)
+    return None if same else f"prompts written by {drawn.writer}, not by GPT-4"
+
+
+def _prompt_set(ours: Profile, own: Profile) -> str | None:
+    told = []
+    for one in (ours, own):
+        drawn = one.faces.synthetic
+        assert drawn is not None
+        if drawn.source == "studio" or getattr(drawn, "prompts_file", None):
+            return None
+        kind = drawn.prompts
+        if one is own and (ours.faces.data.target, ours.faces.data.protected) == _NO_POSE:
+            kind = "contextual"
+        told.append({"{}": str(kind), "{} a group": str(drawn.prompts_per_group)})
+    return _differences("prompts:", *told)
+
+
+def _prompt_total(ours: Profile, own: Profile) -> str | None:
+    totals = [
+        one.faces.prompt_total or (one.faces.synthetic and one.faces.synthetic.total)
+        for one in (ours, own)
+    ]
+    if None in totals or totals[0] == totals[1]:
+        return None
+    return f"{totals[0]:,} images of each set of prompts, not {totals[1]:,}"
+
+
+def _network(ours: Profile, own: Profile) -> str | None:
+    told = [
+        {
+            "{}": faces.architecture,
+            "width {}": str(faces.width),
+            "initialisation {}": faces.initialisation,
+        }
+        for faces in (ours.faces, own.faces)
+    ]
+    return _differences("network:", *told)
+
+
+def _win_task(ours: Profile, own: Profile) -> str | None:
+    data, task = ours.faces.data, ours.win.faces
+    if task is None or (data.name, task.target, task.protected) in _WIN_TASKS:
+        return None
+    return (
+        f"{_NAMES[data.name]}, {task.target} | {task.protected}, not CelebA's WavyHair | Male or "
+        "LFW+a's gender | HeavyMakeup"
+    )
+
+
+def _win_bias(ours: Profile, own: Profile) -> str:
+    task = ours.win.faces
+    assert task is not None
+    return (
+        f"groups (0,0) and (1,1) are {task.bias_ratio:.2g} times as large as the others in every "
+        "part, not as the data are"
+    )
+
+
+_IMAGES = (
+    Entry(("faces.data.name", "faces.data.edition"), _edition),
+    _plain("faces.data.size", "images at {ours}x{ours}, not {theirs}x{theirs}"),
+    Entry(("faces.architecture", "faces.width", "faces.initialisation"), _network),
+)
+#: How a difference is said, in the order of the pages, by part of the study.
+ENTRIES: dict[Paper, tuple[Entry, ...]] = {
+    "aim-fair": (
+        Entry(tuple(f"faces.data.{n}" for n in ("name", "target", "protected")), _task),
+        *_IMAGES,
+        Entry(("faces.data.total", "faces.data.fraction"), _training_images, frozenset(("real",))),
+        _plain("faces.data.bias_ratio", "training groups at {ours:.2g}, not {theirs:.2g}", "real"),
+        _stage("pretrain", "training:"),
+        Entry(
+            ("faces.synthetic.source", "faces.synthetic.generator", "faces.synthetic.revision"),
+            _generator,
+            frozenset(("synthetic",)),
+        ),
+        Entry(
+            tuple(f"faces.synthetic.{n}" for n in ("generator", "scheduler", "steps", "guidance")),
+            _sampler,
+            frozenset(("synthetic",)),
+        ),
+        Entry(
+            ("faces.synthetic.writer", "faces.synthetic.prompts_file"),
+            _prompts,
+            frozenset(("prompts",)),
+        ),
+        Entry(
+            ("faces.synthetic.prompts", "faces.synthetic.prompts_per_group"),
+            _prompt_set,
+            frozenset(("S2",)),
+        ),
+        _plain(
+            "faces.synthetic.pool",
+            "a pool of {ours:,} synthetic images a group, not {theirs:,}",
+            "synthetic",
+        ),
+        _plain("faces.synthetic.total", "{ours:,} synthetic images in a set, not {theirs:,}", "S2"),
+        _plain("faces.synthetic.amount", "{ours:g} times as many in the balanced set", "S2"),
+        _plain("faces.synthetic.bias_ratio", "groups of S1 at {ours:.2g}, not {theirs:.2g}", "S1"),
+        Entry(
+            ("faces.prompt_total", "faces.synthetic.total"),
+            _prompt_total,
+            frozenset(("prompt sets",)),
+        ),
+        _plain("faces.k", "k = {ours}, not {theirs}", "mask"),
+        _plain(
+            "faces.gradient_batches", "gradients of {ours} batches of each set, not of all", "mask"
+        ),
+        _stage("finetune", "fine-tuning:"),
+    ),
+    "win": (
+        _plain("data.name", "toycensus (simulated), not UCI Adult"),
+        _plain("data.missing", "missing values: {ours}, not {theirs}"),
+        _plain("data.include_protected", "the protected attribute is among the features"),
+        _plain("win.architecture", "classifier {ours}, not {theirs}", "depth"),
+        _plain("win.hidden", "hidden layers of width {ours}, not {theirs}"),
+    ),
+    "win-faces": (
+        Entry(("faces.data.name", "win.faces.target", "win.faces.protected"), _win_task),
+        *_IMAGES,
+        Entry(("win.faces.bias_ratio",), _win_bias),
+    ),
+}

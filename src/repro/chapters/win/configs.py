@@ -1,0 +1,82 @@
+"""What the runs of WIN on Adult are: pre-training, fine-tuning by a strategy, and probes."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from repro.settings import DataSettings, Optimisation
+from repro.study.configs import RunConfig
+
+Constraint = Literal["dp", "eo"]
+
+
+class Pretrain(RunConfig):
+    """A classifier trained on the pre-training part (60 %), with or without a regulariser."""
+
+    stage: ClassVar[str] = "win-pretrain"
+    version: ClassVar[int] = 1
+
+    paper: Literal["win"] = "win"
+    task: Literal["income/sex"] = "income/sex"  # target / protected attribute
+    data: DataSettings
+    data_sha256: dict[str, str]  # declared, checked against what is read
+    architecture: str
+    hidden: int
+    constraint: Constraint | None = None
+    intensity: float = 0.0
+    optimisation: Optimisation
+
+    @property
+    def label(self) -> str:
+        """A few words for progress lines and messages."""
+        fair = f" {self.constraint} {self.intensity:g}" if self.constraint else ""
+        return f"pre-train {self.architecture}{fair} on {self.data.name}, seed {self.seed}"
+
+
+class Finetune(RunConfig):
+    """A pre-trained classifier fine-tuned on the new task (40 %) by one strategy."""
+
+    stage: ClassVar[str] = "win-finetune"
+    version: ClassVar[int] = 1
+
+    paper: Literal["win"] = "win"
+    pretrained: Pretrain
+    strategy: Literal["tl", "svd", "win", "retrain"]
+    rank: int | None = None  # svd, win
+    weight: float | None = None  # win: of the importance of protected = 1 (a in Figure 5)
+    importance_floor: float | None = None  # win: relative to the largest row
+    constraint: Constraint | None = None  # retrain
+    intensity: float = 0.0
+    optimisation: Optimisation
+
+    @property
+    def label(self) -> str:
+        """A few words for progress lines and messages."""
+        words: list[str] = [self.strategy]
+        if self.rank is not None:
+            words.append(f"rank {self.rank}")
+        if self.weight is not None:
+            words.append(f"a {self.weight:g}")
+        if self.constraint:
+            words.append(f"{self.constraint} {self.intensity:g}")
+        before = self.pretrained
+        if before.constraint:
+            words.append(f"from {before.constraint} {before.intensity:g}")
+        return f"fine-tune {before.architecture} {' '.join(words)}, seed {self.seed}"
+
+
+class Probe(RunConfig):
+    """What the last layer of a pre-trained classifier sees of each protected group."""
+
+    stage: ClassVar[str] = "win-probe"
+    version: ClassVar[int] = 2
+
+    paper: Literal["win"] = "win"
+    pretrained: Pretrain
+    permutations: int  # of the protected label, for the null of the group difference
+
+    @property
+    def label(self) -> str:
+        """A few words for progress lines and messages."""
+        fair = self.pretrained.constraint or "unconstrained"
+        return f"probe {self.pretrained.architecture} {fair}, seed {self.seed}"

@@ -1,0 +1,112 @@
+"""What WIN's claims on Adult are made of: metrics, substitutions, checks, and controls."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from repro.chapters.reported import win_value
+from repro.chapters.win import plans
+from repro.study.claims import Check, Contrast
+from repro.study.experiments import Experiment
+from repro.study.judging import PER_SEED, control
+from repro.study.profiles import Profile
+from repro.study.records import Results
+from repro.study.tables import known_values, points
+
+ERROR, DP, EO = "weighted_f1_error", "demographic_parity", "equalized_odds_sum"
+
+
+#: The paper's three metrics, in short for tables.
+SHORT = {ERROR: "Err", DP: "ΔDP", EO: "ΔEO (sum)"}
+
+
+#: What a constraint is meant to close.
+CLOSES = {"dp": DP, "eo": EO}
+
+
+SILENT = (
+    "rates, epochs and batch size are not given in the paper: chosen on validation data, "
+    "same budget for every method"
+)
+
+
+RANK = "the paper does not state the rank: 1 and 2 are all that a two-class head has"
+
+
+SPLIT = (
+    "the paper's sizes do not add up: its proportions are used, a new split for each seed, the "
+    "protected attribute not among the features"
+)
+
+
+SCALE = (
+    "the scale of the regulariser is not given: cross-entropy + intensity x |covariance|, taken "
+    "over each mini-batch, not normalised"
+)
+
+
+#: How far a difference of two readings off Figure 4 may be from the truth.
+READING = {ERROR: 2 * 0.002, DP: 2 * 0.004, EO: 2 * 0.004}
+
+
+#: The same of two numbers of its tables: errors to .001 points, gaps to .001.
+ROUNDING = {ERROR: 1e-5, DP: 1e-3, EO: 1e-3}
+
+
+def difference(table: str, first: str, second: str, metric: str) -> float | None:
+    """Return first - second as the paper reports it on Adult, or None."""
+    a, b = win_value(table, first, metric), win_value(table, second, metric)
+    return None if a is None or b is None else a - b
+
+
+def unfair(
+    told: float | None,
+    plan: Experiment,
+    key: str = "tl",
+    who: str = "plain fine-tuning of the last layer",
+) -> Check:
+    """Return the check that a model is unfair: its EO is at least half of the paper's."""
+
+    def passes(results: Results) -> tuple[bool, str]:
+        mean = float(np.mean(known_values(results[key], EO)))
+        bound = (told or 0.0) / 2
+        return mean >= bound, (
+            f"{SHORT[EO]} {points(mean)}, at least {points(bound)} (half of the paper's)"
+        )
+
+    return Check(f"{who} is unfair", plan, (key,), passes)
+
+
+def _retrained(profile: Profile, metric: str | None, what: str) -> Check | None:
+    """Return a positive control by retraining under the strongest constraint.
+
+    It makes a fairer model, by the gap that it closes (``metric`` None), at the cost of errors.
+    """
+    if not profile.win.constraints or not profile.win.intensities:
+        return None
+    constraint = "eo" if "eo" in profile.win.constraints else "dp"
+    most = max(profile.win.intensities)
+    quantity = metric or CLOSES[constraint]
+    contrast = Contrast(
+        f"retraining under {constraint.upper()} {most:g} against without: {SHORT[quantity]}",
+        f"retrain {constraint} {most:g}",
+        "retrain",
+        quantity,
+        "greater" if metric else "less",
+    )
+    return control(
+        f"this set-up finds {what} where there is one",
+        plans.against_retraining,
+        contrast,
+        per_seed=PER_SEED["win"],
+    )
+
+
+def finds_fairness(profile: Profile) -> Check | None:
+    """Return the positive control for claims on fairness."""
+    return _retrained(profile, None, "a fairness effect")
+
+
+def finds_errors(profile: Profile) -> Check | None:
+    """Return the positive control for claims on errors."""
+    return _retrained(profile, ERROR, "a difference in error")

@@ -1,0 +1,192 @@
+"""From a backbone to the parts of WIN on faces: frozen features, labels, and their split.
+
+The partition of the images is kept, so that nobody is in two of its parts (CelebA's is by identity;
+LFW+a has none, and `repro.data.lfwa` makes one by identity): the head is pre-trained on the
+training part, the new task is trained and validated on the validation part, and tested on the test
+part. A seed draws the images and their split within the first two; the test images are the same for
+every seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from repro.chapters.aim.configs import FaceTraining
+from repro.chapters.aim.data import image_set, read_sha256
+from repro.chapters.aim.stages import trained_model
+from repro.chapters.win.face_configs import FaceHead
+from repro.data.images import ImageSet
+from repro.data.splits import GROUPS, biased_split, largest_biased_total
+from repro.settings import FaceData, SettingsError
+from repro.study.runs import RunError, Runs
+from repro.training import Examples
+from repro.vision import device
+from repro.win.features import image_features
+
+#: Share of a part that trains; as in WIN on Adult (:mod:`repro.data.splits`).
+PRETRAIN_SHARE, TASK_SHARE = 0.8, 12_287 / (12_287 + 5_000)
+#: Attributes of the images of each data set, where their number is fixed.
+LABELS = {"toyfaces": 15, "celeba": 40, "lfwa": 75}
+
+
+@dataclass(frozen=True)
+class HeadData:
+    """Features and labels of every part.
+
+    Attributes
+    ----------
+    parts
+        ``pretrain_train``, ``pretrain_validation``, ``task_train``, ``task_validation`` and
+        ``task_test``: inputs (n, d), target (n,) of two classes or (n, k) of k labels, int64,
+        protected (n,).
+    labels
+        Names of the head's k labels; the target's alone for two classes.
+    at
+        Position of the target among them.
+    names
+        Of the test examples.
+    sha256
+        What was read.
+    """
+
+    parts: dict[str, Examples]
+    labels: tuple[str, ...]
+    at: int
+    names: np.ndarray
+    sha256: dict[str, str]
+
+    @property
+    def width(self) -> int:
+        """Number of inputs of the head, d."""
+        return int(self.parts["task_test"].inputs.shape[1])
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether the head has a logit for each label, not two for two classes."""
+        return self.parts["task_test"].target.ndim == 2
+
+
+def split_rows(
+    images: ImageSet, target: str, protected: str, *, bias_ratio: float | None, seed: int
+) -> dict[str, np.ndarray]:
+    """Return the rows of every part, in the words of :class:`HeadData`.
+
+    Parameters
+    ----------
+    images
+        The image set, with its partition.
+    target, protected
+        Two of its attributes.
+    bias_ratio
+        Size of groups (0,0) and (1,1) against (0,1) and (1,0) in every part, as many images as
+        that leaves; None: as the data are.
+    seed
+        Of the draw and the split. The test part does not depend on it.
+
+    Raises
+    ------
+    SettingsError
+        If a group is too small to be in every part.
+    """
+    t, p = images.attribute(target), images.attribute(protected)
+    rows = {}
+    for which, (part, share) in enumerate(
+        (("train", PRETRAIN_SHARE), ("validation", TASK_SHARE), ("test", None))
+    ):
+        pool = np.flatnonzero(images.part == part)
+        if share is not None:
+            pool = np.random.default_rng([seed, which]).permutation(pool)
+        if bias_ratio is not None:
+            total = largest_biased_total(t[pool], p[pool], bias_ratio=bias_ratio)
+            if total:
+                pool = pool[biased_split(t[pool], p[pool], total, bias_ratio=bias_ratio)]
+        first, rest = [], []
+        for group in GROUPS:
+            members = pool[(t[pool] == group[0]) & (p[pool] == group[1])]
+            cut = len(members) if share is None else round(share * len(members))
+            first.append(members[:cut])
+            rest.append(members[cut:])
+            if cut == 0 or (share is not None and cut == len(members)):
+                raise SettingsError(
+                    f"the {part} part of {images.name} has {len(members)} images of group "
+                    f"({target}={group[0]}, {protected}={group[1]}): too few for WIN on faces; "
+                    "more images, or another target or protected attribute, are needed"
+                )
+        begin = {"train": "pretrain", "validation": "task", "test": "task"}[part]
+        if share is None:
+            rows[f"{begin}_test"] = np.sort(np.concatenate(first))
+        else:
+            rows[f"{begin}_train"] = np.sort(np.concatenate(first))
+            rows[f"{begin}_validation"] = np.sort(np.concatenate(rest))
+    return rows
+
+
+def head_data(config: FaceHead, runs: Runs) -> HeadData:
+    """Return the parts of a head's runs; the features of its backbone's images from the cache.
+
+    Raises
+    ------
+    SettingsError
+        As in :func:`split_rows`.
+    UnknownNameError
+        If the images have no such attribute.
+    """
+    data = config.backbone.data
+    images = image_set(data)
+    rows = split_rows(
+        images, config.target, config.protected, bias_ratio=config.bias_ratio, seed=config.seed
+    )
+    features = _features(config.backbone, runs)
+    names = [str(column) for column in images.attributes.columns]
+    labels = tuple(names) if config.head == "labels" else (config.target,)
+    table = images.attributes[list(labels)].to_numpy(dtype=np.int64)
+    protected = images.attribute(config.protected).astype(np.int64)
+    parts = {}
+    for part, at in rows.items():
+        target = torch.from_numpy(table[at] if config.head == "labels" else table[at, 0])
+        parts[part] = Examples(
+            features[torch.from_numpy(at)], target, torch.from_numpy(protected[at])
+        )
+    return HeadData(
+        parts,
+        labels,
+        labels.index(config.target),
+        images.attributes.index.to_numpy()[rows["task_test"]].astype(str),
+        read_sha256(data, images),
+    )
+
+
+def _features(backbone: FaceTraining, runs: Runs) -> Tensor:
+    """Return what reaches the head for every image of the backbone's set, (n, d)."""
+    record = runs.find(backbone)
+    if record is None:  # obtain computes upstream runs first
+        raise RunError(f"{backbone.label}: run {backbone.identity} is not there to build on")
+    images, size = image_set(backbone.data), backbone.data.size
+    return image_features(trained_model(backbone, record), images, size=size, device=device())
+
+
+def check_labels(data: FaceData, rank: int) -> None:
+    """Refuse a rank that no head with one logit a label has, before anything is computed.
+
+    Parameters
+    ----------
+    data
+        The images; of some data sets the number of attributes is only known once they are read.
+    rank
+        Of the two factors of the head.
+
+    Raises
+    ------
+    SettingsError
+        If the rank is out of range.
+    """
+    most = LABELS.get(data.name)
+    if most is not None and rank > most:
+        raise SettingsError(
+            f"rank {rank} is out of range: {data.name} has {most} attributes, so ranks of the head "
+            f"with one logit a label run from 1 to {most} (setting win.faces.label_ranks)"
+        )

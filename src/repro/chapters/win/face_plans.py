@@ -1,0 +1,117 @@
+"""Which runs WIN on faces needs: Figure 4 and Table 4 on images, ranks, and controls.
+
+Pure lists, nothing runs here, and empty ones where a profile does not run WIN on faces. Keys are
+those of :mod:`repro.chapters.win.plans` where they mean the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from repro.chapters.aim import plans as aim_plans
+from repro.chapters.aim.configs import FaceTraining
+from repro.chapters.win.face_configs import FaceHead, FaceHeadTuning
+from repro.chapters.win.face_data import check_labels
+from repro.settings import SettingsError
+from repro.study.experiments import Plan, experiment
+from repro.study.profiles import Profile, WinFaceSettings
+
+Head = Literal["target", "labels"]
+
+
+def settings_of(profile: Profile) -> WinFaceSettings:
+    """Return the profile's settings of WIN on faces.
+
+    Raises
+    ------
+    SettingsError
+        If it has none.
+    """
+    if profile.win.faces is None:
+        raise SettingsError(
+            f"profile '{profile.name}' does not run WIN on faces; give a setting of it, e.g. "
+            '-p overrides \'{"win.faces.target": "Smiling"}\''
+        )
+    return profile.win.faces
+
+
+def backbone(profile: Profile, architecture: str | None = None) -> FaceTraining:
+    """Return the one run of faces whose layers before the head every seed shares.
+
+    It is ERM's on the profile's faces: under the architecture of the profile it is a run that the
+    chapters on AIM-Fair need, too.
+    """
+    faces, seed = profile.faces, settings_of(profile).backbone_seed
+    if architecture is not None and architecture != faces.architecture:
+        # Only two architectures can be built narrower, so another has torchvision's own width.
+        faces = faces.model_copy(update={"architecture": architecture, "width": 64})
+        profile = profile.model_copy(update={"faces": faces})
+    return aim_plans.training(profile, profile.seeds_of("aim-fair")[0] if seed is None else seed)
+
+
+def pretrained(
+    profile: Profile, seed: int, *, head: Head = "target", architecture: str | None = None
+) -> FaceHead:
+    """Return the configuration of one pre-trained head."""
+    win = settings_of(profile)
+    return FaceHead(
+        profile=profile.name,
+        seed=seed,
+        backbone=backbone(profile, architecture),
+        target=win.target,
+        protected=win.protected,
+        bias_ratio=win.bias_ratio,
+        head=head,
+        optimisation=win.pretrain,
+    )
+
+
+def tuned(
+    profile: Profile,
+    base: FaceHead,
+    strategy: str,
+    *,
+    rank: int | None = None,
+    importance: str = "neutralised",
+    matched: bool = False,
+) -> FaceHeadTuning:
+    """Return the configuration of one fine-tuned head; ``importance`` is read by ``win`` only."""
+    own, win = settings_of(profile), strategy == "win"
+    if base.head == "labels" and rank is not None:
+        check_labels(base.backbone.data, rank)
+    return FaceHeadTuning.model_validate(
+        {
+            "profile": profile.name,
+            "seed": base.seed,
+            "pretrained": base,
+            "strategy": strategy,
+            "rank": rank,
+            "importance": importance if win else None,
+            "weight": 0.5 if win else None,
+            "importance_floor": own.importance_floor if win else None,
+            "matched": matched,
+            "optimisation": own.finetune,
+        }
+    )
+
+
+def on_bases(profile: Profile, bases: Sequence[FaceHead], ranks: Sequence[int]) -> Plan:
+    """Plan TL, and f+SVD and WIN at every rank, from each of the pre-trained heads."""
+    plan: Plan = {"pre-trained": list(bases)}
+    plan["tl"] = [tuned(profile, base, "tl") for base in bases]
+    for rank in ranks:
+        for strategy in ("svd", "win"):
+            plan[f"{strategy}, rank {rank}"] = [
+                tuned(profile, base, strategy, rank=rank) for base in bases
+            ]
+    return plan
+
+
+@experiment("46_rank", part="win-faces")
+def strategies(profile: Profile, seeds: Sequence[int], *, architecture: str | None = None) -> Plan:
+    """Figure 4 on images: TL, f+SVD and WIN on a two-class head; keys ``win, rank 1``."""
+    if profile.win.faces is None:
+        return {}
+    bases = [pretrained(profile, seed, architecture=architecture) for seed in seeds]
+    return on_bases(profile, bases, profile.win.faces.ranks)

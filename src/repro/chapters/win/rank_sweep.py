@@ -1,0 +1,207 @@
+"""Chapter 46: what the rank of the head does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from repro.chapters.win.face_plans import on_bases, pretrained
+from repro.study.experiments import Plan, experiment
+from repro.study.figures import GREY, LABELS, MEN, WOMEN
+from repro.study.intervals import mean_interval
+from repro.study.profiles import Profile
+from repro.study.records import Results, value
+
+NOTEBOOK = "46_rank"
+
+
+@experiment(NOTEBOOK, part="win-faces")
+def ranks(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Sweep the rank of the head with one logit a label; keys ``win, rank 4``."""
+    if profile.win.faces is None:
+        return {}
+    bases = [pretrained(profile, seed, head="labels") for seed in seeds]
+    return on_bases(profile, bases, profile.win.faces.label_ranks)
+
+
+def short(key: str) -> str:
+    """Return a key of a plan of strategies in the words of tables."""
+    for word, name in {"svd": "f+SVD", "win": "WIN", "tl": "TL"}.items():
+        key = key.replace(word, name)
+    return key
+
+
+def ranks_of(results: Results) -> list[int]:
+    """Return the ranks that a plan of strategies has, ascending."""
+    return sorted({int(key.split()[-1]) for key in results if "rank " in key})
+
+
+def rank_costs(results: Results) -> pd.DataFrame:
+    """Return what each rank trains, how far it starts from the head it came from, and its time."""
+    rows = []
+    for key in ["tl", *(f"{s}, rank {r}" for r in ranks_of(results) for s in ("svd", "win"))]:
+        records = results.get(key, [])
+        if not records:
+            continue
+        starts = [record.results["start_max_logit_change"] for record in records]
+        seconds = [record.body["seconds"] for record in records]
+        rows.append(
+            {
+                "setting": short(key),
+                "trainable parameters": f"{records[0].results['trainable_parameters']:,}",
+                "largest change of a logit at the start": f"{max(starts):.3g}",
+                "seconds a run, median": f"{np.median(seconds):.2f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def largest_angles(results: Results, which: str = "outputs") -> pd.DataFrame:
+    """Return the largest principal angle between what WIN keeps and what other importances keep.
+
+    Parameters
+    ----------
+    results
+        Records by the keys of a plan of strategies; those of WIN hold the angles.
+    which
+        ``outputs`` (rows of B) or ``inputs`` (columns of A).
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns rank, seed, importance, angle (degrees).
+    """
+    rows = [
+        {
+            "rank": rank,
+            "seed": record.config["seed"],
+            "importance": pair["second"],
+            "angle": max(pair[which]),
+        }
+        for rank in ranks_of(results)
+        for record in results.get(f"win, rank {rank}", [])
+        for pair in record.results["angles"]
+        if pair["first"] == "neutralised"
+    ]
+    return pd.DataFrame(rows, columns=["rank", "seed", "importance", "angle"])
+
+
+def left_out(results: Results) -> str:
+    """Say in a sentence which labels a group's importance leaves out, over all seeds."""
+    # One rank tells it all: the importance does not depend on the rank.
+    records = next((group for key, group in results.items() if key.startswith("win, rank")), [])
+    found: dict[str, Counter[str]] = {}
+    for record in records:
+        for group, labels in record.results["left_out_labels"].items():
+            found.setdefault(group, Counter()).update(labels)
+    found = {group: labels for group, labels in found.items() if labels}
+    if not found:
+        return "Every label varies within both groups: none is left out."
+    parts = [
+        f"in the group {group}: "
+        + ", ".join(f"{label} ({count} of {len(records)} seeds)" for label, count in labels.items())
+        for group, labels in found.items()
+    ]
+    return (
+        "Left out of a group's importance, because they do not vary within it: "
+        + "; ".join(parts)
+        + "."
+    )
+
+
+#: strategy -> what it is called, its colour, and where beside the rank it is drawn
+SERIES = {"svd": ("f+SVD", WOMEN, -1), "win": ("WIN", MEN, 1)}
+
+
+def rank_figure(results: Results, quantities: Mapping[str, float], *, title: str = "") -> Figure:
+    """Draw quantities against the rank: seeds as dots, mean and interval of f+SVD and WIN.
+
+    Parameters
+    ----------
+    results
+        Records by the keys of a plan of strategies (``tl``, ``svd, rank 4``).
+    quantities
+        quantity (:func:`repro.study.records.value`) -> by what it is multiplied to be drawn, 100
+        for a fraction in points.
+    title
+        Says which data these are.
+    """
+    figure, panels = plt.subplots(
+        1, len(quantities), figsize=(3.4 * len(quantities), 3.2), squeeze=False
+    )
+    ranks = ranks_of(results)
+    for axes, (quantity, factor) in zip(panels[0], quantities.items(), strict=True):
+        for strategy, (name, colour, side) in SERIES.items():
+            rows = [
+                (
+                    place + 0.12 * side,
+                    _values(results, f"{strategy}, rank {rank}", quantity, factor),
+                )
+                for place, rank in enumerate(ranks)
+            ]
+            _series(axes, [row for row in rows if row[1]], colour, name)
+        flat = _values(results, "tl", quantity, factor)
+        if flat:
+            interval = mean_interval(flat)
+            axes.axhline(interval.mean, color=GREY, linestyle="--", label="TL")
+            if interval.n > 1:
+                axes.axhspan(interval.low, interval.high, color=GREY, alpha=0.12)
+        axes.set_xticks(range(len(ranks)), [str(rank) for rank in ranks])
+        axes.set_xlabel("rank")
+        axes.set_ylabel(LABELS.get(quantity, quantity))
+        axes.grid(axis="x", visible=False)
+    panels[0][0].legend(fontsize="small")
+    figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+def _values(results: Results, key: str, quantity: str, factor: float) -> list[float]:
+    found = [value(record, quantity) for record in results.get(key, [])]
+    return [factor * number for number in found if number is not None]
+
+
+def _series(axes: Axes, rows: Sequence[tuple[float, list[float]]], colour: str, name: str) -> None:
+    """Draw one strategy: dots of the seeds, and a line through means with their intervals."""
+    for at, values in rows:
+        axes.plot([at] * len(values), values, "o", color=colour, alpha=0.3, markersize=4)
+    intervals = [mean_interval(values) for _, values in rows]
+    ends = np.array(
+        [[i.mean - i.low, i.high - i.mean] if i.n > 1 else [0.0, 0.0] for i in intervals]
+    ).reshape(-1, 2)
+    axes.errorbar(
+        [at for at, _ in rows], [i.mean for i in intervals], yerr=ends.T, fmt="s-", color=colour,
+        capsize=3, markersize=4, linewidth=1, label=name,
+    )  # fmt: skip
+
+
+def angle_figure(results: Results, *, title: str = "") -> Figure:
+    """Draw by how much other importances turn the outputs that WIN keeps, against the rank.
+
+    The largest principal angle between the kept subspaces of the neutralised importance and each
+    other one, seeds as dots, lines through their means; 0 at full rank, where nothing is cut.
+    """
+    table = largest_angles(results)
+    figure, axes = plt.subplots(figsize=(6.5, 3.4))
+    ranks = ranks_of(results)
+    others = list(dict.fromkeys(table["importance"]))
+    for other, colour in zip(others, sns.color_palette("tab10", len(others)), strict=True):
+        chosen = table[table["importance"] == other]
+        places = [ranks.index(rank) for rank in chosen["rank"]]
+        axes.plot(places, chosen["angle"], "o", color=colour, alpha=0.35, markersize=4)
+        means = chosen.groupby("rank")["angle"].mean()
+        axes.plot([ranks.index(int(r)) for r in means.index], means, color=colour, label=other)
+    axes.set_xticks(range(len(ranks)), [str(rank) for rank in ranks])
+    axes.set_xlabel("rank")
+    axes.set_ylabel("largest angle to WIN's outputs (°)")
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize="small", title="importance", bbox_to_anchor=(1.02, 1), loc="upper left")
+    axes.grid(axis="x", visible=False)
+    axes.set_title(title)
+    return figure

@@ -1,0 +1,142 @@
+"""Chapter 41: which weights of the last layer matter to which group (Figure 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from repro.chapters.win.configs import Pretrain, Probe
+from repro.chapters.win.contrasts import SILENT, SPLIT
+from repro.chapters.win.plans import pretrain
+from repro.study.claims import Claim, Contrast
+from repro.study.experiments import Plan, experiment
+from repro.study.figures import GREY, GROUPS, WOMEN
+from repro.study.profiles import Profile
+from repro.study.records import Results
+from repro.study.runs import Record
+from repro.study.tables import points
+
+NOTEBOOK = "41_weight_importance"
+
+
+@experiment("40_finetuning_brings_bias_back", NOTEBOOK, part="win")
+def probes(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Figures 1 and 3: the last layer of the unconstrained and of every fair model."""
+    plan: Plan = {
+        "unconstrained": [
+            _probe(profile, pretrain(profile, seed)) for seed in seeds
+        ]
+    }  # fmt: skip
+    for constraint in profile.win.constraints:
+        for intensity in profile.win.intensities:
+            plan[f"{constraint} {intensity:g}"] = [
+                _probe(profile, pretrain(profile, s, constraint=constraint, intensity=intensity))
+                for s in seeds
+            ]
+    return plan
+
+
+def _probe(profile: Profile, base: Pretrain) -> Probe:
+    return Probe(
+        profile=profile.name,
+        seed=base.seed,
+        pretrained=base,
+        permutations=profile.win.permutations,
+    )
+
+
+def _importance(null: str, words: str) -> Callable[[Profile], list[Contrast]]:
+    return lambda profile: [
+        Contrast(
+            f"distance of the groups' importances against the 95 % quantile of {words}",
+            "unconstrained",
+            "unconstrained",
+            "results:importance_distance",
+            "greater",
+            second_quantity=f"results:importance_distance_{null}_95",
+        )
+    ]
+
+
+def importance_distances(results: Results) -> pd.DataFrame:
+    """Figure 3: how far apart the groups' importances are, and how far by chance."""
+    rows = []
+    for key, records in results.items():
+        found = pd.DataFrame([record.results for record in records])
+        row = {"model": key, "distance (%)": points(found["importance_distance"].mean())}
+        for name, words in (("null", "by chance"), ("null_given_target", "by chance, same labels")):
+            row[f"{words}, 95 % (%)"] = points(found[f"importance_distance_{name}_95"].mean())
+            passed = int((found[f"importance_distance_{name}_p"] < 0.05).sum())
+            row[f"{words}: p < 0.05"] = f"{passed} of {len(found)} seeds"
+        row["men's total / women's"] = f"{found['importance_ratio'].mean():.2f}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def importance_figure(record: Record, *, title: str = "") -> Figure:
+    """Draw the importance of each input of the last layer for both groups, and their shapes."""
+    importance = np.asarray(record.results["importance"])[::-1]  # from [s][row] to [p][row]
+    figure, panels = plt.subplots(1, 2, figsize=(9.5, 3.4))
+    rows = np.arange(importance.shape[1])
+    for axes, table, label in (
+        (panels[0], importance, "importance of the row"),
+        (panels[1], importance / importance.sum(1, keepdims=True), "share of the group's total"),
+    ):
+        for p, (name, colour) in GROUPS.items():
+            axes.bar(rows + 0.4 * (p - 0.5), table[p], 0.4, color=colour, label=name)
+        axes.set_xlabel("input of the last layer")
+        axes.set_ylabel(label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(axis="x", visible=False)
+    panels[0].legend(fontsize="small")
+    figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+def null_figure(records: Sequence[Record], *, title: str = "") -> Figure:
+    """Draw the distance of the groups' importances beside that of groups drawn by chance."""
+    figure, axes = plt.subplots(figsize=(6, 0.3 * len(records) + 1.6))
+    for at, record in enumerate(records):
+        found = record.results
+        axes.plot(
+            [0, 100 * found["importance_distance_null_95"]], [at, at], color=GREY, linewidth=5,
+            alpha=0.4, solid_capstyle="butt",
+        )  # fmt: skip
+        axes.plot(100 * found["importance_distance"], at, "o", color=WOMEN)
+    axes.plot([], [], color=GREY, linewidth=5, alpha=0.4, label="95 % of permuted groups")
+    axes.plot([], [], "o", color=WOMEN, label="men against women")
+    axes.set_yticks(range(len(records)), [f"seed {r.config['seed']}" for r in records])
+    axes.set_xlabel("total variation distance of the importances (%)")
+    axes.set_xlim(left=0)
+    axes.set_ylim(-0.7, len(records) - 0.3)
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    axes.grid(axis="y", visible=False)
+    axes.set_title(title)
+    return figure
+
+
+CLAIMS = (
+    Claim(
+        "importance",
+        "Figure 3",
+        "The weights of the last layer that matter differ between the two groups, beyond chance "
+        "and beyond what the groups' base rates do alone.",
+        NOTEBOOK,
+        probes,
+        lambda profile: [
+            *_importance("null", "permuted groups")(profile),
+            *_importance("null_given_target", "groups permuted within the target")(profile),
+        ],
+        (
+            "'differ' is tested against groups drawn by permuting the protected attribute, and "
+            "against groups permuted within the target, which have the groups' base rates",
+            SILENT,
+            SPLIT,
+        ),
+    ),
+)

@@ -1,0 +1,222 @@
+"""The ``repro`` command: preflight, verdicts, compare, export, show."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from repro.data.sources import DataError
+from repro.names import UnknownNameError
+from repro.settings import SettingsError
+from repro.study.profiles import load_profile, project_root
+from repro.study.runs import Record, RecordError, RunError, Runs, read_record
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="An executable reproducibility study of selective fine-tuning for fairness.",
+)
+EXPECTED = (UnknownNameError, SettingsError, RecordError, RunError, DataError)
+README_MARKS = ("<!-- verdicts:begin -->", "<!-- verdicts:end -->")
+
+
+@app.command()
+def preflight() -> None:
+    """Say what this machine can run: data, weights, device, keys, and each profile."""
+    from repro.preflight import preflight as checks
+
+    for check in checks():
+        typer.echo(f"{'ok ' if check.fine else 'NO '} {check.what}: {check.says}")
+
+
+@app.command()
+def verdicts(
+    profile: Annotated[str, typer.Argument(help="whose records to judge by")] = "desk",
+    markdown: Annotated[bool, typer.Option(help="print a Markdown table")] = False,
+    readme: Annotated[bool, typer.Option(help="rewrite the table in README.md")] = False,
+) -> None:
+    """Print the verdict on every claim."""
+    from repro.study import verdicts as judge
+    from repro.study.glance import at_a_glance_markdown
+
+    if readme:
+        write_readme(at_a_glance_markdown(profile))
+    elif markdown:
+        typer.echo(at_a_glance_markdown(profile), nl=False)
+    else:
+        for verdict in judge.verdicts(profile):
+            typer.echo(f"{verdict.claim.where:12} {verdict.words:18} {verdict.statement}")
+            typer.echo(f"{'':31} {verdict.reason}.{judge.proportion(verdict)}")
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="folder of runs, .parquet file, or profile")],
+    second: Annotated[str, typer.Argument(help="the same")],
+    everything: Annotated[bool, typer.Option("--all", help="list what agrees, too")] = False,
+) -> None:
+    """Compare two sets of records; exit with 1 if something differs beyond the seed spread."""
+    from repro.study.compare import compare as compared
+    from repro.study.compare import read_set
+
+    table = compared(read_set(first), read_set(second))
+    both = table[table["only"] == ""] if len(table) else table
+    for which, name in (("first", first), ("second", second)):
+        alone = int((table["only"] == which).sum()) if len(table) else 0
+        if alone:
+            typer.echo(f"{alone} settings are only in {name}")
+    if not len(both):
+        typer.echo(
+            "the two sets have no setting in common: runs of one profile's data and budget compare "
+            "with records of the same; 'make study PROFILE=desk', or one of its notebooks with "
+            "-p profile desk, computes runs that compare with desk",
+            err=True,
+        )
+        raise typer.Exit(1)
+    differs = both[both["agrees"].eq(False)]
+    shown = both if everything else differs
+    if len(shown):
+        with pd.option_context("display.max_colwidth", 60, "display.width", 160):
+            typer.echo(shown.drop(columns="only").to_string(index=False, float_format="%.4f"))
+    unknown = int(both["agrees"].isna().sum())
+    typer.echo(
+        f"{len(both)} comparisons: {int(both['identical'].sum())} identical, "
+        f"{int(both['agrees'].eq(True).sum()) - int(both['identical'].sum())} agree within the "
+        f"seed spread, {len(differs)} differ, {unknown} cannot be told (a single seed). "
+        f"By chance alone about {0.05 * (len(both) - int(both['identical'].sum())):.0f} "
+        "would differ."
+    )
+    if len(differs):
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    profile: Annotated[str, typer.Argument(help="whose runs to export")],
+    partial: Annotated[
+        bool, typer.Option(help="export what there is, and say what is not")
+    ] = False,
+) -> None:
+    """Write the records of a profile into book/recorded/ (no examples, no weights)."""
+    from repro.study.experiments import claims, everything
+    from repro.study.records import export as write
+    from repro.study.records import find, look_up, recorded_folder
+    from repro.study.sampling import export as export_errors
+
+    chosen = load_profile(profile)
+    plan = everything(chosen)
+    found = {config.identity: find(config) for group in plan.values() for config in group}
+    records = {run: record for run, record in found.items() if record is not None}
+    missing = sorted(
+        key for key, group in plan.items() if any(not found[c.identity] for c in group)
+    )
+    if missing:
+        told = f"{len(missing)} settings of profile '{profile}' have not been run (first: "
+        told += f"{missing[0]}); 'make study PROFILE={profile}' runs them"
+        if not partial:
+            raise RecordError(f"{told}; --partial exports the {len(records)} runs that are there")
+        typer.echo(told)
+    path = recorded_folder() / f"{profile}.parquet"
+    write(list(records.values()), path)
+    typer.echo(f"{len(records)} records -> {path.relative_to(project_root())}")
+    judged = [
+        (contrast, results, claim.paper)
+        for claim in claims()
+        if not chosen.is_simulated(claim.paper)
+        for results in [look_up(claim.plan(chosen, chosen.seeds_of(claim.paper)))]
+        for contrast in (*claim.contrasts(chosen), *claim.beside(chosen))
+        if set(contrast.keys) <= results.keys()
+    ]
+    errors = path.with_suffix(".sampling.json")
+    if number := export_errors(judged, errors):
+        typer.echo(f"{number} errors of the test set -> {errors.relative_to(project_root())}")
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(help="a run's identity, or how it begins")],
+    whole: Annotated[bool, typer.Option("--json", help="print all of it, as JSON")] = False,
+) -> None:
+    """Print one record: configuration, metrics, timings, versions, where it came from."""
+    body = find_run(run).body
+    if whole:
+        typer.echo(json.dumps(body, indent=2))
+        return
+    told: tuple[str, ...] = (
+        "run",
+        "config",
+        "counts",
+        "seconds",
+        "device",
+        "precision",
+        "machine",
+        "instructions",
+        "python",
+        "versions",
+    )
+    told += ("git_commit", "finished", "data_sha256")
+    for name in told:
+        if name in body:  # older records lack some
+            typer.echo(f"{name}: {json.dumps(body[name])}")
+    for part, metrics in body["metrics"].items():
+        typer.echo(f"metrics, {part}:")
+        for name, number in metrics.items():
+            typer.echo(f"  {name:22} {number:.6f}")
+    typer.echo("the rest, with every candidate's epochs: repro show --json " + body["run"])
+
+
+def find_run(beginning: str) -> Record:
+    """Return the one run, here or exported, whose identity begins so.
+
+    Raises
+    ------
+    RecordError
+        If there is none, or more than one.
+    """
+    from repro.study.records import read_exported, recorded_folder
+
+    found: dict[str, Record] = {}
+    for path in sorted(recorded_folder().glob("*.parquet")):
+        found |= {k: r for k, r in read_exported(path).items() if k.startswith(beginning)}
+    # Only those that are asked for: a corrupt one elsewhere is not in the way.
+    root = Runs().root
+    for folder in sorted(root.iterdir()) if root.is_dir() else []:
+        hidden = folder.name.startswith(".")
+        if folder.is_dir() and not hidden and folder.name.startswith(beginning):
+            found[folder.name] = read_record(folder)
+    if len(found) != 1:
+        few = ", ".join(sorted(found)[:3])
+        hint = f" ({few}, ...); give more of its name" if found else ""
+        raise RecordError(f"{len(found)} known runs begin with '{beginning}'{hint}")
+    return next(iter(found.values()))
+
+
+def write_readme(table: str, path: Path | None = None) -> None:
+    """Put the table of verdicts between the marks in README.md."""
+    target = path or project_root() / "README.md"
+    text = target.read_text(encoding="utf-8")
+    begin, end = README_MARKS
+    before, _, rest = text.partition(begin)
+    _, mark, after = rest.partition(end)
+    if not mark:
+        raise SettingsError(f"{target.name} lacks the marks {begin} and {end}")
+    target.write_text(f"{before}{begin}\n{table}{end}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    """Run the command; an expected error is one line and exit status 2, not a traceback."""
+    try:
+        app()
+    except EXPECTED as error:
+        typer.echo(f"repro: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""What the tests of the study share: a tiny project with all of its runs, and made-up records."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from repro.chapters.aim import plans as aim_plans
+from repro.chapters.aim import selection_rules, selective_mask
+from repro.chapters.win import bias_returns, group_weight, plans, weight_importance
+from repro.study import experiments
+from repro.study.profiles import Profile, load_profile, project_root
+from repro.study.records import Results
+from repro.study.runs import Record, Runs
+from repro.study.session import Study
+
+TINY = """\
+description: for tests
+seeds: [0, 1, 2]
+seeds_per_job: 3
+data: {name: toycensus, records: 3000}
+win:
+  pretrain: {learning_rates: [0.02], epochs: 2, batch_size: 128}
+  finetune: {learning_rates: [0.02], epochs: 1, batch_size: 128}
+  constraints: [dp]
+  intensities: [0.5]
+  architectures: [mlp-3]
+  ranks: [1, 2]
+  weights: [0.5, 0.9]
+  permutations: 19
+  faces:
+    bias_ratio: 0.5
+    pretrain: {learning_rates: [0.02], epochs: 1, batch_size: 128}
+    finetune: {learning_rates: [0.02], epochs: 1, batch_size: 64}
+    label_ranks: [1, 15]
+    control_rank: 3
+faces:
+  data: {name: toyfaces, size: 32, total: 160}
+  synthetic: {source: studio, total: 160, pool: 100}
+  width: 4
+  initialisation: scratch
+  pretrain: {learning_rate: 0.05, epochs: 1, milestones: [], batch_size: 32}
+  finetune: {learning_rate: 0.05, epochs: 1, milestones: [], batch_size: 32}
+  k: 40
+  ks: [34, 62]
+  blocks: [layer4, fc]
+  random_draws: 1
+  fractions: [1.0, 0.5]
+  gradient_batches: 2
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep images in a folder of this session, not in the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("REPRO_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project folder with the study's profiles and one more, ``tiny``."""
+    root = tmp_path_factory.mktemp("project")
+    shutil.copytree(project_root() / "profiles", root / "profiles")
+    # The profiles of the study name its own generators.
+    (root / "models").symlink_to(project_root() / "models", target_is_directory=True)
+    (root / "profiles" / "tiny.yaml").write_text(TINY, encoding="utf-8")
+    return root
+
+
+@dataclass(frozen=True)
+class Computed:
+    """The profile ``tiny``, its folder of runs and its records by the keys of each plan."""
+
+    profile: Profile
+    runs: Runs
+    strategies: Results  # Figure 4 and Table 3
+    tuned: Results  # Table 2
+    probes: Results
+    weights: Results
+    table_3: Results  # of AIM-Fair
+    rules: Results  # its Table 4
+    masks: Results  # sensitivities
+    everything: Results
+
+
+@pytest.fixture(scope="session")
+def computed(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Computed:
+    """Compute everything of profile ``tiny``, once; tests only read it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPRO_ROOT", str(tiny_root))
+        profile = load_profile("tiny")
+    study = Study(profile, runs=Runs(tmp_path_factory.mktemp("runs")))
+    every = study.compute(experiments.everything(profile))
+    return Computed(
+        profile,
+        study.runs,
+        study.compute(plans.against_retraining(profile, profile.seeds)),
+        study.compute(bias_returns.fair_then_tuned(profile, profile.seeds)),
+        study.compute(weight_importance.probes(profile, profile.seeds)),
+        study.compute(group_weight.group_weights(profile, profile.seeds)),
+        study.compute(aim_plans.strategies(profile, profile.seeds)),
+        study.compute(selection_rules.selection_rules(profile, profile.seeds)),
+        study.compute(selective_mask.sensitivities(profile, profile.seeds)),
+        every,
+    )
+
+
+@pytest.fixture
+def tiny(tiny_root: Path, computed: Computed, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in the tiny project, whose runs are all there; return its folder."""
+    monkeypatch.setenv("REPRO_ROOT", str(tiny_root))
+    monkeypatch.setenv("REPRO_RUNS", str(computed.runs.root))
+    return tiny_root
+
+
+MakeRecord = Callable[..., Record]
+
+
+@pytest.fixture(scope="session")
+def made_up() -> MakeRecord:
+    """Return a function that makes a record of 4000 people up, by how many are predicted 1.
+
+    Of each group (t, p) 1000 people; ``positive`` gives how many of (0,0), (0,1), (1,0), (1,1)
+    are predicted 1. So the demographic parity difference of (0, 0, 0, k) is k / 2000 and its sum
+    of equalised odds k / 1000. ``history`` gives the same for each epoch.
+    """
+
+    def counts(positive: Sequence[int]) -> list[Any]:
+        ones = np.asarray(positive).reshape(2, 2)
+        table: list[Any] = np.stack([1000 - ones, ones], axis=-1).tolist()
+        return table
+
+    def make(
+        seed: int = 0,
+        positive: Sequence[int] = (0, 0, 0, 0),
+        *,
+        results: dict[str, Any] | None = None,
+        run: str | None = None,
+        history: Sequence[Sequence[int]] = (),
+        **config: Any,
+    ) -> Record:
+        return Record(
+            {
+                "run": run or f"run-{seed}-{config}-{list(positive)}",
+                "config": {"stage": "win-finetune", "profile": "tiny", "seed": seed, **config},
+                "upstream": {},
+                "counts": {"test": counts(positive)},
+                "results": results or {},
+                "history": [{"counts": {"test": counts(epoch)}} for epoch in history],
+                "git_commit": "0123456789abcdef",
+                "seconds": 1.0,
+                "machine": "a machine",
+                "versions": {"torch": "2"},
+            }
+        )
+
+    return make

@@ -1,0 +1,394 @@
+"""The ``repro`` command: what it prints, how it exits, and that an error is one line."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from tests.conftest import Computed
+from typer.testing import CliRunner
+
+from repro import cli
+from repro.cli import README_MARKS, write_readme
+from repro.data import sources
+from repro.preflight import preflight
+from repro.settings import SettingsError
+from repro.study import records as records_module
+from repro.study.compare import COMPARED
+from repro.study.experiments import claims
+from repro.study.profiles import load_profile, project_root
+from repro.study.rule import SIGNS, UNTESTED
+from repro.study.runs import RECORD, RecordError, Runs
+
+REAL_ROOT = project_root()
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def invoke(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Return a function that calls the command in the tiny project, as its entry point does."""
+    monkeypatch.setattr(sources, "_download", forbidden)
+
+    def call(*words: str) -> Result:
+        return CliRunner().invoke(cli.app, words)
+
+    return call
+
+
+def forbidden(*args: object) -> None:
+    raise AssertionError("a download was tried")
+
+
+def lines(result: Result) -> list[str]:
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.output.splitlines()
+
+
+@pytest.fixture
+def own_project(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the tiny project that a test may write to."""
+    root = tmp_path / "copy"
+    shutil.copytree(tiny, root)
+    monkeypatch.setenv("REPRO_ROOT", str(root))
+    return root
+
+
+# preflight
+
+
+def test_preflight_without_data_downloads_nothing_and_shows_no_key(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path / "empty"))
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    said = lines(invoke("preflight"))
+    assert all(line.startswith(("ok  ", "NO  ")) for line in said)
+    text = "\n".join(said)
+    assert "secret" not in text
+    assert "ok  key: OPENAI_API_KEY: set" in said
+    assert "NO  data: UCI Adult: " in text
+    assert f"adult.data and adult.test not in {tmp_path / 'empty' / 'adult'}" in text
+    assert "fetch them from https://archive.ics.uci.edu/dataset/2/adult and put them there" in text
+    (desk,) = [line for line in said if line.startswith("NO  profile desk: needs UCI Adult")]
+    assert "; faces: " in desk
+    assert "img_align_celeba.zip" in desk
+    assert "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html" in desk
+    assert "ok  weights: ImageNet weights of torchvision are fetched for profile paper" in text
+    for profile in ("smoke", "quick", "tiny"):
+        assert f"ok  profile {profile}: can run" in text
+    assert not (tmp_path / "empty").exists()
+
+
+def test_preflight_says_what_is_there(invoke: Invoke, computed: Computed) -> None:
+    text = "\n".join(lines(invoke("preflight")))
+    assert f"ok  runs: {len(computed.runs.records())} finished runs" in text
+    assert re.search(r"ok  device: .+ cores, torch \d", text)
+    assert "key: OPENAI_API_KEY" in text
+
+
+def test_preflight_without_a_key(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert "OPENAI_API_KEY: not set" in invoke("preflight").output
+
+
+def test_preflight_reports_a_corrupt_record_and_goes_on(
+    computed: Computed, tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = computed.strategies["tl"][0].folder
+    assert folder is not None
+    shutil.copytree(folder, tmp_path / "runs" / folder.name)
+    (tmp_path / "runs" / folder.name / RECORD).write_text("{", encoding="utf-8")
+    monkeypatch.setenv("REPRO_RUNS", str(tmp_path / "runs"))
+    checks = {check.what: check for check in preflight()}
+    assert not checks["runs"].fine
+    assert "cannot be read" in checks["runs"].says
+    assert checks["profile tiny"].fine
+
+
+@pytest.mark.usefixtures("tiny")
+def test_preflight_says_that_runs_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("REPRO_RUNS", str(tmp_path / "file" / "runs"))
+    (check,) = [check for check in preflight() if check.what == "runs"]
+    assert not check.fine
+    assert "set REPRO_RUNS to a folder that is" in check.says
+
+
+def test_preflight_before_the_first_run(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPRO_RUNS", str(tmp_path / "not" / "yet"))
+    assert "ok  runs: 0 finished runs" in invoke("preflight").output
+    assert not (tmp_path / "not").exists()
+
+
+# verdicts
+
+
+def test_verdicts(invoke: Invoke) -> None:
+    said = lines(invoke("verdicts", "tiny"))
+    assert len(said) == 2 * len(claims())
+    tiny = load_profile("tiny")
+    for claim, line, why in zip(claims(), said[::2], said[1::2], strict=True):
+        statement = claim.statement(tiny)
+        assert line.startswith(f"{claim.where:12} ")  # in columns
+        assert line.endswith(f" {statement}")
+        words = line.removesuffix(statement)[13:].strip()
+        assert any(words.startswith(word) for word in SIGNS)
+        if claim.notebook == "33_prompt_diversity":  # the images of "tiny" come from no prompts
+            assert words == UNTESTED
+            assert "not among the runs of profile 'tiny': " in why
+        elif claim.name in ("backbones", "top-k"):  # nor has it other backbones, nor the paper's k
+            assert words == UNTESTED
+            assert "leave nothing to compare" in why
+        elif claim.kind != "construction":
+            assert re.search(r"of \d+ contrasts? \d ", why)
+    assert {line[13:31].strip() for line in lines(invoke("verdicts"))[::2]} == {UNTESTED}
+
+
+def test_verdicts_as_markdown(invoke: Invoke) -> None:
+    said = "\n".join(lines(invoke("verdicts", "tiny", "--markdown")))
+    real, simulated, table, notes = (part for part in re.split(r"\n\n(?![-])", said) if part)
+    assert real.startswith(f"**Real data** (profile `tiny`), {len(claims())} claims:")
+    assert simulated.startswith(f"**Simulated data** (profile `quick`), {len(claims())} claims:")
+    assert "95 % paired intervals" in notes
+    rows = table.splitlines()
+    assert [row.split("**")[1] for row in rows if row.startswith("| **")] == [
+        *("AIM-Fair", "WIN", "WIN on faces"),
+    ]
+    assert sum(row.startswith("| [") for row in rows) == len(claims())
+
+
+def test_verdicts_into_the_readme(invoke: Invoke, own_project: Path) -> None:
+    readme = own_project / "README.md"
+    begin, end = README_MARKS
+    readme.write_text(f"# Before\n{begin}\nSTALE\n{end}\nafter\n", encoding="utf-8")
+    lines(invoke("verdicts", "tiny", "--readme"))
+    once = readme.read_text(encoding="utf-8")
+    assert once.startswith(f"# Before\n{begin}\n**Real data** (profile `tiny`), ")
+    assert once.endswith(f"{end}\nafter\n")
+    assert "STALE" not in once
+    lines(invoke("verdicts", "tiny", "--readme"))
+    assert readme.read_text(encoding="utf-8") == once
+
+
+@pytest.mark.parametrize("text", ["no marks", README_MARKS[0], README_MARKS[1]])
+def test_a_readme_without_the_marks_is_left_alone(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"README\.md lacks the marks"):
+        write_readme("table", path)
+    assert path.read_text(encoding="utf-8") == text
+
+
+# export
+
+
+@pytest.mark.usefixtures("own_project")
+def test_export_then_read_without_the_runs(
+    invoke: Invoke, computed: Computed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n = len({record.run for group in computed.everything.values() for record in group})
+    assert lines(invoke("export", "tiny")) == [f"{n} records -> book/recorded/tiny.parquet"]
+    here = invoke("verdicts", "tiny").output
+    same = invoke("compare", str(computed.runs.root), "tiny")
+    assert same.exit_code == 0
+    comparisons = len(COMPARED) * n // 3  # three seeds of each setting
+    assert f"{comparisons} comparisons: {comparisons} identical, 0 agree" in same.output
+    monkeypatch.setenv("REPRO_RUNS", str(tmp_path / "none"))
+    assert invoke("verdicts", "tiny").output == here
+    run = computed.strategies["tl"][0].run
+    assert json.loads(invoke("show", "--json", run[:10]).output)["run"] == run
+
+
+def test_export_of_an_incomplete_profile_says_what_is_missing(
+    invoke: Invoke, own_project: Path, tmp_path: Path, computed: Computed,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    runs = tmp_path / "runs"
+    shutil.copytree(computed.runs.root, runs)
+    monkeypatch.setenv("REPRO_RUNS", str(runs))
+    shutil.rmtree(runs / computed.weights["rank 2, a 0.9"][1].run)
+    result = invoke("export", "tiny")
+    assert isinstance(result.exception, RecordError)
+    assert "1 settings of profile 'tiny' have not been run" in str(result.exception)
+    assert "(first: group_weights: rank 2, a 0.9)" in str(result.exception)
+    assert "'make study PROFILE=tiny' runs them" in str(result.exception)
+    assert not (own_project / "book").exists()
+
+
+# compare
+
+
+def test_compare_counts_what_agrees(invoke: Invoke, computed: Computed, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    for record in computed.strategies["tl"] + computed.strategies["pre-trained"]:
+        assert record.folder is not None
+        shutil.copytree(record.folder, other / record.run)
+    result = invoke("compare", str(computed.runs.root), str(other))
+    assert result.exit_code == 0
+    assert f"settings are only in {computed.runs.root}" in result.output
+    n = 2 * len(COMPARED)
+    assert f"{n} comparisons: {n} identical" in result.output
+    assert "finetune toycensus mlp-2 tl" not in result.output
+    everything = invoke("compare", str(computed.runs.root), str(other), "--all")
+    assert everything.output.count("finetune toycensus mlp-2 tl") == len(COMPARED)
+
+
+def test_compare_of_one_seed_cannot_tell(
+    invoke: Invoke, computed: Computed, tmp_path: Path
+) -> None:
+    for at, record in enumerate(computed.strategies["pre-trained"][:2]):
+        assert record.folder is not None
+        shutil.copytree(record.folder, tmp_path / str(at) / record.run)
+    result = invoke("compare", str(tmp_path / "0"), str(tmp_path / "1"))
+    assert result.exit_code == 0
+    assert f"{len(COMPARED)} comparisons: 0 identical, 0 agree" in result.output
+    assert f"{len(COMPARED)} cannot be told (a single seed)" in result.output
+
+
+def test_compare_exits_with_1_where_sets_differ(
+    invoke: Invoke, computed: Computed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from repro.study import compare
+
+    real = compare.read_set
+
+    def shifted(name: str) -> dict[str, object]:
+        found = real(str(computed.runs.root))
+        if name == "shifted":
+            for record in found.values():
+                tables = record.body["counts"]["test"]
+                tables[1] = [[no + yes, 0] for no, yes in tables[1]]
+        return {**found}
+
+    monkeypatch.setattr(compare, "read_set", shifted)
+    result = invoke("compare", "here", "shifted")
+    assert result.exit_code == 1
+    assert "accuracy" in result.output
+    assert re.search(r"[1-9]\d* differ, 0 cannot be told", result.output)
+
+
+def test_compare_of_sets_with_nothing_in_common(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = invoke("compare", str(tmp_path / "empty"), str(tmp_path / "empty"))
+    assert result.exit_code == 1
+    assert "no setting in common" in result.output
+
+
+# show
+
+
+def test_show(invoke: Invoke, computed: Computed) -> None:
+    record = computed.strategies["win, rank 1"][0]
+    assert json.loads(invoke("show", "--json", record.run).output) == record.body
+    said = lines(invoke("show", record.run))
+    assert f'run: "{record.run}"' in said
+    accuracy = record.metrics()["accuracy"]
+    assert any(re.fullmatch(rf"  accuracy +{accuracy:.6f}", line) for line in said)
+    assert "history" not in "\n".join(said)
+
+
+def test_show_is_not_stopped_by_a_corrupt_record_elsewhere(
+    invoke: Invoke, computed: Computed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = tmp_path / "runs"
+    wanted, broken = (computed.strategies[key][0].run for key in ("tl", "pre-trained"))
+    for run in (wanted, broken):
+        shutil.copytree(computed.runs.root / run, runs / run)
+    (runs / broken / "record.json").write_text("{", encoding="utf-8")
+    monkeypatch.setenv("REPRO_RUNS", str(runs))
+    assert f'run: "{wanted}"' in lines(invoke("show", wanted))
+    assert isinstance(invoke("show", broken).exception, RecordError)
+
+
+@pytest.mark.parametrize(("beginning", "found"), [("", "all"), ("no-such-run", "0")])
+def test_show_needs_exactly_one(
+    invoke: Invoke, computed: Computed, beginning: str, found: str
+) -> None:
+    n = str(len(computed.runs.records()))
+    result = invoke("show", beginning)
+    assert isinstance(result.exception, RecordError)
+    count = n if found == "all" else found
+    said = str(result.exception)
+    assert said.startswith(f"{count} known runs begin with '{beginning}'")
+    assert said.endswith("give more of its name") == (found == "all")
+
+
+# Exit status
+
+
+def repro(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "repro.cli", *words]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_installed_command_is_main() -> None:
+    project = tomllib.loads((REAL_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["scripts"] == {"repro": "repro.cli:main"}
+
+
+@pytest.mark.usefixtures("tiny")
+def test_an_expected_error_is_one_line_and_status_2() -> None:
+    done = repro("show", "none")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert re.fullmatch(r"repro: 0 known runs begin with 'none'", line)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["export", "desk"], "settings of profile 'desk' have not been run"),
+        (["verdicts", "tinny"], "unknown profile 'tinny'; did you mean 'tiny'? (valid: smoke,"),
+        (["compare", "quick", "tiny"], "profile 'quick' has no exported records"),
+        (["verdicts", "--readme"], r"README.md"),
+    ],
+)
+def test_main_turns_errors_into_one_line(
+    words: list[str], error: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], tiny: Path,
+) -> None:  # fmt: skip
+    if "--readme" in words:
+        (tiny / "README.md").write_text("no marks", encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["repro", *words])
+    with pytest.raises(SystemExit) as raised:
+        cli.main()
+    assert raised.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("repro: ")
+    assert error in line
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_corrupt_record_is_one_line(
+    computed: Computed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    config = computed.strategies["pre-trained"][0]
+    folder = tmp_path / config.run
+    assert config.folder is not None
+    shutil.copytree(config.folder, folder)
+    (folder / RECORD).write_text("{", encoding="utf-8")
+    monkeypatch.setenv("REPRO_RUNS", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["repro", "verdicts", "tiny"])
+    with pytest.raises(SystemExit) as raised:
+        cli.main()
+    assert raised.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"delete the folder {folder} and run again" in line
+    assert Runs().root == tmp_path
+    assert records_module.recorded("tiny") == {}
