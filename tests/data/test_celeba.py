@@ -73,7 +73,7 @@ def test_lists_are_read_without_images(root: Path) -> None:
     labels = celeba.attributes(edition="found", root=root)
     assert (labels.to_numpy() == VALUES).all()
     assert (labels.dtypes == np.int8).all()
-    parts = celeba.partition(edition="found", root=root)
+    parts = celeba.DATASET.records(edition="found", root=root)["part"]
     assert parts.tolist() == ["train"] * 6 + ["validation"] * 3 + ["test"] * 3
     with pytest.raises(DataError, match=r"none of img_align_celeba\.zip, img_align_celeba is in"):
         _load(root)
@@ -259,7 +259,7 @@ def reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_biased_split_is_that_of_the_authors(reduced: Path) -> None:
-    labels, parts = celeba.attributes(), celeba.partition()
+    labels, parts = celeba.attributes(), celeba.DATASET.records()["part"]
     assert labels.shape == (202_599, 40)
     assert parts.value_counts().to_dict() == {
         "train": 162_770,

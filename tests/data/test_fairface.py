@@ -67,7 +67,7 @@ def test_labels_are_read_without_images(root: Path) -> None:
     (root / "fairface" / "fairface.zip").unlink()
     table = fairface.records(edition="found", root=root)
     assert table.loc["val/2.jpg"].tolist() == ["60-69", "Male", "Middle Eastern"]
-    labels = fairface.attributes(edition="found", root=root)
+    labels = fairface.DATASET.attributes(edition="found", root=root)
     races = [race.replace(" ", "_") for race in fairface.RACES]
     assert (labels[races].sum(axis=1) == 1).all()
     with pytest.raises(DataError, match=r"Fetch fairface-img-margin025-trainval\.zip"):

@@ -97,10 +97,10 @@ def test_names_give_the_labels_and_copies_are_left_out(root: Path) -> None:
 
 
 def test_records_keep_copies_and_ages(root: Path) -> None:
-    table = utkface.records(edition="found", root=root)
+    table = utkface.DATASET.records(edition="found", root=root)
     assert len(table) == len(FILES) - 5
     assert table.loc[_name("116_1_4", 3)].to_dict() == {"age": 116, "gender": 1, "race": 4}
-    labels = utkface.attributes(edition="found", root=root)
+    labels = utkface.DATASET.attributes(edition="found", root=root)
     assert labels.index.equals(table.index)
     assert labels["Young"].tolist() == (table["age"] < 40).astype(int).tolist()
 
@@ -139,7 +139,7 @@ def test_the_reduced_edition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     if not (data_root() / "utkface" / "UTKFace.zip").is_file():
         pytest.skip("needs REPRO_DATA with the reduced edition of utkface (see README)")
     monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
-    labels = utkface.attributes()
+    labels = utkface.DATASET.attributes()
     cells = np.bincount(2 * labels["Female"] + labels["White"])
     assert cells.tolist() == [6_912, 5_476, 6_713, 4_601]
     data = utkface.load(16, resident=False)

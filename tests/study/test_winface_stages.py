@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from repro.data import augment, lfwa
+from repro.data import augment, faceset, lfwa
 from repro.data.sources import data_root
 from repro.metrics import confusion_counts, flatten_metrics, metrics_from_counts
 from repro.models import last_linear
@@ -127,7 +127,9 @@ def test_lfw_a_keeps_everybody_in_one_of_its_parts(monkeypatch: pytest.MonkeyPat
     if not all((data_root() / "lfwa" / name).is_file() for name in lfwa.declared("reduced")):
         pytest.skip("needs REPRO_DATA with the reduced edition of lfwa (see README)")
     one = torch.zeros(1, 3, 1, 1, dtype=torch.uint8)
-    monkeypatch.setattr(lfwa, "load_images", lambda *given, **_: one.expand(len(given[2]), 3, 6, 6))
+    monkeypatch.setattr(
+        faceset, "load_images", lambda *given, **_: one.expand(len(given[2]), 3, 6, 6)
+    )
     images = lfwa.load(None)
     assert len(images.attributes.columns) == winface_data.LABELS["lfwa"]
     rows = winface_data.split_rows(images, "Male", "Heavy_Makeup", bias_ratio=None, seed=0)

@@ -193,11 +193,7 @@ def find_file(
         then left as it is: it may be somebody's only copy).
     """
     path = (data_root() if root is None else Path(root)) / dataset / file.name
-    try:
-        present = path.exists()
-    except OSError as error:  # A folder above that may not be entered.
-        raise DataError(f"{path} cannot be read: {error}.") from error
-    if present:
+    if exists(path):
         _verify(path, file)
         return path
     by_hand = (
@@ -211,6 +207,14 @@ def find_file(
     except DataError as error:
         raise DataError(f"{dataset}: {error} {by_hand}") from error.__cause__
     return path
+
+
+def exists(path: Path) -> bool:
+    """Return whether there is such a file or folder; `DataError` where that cannot be seen."""
+    try:
+        return path.exists()
+    except OSError as error:  # a folder above that may not be entered
+        raise DataError(f"{path} cannot be read: {error}.") from error
 
 
 def _verify(path: Path, file: SourceFile) -> None:
