@@ -28,11 +28,12 @@ PRIVATE = re.compile(
 # Which rooms of src/repro a room may import, itself apart. A module that stands alone is a room.
 ROOMS = {
     "names": set(),
+    "files": set(),
     "layout": set(),
     "machine": set(),
     "precision": set(),
     "settings": {"names"},
-    "data": {"names", "settings"},
+    "data": {"files", "names"},
     "metrics": {"names"},
     "models": {"names", "settings"},
     "training": {"names", "settings", "data", "metrics", "models"},
@@ -49,6 +50,7 @@ ROOMS = {
         "training",
     },
     "aimfair": {
+        "files",
         "names",
         "precision",
         "settings",
@@ -60,6 +62,7 @@ ROOMS = {
         "vision",
     },
     "generator": {
+        "files",
         "layout",
         "machine",
         "names",
@@ -73,7 +76,7 @@ ROOMS = {
     },
     "win": {"names", "settings", "data", "metrics", "models", "training"},
     "study": {
-        *("layout", "machine", "names", "precision", "settings", "data", "faces"),
+        *("files", "layout", "machine", "names", "precision", "settings", "data", "faces"),
         *("metrics", "models", "training", "vision"),
         *("aimfair", "generator", "win"),
     },

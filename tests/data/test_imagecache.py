@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from repro.data import imagecache
+from repro.data.cache import available_memory
 from repro.data.imagecache import image_members, load_images
 from repro.data.images import decode
 from repro.data.sources import DataError
@@ -169,7 +170,8 @@ def test_what_does_not_fit_into_memory_is_streamed(
     resident: bool | None,
     read: bool,
 ) -> None:
-    monkeypatch.setattr(imagecache, "available_memory", lambda: available)
+    for module in ("cache", "imagecache"):
+        monkeypatch.setattr(f"repro.data.{module}.available_memory", lambda: available)
     taken: list[str] = []
     copy = np.array
 
@@ -190,7 +192,7 @@ def test_what_does_not_fit_into_memory_is_streamed(
 
 
 def test_available_memory_is_plausible() -> None:
-    available = imagecache.available_memory()
+    available = available_memory()
     assert available is None or 0 <= available < 1 << 50
 
 

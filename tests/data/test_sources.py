@@ -23,7 +23,6 @@ from repro.data.sources import (
     data_root,
     digest_of,
     find_file,
-    sha256_of,
 )
 
 CONTENT = b"39, State-gov\n" * 1000
@@ -83,13 +82,6 @@ def test_data_root_is_in_the_cache_folder_otherwise(
     assert data_root() == tmp_path / ".cache" / "repro-data"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert data_root() == tmp_path / ".cache" / "repro-data"
-
-
-def test_the_digest_is_sha256(tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(b"abc")
-    # The example of FIPS 180-2, appendix B.1.
-    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert sha256_of(tmp_path / "f") == expected
 
 
 def test_a_present_file_is_used_and_nothing_fetched(tmp_path: Path) -> None:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO, Literal
 from urllib.error import HTTPError
 from urllib.request import urlopen
+
+from repro.files import sha256_of, whole
 
 TIMEOUT_SECONDS = 30.0
 _CHUNK_BYTES = 1 << 20
@@ -83,18 +84,6 @@ def _user_cache() -> Path:
     return cache if cache.is_absolute() else Path.home() / ".cache"
 
 
-def sha256_of(path: Path | str) -> str:
-    """Compute the hexadecimal sha256 of a file's bytes.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    """
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def digest_of(path: Path, algorithm: Literal["sha256", "md5"] = "sha256") -> str:
     """Return the digest of a file, hashed again only when its size or its time has changed.
 
@@ -148,11 +137,8 @@ def remembered(what: str, stamp: Sequence[str | int], measure: Callable[[], str]
     if (known := _noted(note, [*stamp])) is not None:
         return known
     digest = measure()
-    part = note.with_name(f".{note.name}.{uuid.uuid4().hex}.part")
-    with suppress(OSError):
-        note.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError), whole(note) as part:
         part.write_text(json.dumps([*stamp, digest]), encoding="utf-8")
-        part.replace(note)
     return digest
 
 
@@ -232,17 +218,10 @@ def _verify(path: Path, file: SourceFile) -> None:
 
 def _download(path: Path, file: SourceFile) -> None:
     """Write ``path`` whole and verified, or leave the disk as it was."""
-    # A name of its own for each attempt: two processes may fetch the same file at once.
-    part = path.with_name(f".{file.name}.{uuid.uuid4().hex}.part")
     try:
-        with _folder_or_nothing(path.parent):
-            try:
-                # Opened before the request: a read-only folder then costs no network traffic.
-                with part.open("xb") as out:
-                    _fetch(file, out)
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+        # Opened before the request: a read-only folder then costs no network traffic.
+        with whole(path) as part, part.open("xb") as out:
+            _fetch(file, out)
     except OSError as error:
         raise DataError(
             f"{path.parent} is not writable ({error}), so {file.name} cannot be kept there."
@@ -276,17 +255,3 @@ def _read(response: BinaryIO, url: str) -> bytes:
         return response.read(_CHUNK_BYTES)
     except (OSError, HTTPException) as error:
         raise DataError(f"{url}: the download broke off: {error}.") from error
-
-
-@contextmanager
-def _folder_or_nothing(folder: Path) -> Iterator[None]:
-    """Make ``folder`` for the block, and remove what was made for it if the block fails."""
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except BaseException:
-        for place in made:
-            with suppress(OSError):  # Somebody else may have put a file there meanwhile.
-                place.rmdir()
-        raise

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from repro.data.imagecache import kept
+from repro.data.cache import drawn
 from repro.data.images import ImageSet
 from repro.data.toyfaces_domains import CAMERA, STUDIO, between, draw
 from repro.data.toyfaces_drawing import Look
@@ -164,7 +164,7 @@ def generate(settings: ToyFaces = ToyFaces(), *, keep: bool = False) -> ImageSet
     if keep:
         key = f"{NAME}-{settings.domain}-{settings.size}-{fingerprint(settings)[:16]}"
         shape = (settings.n, 3, settings.size, settings.size)
-        images = kept(key, shape, lambda: render(table, settings))
+        images = drawn(key, shape, lambda: render(table, settings))
     return ImageSet(
         name=NAME,
         images=render(table, settings) if images is None else images,

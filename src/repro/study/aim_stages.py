@@ -16,7 +16,7 @@ from repro.aimfair.gradients import mean_gradients, sensitivity
 from repro.aimfair.mask import select_mask
 from repro.aimfair.strategies import STRATEGIES
 from repro.aimfair.tensors import kind_of
-from repro.data.sources import sha256_of
+from repro.files import sha256_of
 from repro.layout import layout_of, place
 from repro.precision import effective
 from repro.settings import ImageOptimisation

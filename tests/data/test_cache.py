@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from repro.data.featurecache import load_features
+from repro.data.cache import features
 from repro.data.sources import DataError
 
 ROWS = torch.arange(12, dtype=torch.float32).reshape(6, 2)
@@ -41,8 +41,8 @@ def files(cache: Path) -> list[str]:
 
 def test_the_second_time_nothing_is_computed(cache: Path) -> None:
     count = Count()
-    first = load_features("toy", WHAT, (6, 2), count)
-    second = load_features("toy", dict(reversed(WHAT.items())), (6, 2), count)
+    first = features("toy", WHAT, (6, 2), count)
+    second = features("toy", dict(reversed(WHAT.items())), (6, 2), count)
     assert count.calls == 1
     assert torch.equal(first, ROWS)
     assert torch.equal(second, ROWS)
@@ -53,14 +53,14 @@ def test_the_second_time_nothing_is_computed(cache: Path) -> None:
 def test_what_they_depend_on_names_the_file(cache: Path) -> None:
     count = Count()
     for what in (WHAT, WHAT | {"backbone": "b"}, WHAT | {"images": {"x": "c"}}):
-        load_features("toy", what, (6, 2), count)
+        features("toy", what, (6, 2), count)
     assert count.calls == 3
     assert len(list(cache.glob("*.npy"))) == 3
 
 
 def test_writing_into_them_does_not_change_the_cache() -> None:
-    load_features("toy", WHAT, (6, 2), Count()).zero_()
-    assert torch.equal(load_features("toy", WHAT, (6, 2), Count()), ROWS)
+    features("toy", WHAT, (6, 2), Count()).zero_()
+    assert torch.equal(features("toy", WHAT, (6, 2), Count()), ROWS)
 
 
 def test_an_interrupted_computation_leaves_nothing(cache: Path) -> None:
@@ -69,18 +69,18 @@ def test_an_interrupted_computation_leaves_nothing(cache: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        load_features("toy", WHAT, (6, 2), interrupted)
+        features("toy", WHAT, (6, 2), interrupted)
     assert files(cache) == []
-    assert torch.equal(load_features("toy", WHAT, (6, 2), Count()), ROWS)
+    assert torch.equal(features("toy", WHAT, (6, 2), Count()), ROWS)
 
 
 @pytest.mark.parametrize("kept", [0, 60, 100])
 def test_a_truncated_file_is_computed_again(cache: Path, kept: int) -> None:
-    load_features("toy", WHAT, (6, 2), Count())
+    features("toy", WHAT, (6, 2), Count())
     path = next(cache.glob("*.npy"))
     path.write_bytes(path.read_bytes()[:kept])
     count = Count()
-    assert torch.equal(load_features("toy", WHAT, (6, 2), count), ROWS)
+    assert torch.equal(features("toy", WHAT, (6, 2), count), ROWS)
     assert count.calls == 1
 
 
@@ -94,7 +94,7 @@ def test_two_that_ask_at_once_compute_once() -> None:
 
     found: list[Tensor] = []
     threads = [
-        threading.Thread(target=lambda: found.append(load_features("toy", WHAT, (6, 2), slow)))
+        threading.Thread(target=lambda: found.append(features("toy", WHAT, (6, 2), slow)))
         for _ in range(2)
     ]
     threads[0].start()
@@ -121,7 +121,7 @@ def test_what_is_not_the_promised_features_is_not_kept(
     cache: Path, compute: Callable[[], list[Tensor]], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        load_features("toy", WHAT, (6, 2), compute)
+        features("toy", WHAT, (6, 2), compute)
     assert files(cache) == []
 
 
@@ -131,4 +131,4 @@ def test_a_cache_that_cannot_be_written_is_named(
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "file"))
     with pytest.raises(DataError, match="set REPRO_CACHE to a folder with room"):
-        load_features("toy", WHAT, (6, 2), Count())
+        features("toy", WHAT, (6, 2), Count())
