@@ -32,7 +32,7 @@ ROOMS = {
     "layout": set(),
     "machine": set(),
     "precision": set(),
-    "settings": {"names"},
+    "settings": {"data", "names"},
     "data": {"files", "names"},
     "metrics": {"names"},
     "models": {"names", "settings"},

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from repro.data.registry import face_set
 from repro.names import UnknownNameError
 from repro.settings import TOY, SettingsError
 from repro.study import parameters, profiles, synthetic
-from repro.study.aim_data import REAL
 from repro.study.profiles import load_profile, profile_names, project_root
 from repro.study.session import Study
 from repro.study.substitutions import leaves, substitutions
@@ -313,7 +313,7 @@ def test_a_data_set_changes_nothing_without_saying_so(
     replaced = "not by Stable Diffusion" in " ".join(substitutions(after, "aim-fair"))
     assert replaced == (after.faces.synthetic.generator != SD)
     if dataset != "toyfaces":
-        assert data.edition in REAL[dataset].DATASET.editions
+        assert data.edition in face_set(dataset).editions
 
 
 @pytest.mark.parametrize("profile", ["smoke", "quick", "desk", "paper"])

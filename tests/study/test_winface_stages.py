@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from repro.data import augment, faceset, lfwa
+from repro.data.registry import FACE_SETS
 from repro.data.sources import data_root
 from repro.metrics import confusion_counts, flatten_metrics, metrics_from_counts
 from repro.models import last_linear
@@ -131,7 +132,7 @@ def test_lfw_a_keeps_everybody_in_one_of_its_parts(monkeypatch: pytest.MonkeyPat
         faceset, "load_images", lambda *given, **_: one.expand(len(given[2]), 3, 6, 6)
     )
     images = lfwa.load(None)
-    assert len(images.attributes.columns) == winface_data.LABELS["lfwa"]
+    assert len(images.attributes.columns) == FACE_SETS["lfwa"].labels
     rows = winface_data.split_rows(images, "Male", "Heavy_Makeup", bias_ratio=None, seed=0)
     people = images.attributes.index.str.split("/").str[0].to_numpy()
     parts = [{*people[at]} for at in (np.concatenate([rows["pretrain_train"],

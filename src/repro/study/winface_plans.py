@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from repro.data.registry import FACE_SETS
 from repro.settings import SettingsError
 from repro.study import aim_plans
 from repro.study.aim_configs import FaceTraining
 from repro.study.plans import Plan
 from repro.study.profiles import Profile, WinFaceSettings
 from repro.study.winface_configs import FaceHead, FaceHeadTuning
-from repro.study.winface_data import LABELS, check_labels
+from repro.study.winface_data import check_labels
 
 Head = Literal["target", "labels"]
 #: importances that are compared with the neutralised one, as keys name them
@@ -146,7 +147,7 @@ def controls(profile: Profile, seeds: Sequence[int]) -> Plan:
     if win is None:
         return plan
     # A head has no rank above its inputs either: 8 x width of the narrow ResNets, more of others.
-    labels = LABELS.get(profile.faces.data.name) or max(win.label_ranks)
+    labels = FACE_SETS[profile.faces.data.name].labels or max(win.label_ranks)
     labels = min(labels, 8 * profile.faces.width)
     heads: tuple[tuple[Head, int, int], ...] = (
         ("target", 1, 2),
