@@ -258,7 +258,8 @@ def documented() -> list[Path]:
     page = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
     names = re.findall(r"automodule:: ([\w.]+)", page)
     assert len(names) == len(set(names)) > 40
-    return [ROOT / "src" / f"{name.replace('.', '/')}.py" for name in names]
+    paths = [ROOT / "src" / name.replace(".", "/") for name in names]
+    return [path / "__init__.py" if path.is_dir() else Path(f"{path}.py") for path in paths]
 
 
 def test_no_docstring_of_an_attribute_is_taken_for_a_type() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from repro.data import toyfaces
 from repro.data.toyfaces import ToyFaces, draw_factors, factors, fingerprint, generate, render
-from repro.data.toyfaces_factors import (
+from repro.data.toyfaces.factors import (
     ATTRIBUTES,
     CATEGORIES,
     COINS,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from repro.data.captions import FACES, FACETS, PHRASES_OF, TOYFACES, VOCABULARIES, Phrase
-from repro.data.toyfaces_factors import ATTRIBUTES, CATEGORIES
+from repro.data.toyfaces.factors import ATTRIBUTES, CATEGORIES
 from repro.generator import quality
 from repro.generator.corpus import TOY_SEED, Corpus
 from repro.study import generator_quality

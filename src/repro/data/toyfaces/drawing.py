@@ -1,8 +1,8 @@
 """How a face is painted, back to front: hair, neck, head, features, hair front, glasses, hat.
 
 Lengths are in the units of the head (half its height is 1, v points down). What lies on the face
-(`repro.data.toyfaces_features`) is painted in coordinates that turn with the pose; what is worn
-on the head is in `repro.data.toyfaces_worn`, what all of them read in `repro.data.toyfaces_looks`.
+is painted in coordinates that turn with the pose. Both that and what is worn on the head are in
+`repro.data.toyfaces.features`, what all of them read is in `repro.data.toyfaces.looks`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from repro.data.toyfaces_features import draw_age, draw_beard, draw_eyes, draw_mouth, draw_nose
-from repro.data.toyfaces_looks import RGB, Look, Rows
-from repro.data.toyfaces_shapes import Canvas, box, ellipse, ramp, ripple
-from repro.data.toyfaces_worn import draw_earrings, draw_glasses, draw_hat
-
-__all__ = ["RGB", "Look", "Rows", "draw_person"]
+from repro.data.toyfaces.features import (
+    draw_age,
+    draw_beard,
+    draw_earrings,
+    draw_eyes,
+    draw_glasses,
+    draw_hat,
+    draw_mouth,
+    draw_nose,
+)
+from repro.data.toyfaces.looks import RGB, Look, Rows
+from repro.data.toyfaces.shapes import Canvas, box, ellipse, ramp, ripple
 
 HAIR: Mapping[str, RGB] = {
     "black": (0.09, 0.08, 0.09),

@@ -1,6 +1,6 @@
-"""What lies on the face: signs of age, nose, beard, mouth, eyes.
+"""What lies on the face (age, nose, beard, mouth, eyes) and what is worn on the head.
 
-All of it is painted onto a head that is there already (`repro.data.toyfaces_drawing`), in
+All of it is painted onto a head that is there already (`repro.data.toyfaces.drawing`), in
 coordinates that turn with the pose. ``u`` and ``v`` are these coordinates, (n, s, s); ``head`` is
 how much of a pixel the head covers, (n, s, s); ``gender`` is the strength of the gendered cues,
 from -1 (feminine) to 1, (n, 1, 1).
@@ -11,9 +11,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from repro.data.toyfaces_looks import RGB, Look, Rows
-from repro.data.toyfaces_shapes import Canvas, bump, ellipse, ramp, stroke
+from repro.data.toyfaces.looks import RGB, Look, Rows
+from repro.data.toyfaces.shapes import Canvas, box, bump, ellipse, ramp, stroke
 
+HAT: dict[str, RGB] = {
+    "red": (0.76, 0.15, 0.18),
+    "blue": (0.18, 0.33, 0.66),
+    "black": (0.14, 0.14, 0.16),
+    "green": (0.22, 0.46, 0.27),
+    "straw": (0.86, 0.73, 0.44),
+}
 TEETH: RGB = (0.97, 0.96, 0.93)
 GULLET: RGB = (0.22, 0.06, 0.07)
 BLUSH: RGB = (1.15, 0.86, 0.84)
@@ -151,3 +158,47 @@ def draw_eyes(
     arch = -0.055 + 0.03 * gender
     brow = stroke(eu - 0.01, ev + 0.245 - 0.025 * gender + 0.06 * eu, 0.215, arch, thick)
     c.paint(c.inside(brow) * 0.9, hair * 0.62)
+
+
+def draw_earrings(c: Canvas, rows: Rows, u: Tensor, v: Tensor, width: Tensor, yaw: Tensor) -> None:
+    """Draw a golden drop below each ear, in front of the hair."""
+    gold = torch.tensor([0.98, 0.80, 0.25]).reshape(1, 3, 1, 1)
+    for side in (-1.0, 1.0):
+        at = u - side * (width + 0.02) + 0.10 * yaw
+        seen = rows["Wearing_Earrings"] * ramp(1.3 + side * -yaw * 1.5)
+        drop = c.inside(ellipse(at, v - 0.36, 0.065, 0.10))
+        c.paint(drop * seen, gold)
+
+
+def draw_glasses(c: Canvas, rows: Rows, u: Tensor, v: Tensor, head: Tensor, width: Tensor) -> None:
+    """Two rimmed lenses with a glare, a bridge and temples."""
+    worn = rows["Eyeglasses"]
+    au, gv = u.abs(), v + 0.08
+    lens = box(au - 0.345, gv, 0.255, 0.2, 0.14)
+    rim = lens.abs() - 0.032
+    bridge = stroke(u, gv + 0.05, 0.12, -0.04, 0.028)
+    temple = torch.maximum((gv + 0.05).abs() - 0.026, (au - 0.78).abs() - 0.2)
+    glare = c.inside((au - 0.3 + 0.7 * gv).abs() - 0.045) * c.inside(lens)
+    c.paint(c.inside(lens) * worn * 0.16, torch.ones(1, 3, 1, 1))
+    c.paint(glare * worn * 0.35, torch.ones(1, 3, 1, 1))
+    frame = torch.minimum(torch.minimum(rim, bridge), temple + 10 * (1 - head))
+    warm = rows["frame"][:, None]
+    dark = torch.tensor([0.08, 0.07, 0.08]).reshape(1, 3, 1, 1)
+    amber = torch.tensor([0.36, 0.17, 0.08]).reshape(1, 3, 1, 1)
+    c.paint(c.inside(frame) * worn, (1 - warm) * dark + warm * amber)
+
+
+def draw_hat(
+    c: Canvas, rows: Rows, u: Tensor, v: Tensor, head: Tensor, width: Tensor, light: Tensor
+) -> None:
+    """Draw a crown with a band, and a brim of any width from a cap's to a sun hat's."""
+    worn, colour = rows["Wearing_Hat"], rows.colour("hat_colour", HAT)
+    rim, sag = rows.between("brim", 0.02, 0.55), 0.06
+    edge = -0.52 + sag * (u / width) * (u / width)
+    crown = torch.maximum(ellipse(u, v + 0.52, width + 0.13, 0.78), v - edge)
+    brim = stroke(u, v + 0.52, width + 0.16 + rim, -sag, 0.095)
+    c.shade(c.inside(brim - 0.02, 0.3) * worn * head, 0.75)
+    c.paint(c.inside(crown) * worn, colour * (0.4 + 0.6 * light[:, None]))
+    band = torch.maximum(crown, -(v + 0.78))
+    c.paint(c.inside(band) * worn, colour * 0.55)
+    c.paint(c.inside(brim) * worn, colour * 0.85)

@@ -1,7 +1,7 @@
 """Toy faces, the embedded images: a controlled experiment in which bias and domain gap are set.
 
-A face is a row of named, independent factors (`repro.data.toyfaces_factors`), drawn as antialiased
-shapes (`repro.data.toyfaces_drawing`) in one of two domains (`repro.data.toyfaces_domains`):
+A face is a row of named, independent factors (`repro.data.toyfaces.factors`), drawn as antialiased
+shapes (`repro.data.toyfaces.drawing`) in one of two domains (`repro.data.toyfaces.domains`):
 ``camera`` stands for real photographs, ``studio`` for what an image generator draws. Nobody in
 them exists, and every attribute is known, not annotated.
 
@@ -27,9 +27,9 @@ from torch import Tensor
 
 from repro.data.cache import drawn
 from repro.data.images import ImageSet
-from repro.data.toyfaces_domains import CAMERA, STUDIO, between, draw
-from repro.data.toyfaces_drawing import Look
-from repro.data.toyfaces_factors import ATTRIBUTES, draw_factors
+from repro.data.toyfaces.domains import CAMERA, STUDIO, between, draw
+from repro.data.toyfaces.factors import ATTRIBUTES, draw_factors
+from repro.data.toyfaces.looks import Look
 from repro.names import check_name
 
 __all__ = [
