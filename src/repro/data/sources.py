@@ -9,19 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
-from typing import BinaryIO, Literal
-from urllib.error import HTTPError
-from urllib.request import urlopen
+from typing import Literal
 
-from repro.files import sha256_of, whole
+from repro.files import not_kept, sha256_of, whole
 
 TIMEOUT_SECONDS = 30.0
-_CHUNK_BYTES = 1 << 20
 
 
 class DataError(RuntimeError):
@@ -218,40 +215,34 @@ def _verify(path: Path, file: SourceFile) -> None:
 
 def _download(path: Path, file: SourceFile) -> None:
     """Write ``path`` whole and verified, or leave the disk as it was."""
+    # Imported where it is needed: both take a while, and most calls find the file.
+    import pooch
+    import requests
+
+    # The bar is for a person who waits; a log or a notebook is not filled with it.
+    bar, answers = sys.stderr.isatty(), list[requests.Response]()
+    fetch = pooch.HTTPDownloader(
+        progressbar=bar,
+        timeout=TIMEOUT_SECONDS,
+        hooks={"response": lambda answer, **_: answers.append(answer)},
+    )
     try:
-        # Opened before the request: a read-only folder then costs no network traffic.
-        with whole(path) as part, part.open("xb") as out:
-            _fetch(file, out)
+        with whole(path) as part:
+            try:
+                # It opens the file before it asks: a read-only folder costs no network traffic.
+                fetch(file.url, str(part), None)
+            except requests.RequestException as error:
+                raise DataError(f"{file.url} could not be downloaded: {error}.") from error
+            actual, size = sha256_of(part), part.stat().st_size
+            if actual != file.sha256:
+                raise DataError(
+                    f"what {file.url} sent is not {file.name}: sha256 {actual} ({size} bytes), "
+                    f"expected {file.sha256}. Nothing was kept. The transfer may have been cut "
+                    "short, or a proxy may have answered in place of the server."
+                )
     except OSError as error:
-        raise DataError(
-            f"{path.parent} is not writable ({error}), so {file.name} cannot be kept there."
-        ) from error
-
-
-def _fetch(file: SourceFile, out: BinaryIO) -> None:
-    """Copy ``file.url`` to ``out`` and raise `DataError` if it is not the declared file."""
-    digest, size = hashlib.sha256(), 0
-    try:
-        response = urlopen(file.url, timeout=TIMEOUT_SECONDS)
-    except (OSError, HTTPException, ValueError) as error:
-        if isinstance(error, HTTPError):
-            error.close()
-        raise DataError(f"{file.url} could not be downloaded: {error}.") from error
-    with response:
-        while chunk := _read(response, file.url):
-            digest.update(chunk)
-            size += out.write(chunk)
-    if digest.hexdigest() != file.sha256:
-        raise DataError(
-            f"what {file.url} sent is not {file.name}: sha256 {digest.hexdigest()} ({size} "
-            f"bytes), expected {file.sha256}. Nothing was kept. The transfer may have been cut "
-            "short, or a proxy may have answered in place of the server."
-        )
-
-
-def _read(response: BinaryIO, url: str) -> bytes:
-    # Apart from the writing, so that a dropped connection and a full disk are told apart.
-    try:
-        return response.read(_CHUNK_BYTES)
-    except (OSError, HTTPException) as error:
-        raise DataError(f"{url}: the download broke off: {error}.") from error
+        instead = "make it writable, or set REPRO_DATA to another folder"
+        raise DataError(not_kept(file.name, path.parent, error, instead) + ".") from error
+    finally:
+        for answer in answers:  # which pooch leaves open where it fails
+            answer.close()
