@@ -1,8 +1,9 @@
-"""What every set of real faces must withstand, whichever loader reads it."""
+"""What holds for every set of real faces: what it must read alike, and what it must withstand."""
 
 from __future__ import annotations
 
 import io
+import tarfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -114,6 +115,32 @@ def _load(loader: Loader, root: Path, **changed: bytes) -> ImageSet:
             archive.writestr(name, data)
     data: ImageSet = loader.module.load(8, edition="found", root=root)
     return data
+
+
+def _packed(path: Path, files: Path) -> None:
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(files, files.name)
+
+
+def test_the_archive_as_published_and_unpacked_read_the_same(loader: Loader, root: Path) -> None:
+    before = _load(loader, root)
+    dataset = loader.module.DATASET
+    folder, names = root / dataset.name, dataset.pieces["images"].names
+    unpacked = folder / names[-1]
+    with zipfile.ZipFile(folder / loader.archive) as archive:
+        archive.extractall(unpacked)
+    (folder / loader.archive).unlink()
+    packed = [name for name in names if name.endswith(("gz", "tgz"))]
+    for name in [*packed, unpacked.name]:  # the first that there is is read
+        if name in packed:
+            _packed(folder / name, unpacked)
+        after = loader.module.load(8, edition="found", root=root)
+        assert name in after.sha256
+        assert after.attributes.equals(before.attributes)
+        assert (after.part == before.part).all()
+        assert (after.images == before.images).all()
+        if name in packed:
+            (folder / name).unlink()
 
 
 MODES = {

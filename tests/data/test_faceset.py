@@ -42,6 +42,7 @@ class Few(FaceSet):
         ),
         "labels": Piece(("labels.txt",), {"reduced": LISTED, "official": LISTED}),
     }
+    others: ClassVar = {"faces.7z": "is no archive that is read"}
     read = encode = parts = None  # type: ignore[assignment]
 
 
@@ -119,6 +120,9 @@ def test_an_absent_file_says_what_to_fetch_and_where_to_put_it(folder: Path, edi
     assert "Fetch faces.zip from https://example.org/faces" in message
     assert str(folder) in message
     assert "not downloaded automatically" in message
+    (folder / "faces.7z").touch()
+    with pytest.raises(DataError, match=r"There is faces\.7z, which is no archive that is read\."):
+        DATASET.find(edition, root=folder.parent)
 
 
 def _found(folder: Path) -> str:

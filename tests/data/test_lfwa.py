@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -83,23 +82,6 @@ def test_the_middle_is_cropped(root: Path) -> None:
     assert dark(_load(root, crop=0.4)) == 0
     with pytest.raises(ValueError, match="crop above 0"):
         _load(root, crop=0.0)
-
-
-def test_the_published_archive(root: Path) -> None:
-    before, folder = _load(root), root / "lfwa"
-    with zipfile.ZipFile(folder / "lfw-deepfunneled.zip") as archive:
-        archive.extractall(folder)
-    (folder / "lfw-deepfunneled.zip").unlink()
-    unpacked = _load(root)
-    with tarfile.open(folder / "lfw-deepfunneled.tgz", "w:gz") as tar:
-        tar.add(folder / "lfw-deepfunneled", "lfw-deepfunneled")
-    packed = _load(root)
-    assert "lfw-deepfunneled" in unpacked.sha256
-    assert "lfw-deepfunneled.tgz" in packed.sha256
-    for after in (packed, unpacked):
-        assert after.attributes.equals(before.attributes)
-        assert (after.images == before.images).all()
-    assert lfwa.declared("official")["lfw-deepfunneled.tgz"].startswith("md5:68331da3eb755a5")
 
 
 def test_a_labelled_image_that_is_missing_is_named(root: Path) -> None:

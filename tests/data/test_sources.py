@@ -3,11 +3,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -66,25 +64,25 @@ def _file(url: str) -> SourceFile:
     return SourceFile("some.csv", DIGEST, url, PAGE)
 
 
-def test_data_root_is_the_named_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("REPRO_DATA", str(tmp_path / "sets"))
-    assert data_root() == tmp_path / "sets"
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("REPRO_DATA", "~/sets")
-    assert data_root() == tmp_path / "sets"
-
-
-def test_data_root_is_in_the_cache_folder_otherwise(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("root", "variable", "name"),
+    [(data_root, "REPRO_DATA", "repro-data"), (cache_root, "REPRO_CACHE", "repro-cache")],
+)
+def test_a_folder_is_the_named_one_else_in_the_users_cache(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    root: Callable[[], Path],
+    variable: str,
+    name: str,
 ) -> None:
-    monkeypatch.setenv("REPRO_DATA", "")
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert data_root() == tmp_path / "cache" / "repro-data"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert data_root() == tmp_path / ".cache" / "repro-data"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert data_root() == tmp_path / ".cache" / "repro-data"
+    for named in (str(tmp_path / "sets"), "~/sets"):
+        monkeypatch.setenv(variable, named)
+        assert root() == tmp_path / "sets"
+    monkeypatch.setenv(variable, "")
+    for xdg, folder in ((str(tmp_path / "xdg"), "xdg"), ("relative", ".cache"), ("", ".cache")):
+        monkeypatch.setenv("XDG_CACHE_HOME", xdg)
+        assert root() == tmp_path / folder / name
 
 
 def test_a_present_file_is_used_and_nothing_fetched(tmp_path: Path) -> None:
@@ -220,25 +218,6 @@ def test_an_address_that_is_none_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="could not be downloaded"):
         find_file("set", _file("no address"), root=tmp_path / "root")
     assert not (tmp_path / "root").exists()
-
-
-def test_reading_data_does_not_import_torch() -> None:
-    code = (
-        "import sys, repro.data.adult, repro.data.toycensus, repro.data.splits; "
-        "sys.exit('torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_cache_root_is_the_named_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("REPRO_CACHE", "~/kept")
-    assert cache_root() == tmp_path / "kept"
-    monkeypatch.delenv("REPRO_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_root() == tmp_path / "xdg" / "repro-cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert cache_root() == tmp_path / ".cache" / "repro-cache"
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -68,16 +67,6 @@ def _load(root: Path) -> ImageSet:
     return utkface.load(8, edition="found", root=root)
 
 
-@pytest.mark.parametrize(
-    "name", ["age_gender.csv", "crop_part1.tar.gz", "UTKface_inthewild", "part1.tar.gz"]
-)
-def test_other_editions_are_named_with_what_to_do(tmp_path: Path, name: str) -> None:
-    (tmp_path / "utkface").mkdir()
-    (tmp_path / "utkface" / name).touch()
-    with pytest.raises(DataError, match=rf"There is {name}, which .*Fetch the aligned and cropped"):
-        utkface.load(None, edition="found", root=tmp_path)
-
-
 def test_names_give_the_labels_and_copies_are_left_out(root: Path) -> None:
     data = _load(root)
     assert list(data.attributes.index) == sorted(KEPT)
@@ -105,34 +94,11 @@ def test_records_keep_copies_and_ages(root: Path) -> None:
     assert labels["Young"].tolist() == (table["age"] < 40).astype(int).tolist()
 
 
-@pytest.mark.parametrize("kind", ["UTKFace.tar.gz", "UTKFace"])
-def test_the_archive_as_published_or_unpacked(root: Path, kind: str) -> None:
-    before = _load(root)
-    folder = root / "utkface"
-    with zipfile.ZipFile(folder / "UTKFace.zip") as archive:
-        archive.extractall(folder)
-    (folder / "UTKFace.zip").unlink()
-    if kind.endswith("gz"):
-        with tarfile.open(folder / kind, "w:gz") as tar:
-            tar.add(folder / "UTKFace", "UTKFace")
-    after = _load(root)
-    assert after.attributes.equals(before.attributes)
-    assert (after.images == before.images).all()
-    assert after.skipped == before.skipped
-    assert list(after.sha256) == [kind]
-
-
 def test_no_name_that_parses(root: Path) -> None:
     with zipfile.ZipFile(root / "utkface" / "UTKFace.zip", "w") as archive:
         archive.writestr("UTKFace/face.jpg", _jpg(1))
     with pytest.raises(DataError, match=r"no file is named age_gender_race_date.*susanqq"):
         _load(root)
-
-
-def test_there_is_no_official_digest(root: Path) -> None:
-    assert utkface.DATASET.editions == ("reduced", "found")
-    with pytest.raises(DataError, match="not the reduced edition"):
-        utkface.load(8, root=root)
 
 
 def test_the_reduced_edition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
