@@ -99,8 +99,7 @@ def loader(request: pytest.FixtureRequest) -> Loader:
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+def root(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 

@@ -18,10 +18,9 @@ ROWS = torch.arange(12, dtype=torch.float32).reshape(6, 2)
 WHAT = {"backbone": "a", "images": {"x": "b"}}
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "features"
+@pytest.fixture
+def features_folder(cache: Path) -> Path:
+    return cache / "features"
 
 
 class Count:
@@ -36,28 +35,28 @@ class Count:
         yield ROWS[4:]
 
 
-def files(cache: Path) -> list[str]:
+def files(features_folder: Path) -> list[str]:
     """Everything but the locks, which stay."""
-    return sorted(path.name for path in cache.iterdir() if path.suffix != ".lock")
+    return sorted(path.name for path in features_folder.iterdir() if path.suffix != ".lock")
 
 
-def test_the_second_time_nothing_is_computed(cache: Path) -> None:
+def test_the_second_time_nothing_is_computed(features_folder: Path) -> None:
     count = Count()
     first = features("toy", WHAT, (6, 2), count)
     second = features("toy", dict(reversed(WHAT.items())), (6, 2), count)
     assert count.calls == 1
     assert torch.equal(first, ROWS)
     assert torch.equal(second, ROWS)
-    assert len(list(cache.glob("toy-*.npy"))) == 1
-    np.load(next(cache.glob("*.npy")), allow_pickle=False)
+    assert len(list(features_folder.glob("toy-*.npy"))) == 1
+    np.load(next(features_folder.glob("*.npy")), allow_pickle=False)
 
 
-def test_what_they_depend_on_names_the_file(cache: Path) -> None:
+def test_what_they_depend_on_names_the_file(features_folder: Path) -> None:
     count = Count()
     for what in (WHAT, WHAT | {"backbone": "b"}, WHAT | {"images": {"x": "c"}}):
         features("toy", what, (6, 2), count)
     assert count.calls == 3
-    assert len(list(cache.glob("*.npy"))) == 3
+    assert len(list(features_folder.glob("*.npy"))) == 3
 
 
 def test_writing_into_them_does_not_change_the_cache() -> None:
@@ -65,14 +64,14 @@ def test_writing_into_them_does_not_change_the_cache() -> None:
     assert torch.equal(features("toy", WHAT, (6, 2), Count()), ROWS)
 
 
-def test_an_interrupted_computation_leaves_nothing(cache: Path) -> None:
+def test_an_interrupted_computation_leaves_nothing(features_folder: Path) -> None:
     def interrupted() -> Iterator[Tensor]:
         yield ROWS[:4]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         features("toy", WHAT, (6, 2), interrupted)
-    assert files(cache) == []
+    assert files(features_folder) == []
     assert torch.equal(features("toy", WHAT, (6, 2), Count()), ROWS)
 
 
@@ -96,10 +95,10 @@ def _saved(array: np.ndarray) -> bytes:
     ids=["empty", "header", "header alone", "truncated", "shape", "type", "pickle"],
 )
 def test_a_file_that_is_not_whole_is_computed_again(
-    cache: Path, damage: Callable[[bytes], bytes]
+    features_folder: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     features("toy", WHAT, (6, 2), Count())
-    path = next(cache.glob("*.npy"))
+    path = next(features_folder.glob("*.npy"))
     path.write_bytes(damage(path.read_bytes()))
     count = Count()
     assert torch.equal(features("toy", WHAT, (6, 2), count), ROWS)
@@ -140,11 +139,11 @@ def test_two_that_ask_at_once_compute_once() -> None:
     ],
 )
 def test_what_is_not_the_promised_features_is_not_kept(
-    cache: Path, compute: Callable[[], list[Tensor]], error: type[Exception], message: str
+    features_folder: Path, compute: Callable[[], list[Tensor]], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         features("toy", WHAT, (6, 2), compute)
-    assert files(cache) == []
+    assert files(features_folder) == []
 
 
 def test_a_cache_that_cannot_be_written_is_named(
@@ -159,22 +158,22 @@ def test_a_cache_that_cannot_be_written_is_named(
     assert torch.equal(drawn("toy", (1, 3, 2, 2), lambda: image), image)
 
 
-def test_a_full_disk_is_named(cache: Path) -> None:
+def test_a_full_disk_is_named(features_folder: Path) -> None:
     def full() -> Iterator[Tensor]:
         yield ROWS[:4]
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(DataError, match=r"No space left on device.*free some space there or set"):
         features("toy", WHAT, (6, 2), full)
-    assert files(cache) == []
+    assert files(features_folder) == []
 
 
-def test_what_was_drawn_is_not_drawn_again(cache: Path) -> None:
+def test_what_was_drawn_is_not_drawn_again(features_folder: Path) -> None:
     image = torch.arange(12, dtype=torch.uint8).reshape(1, 3, 2, 2)
     for draw in (lambda: image, lambda: pytest.fail("drawn again")):
         drawn("toy", (1, 3, 2, 2), draw).zero_()
         assert torch.equal(drawn("toy", (1, 3, 2, 2), draw), image)
-    assert files(cache.parent / "images") == ["toy.npy"]
+    assert files(features_folder.parent / "images") == ["toy.npy"]
 
 
 def test_available_memory_is_plausible() -> None:

@@ -40,8 +40,7 @@ def _images(path: Path, numbers: list[int]) -> None:
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+def root(tmp_path: Path) -> Path:
     folder = tmp_path / "celeba"
     folder.mkdir()
     (folder / "list_attr_celeba.txt").write_text("\n".join(_lines()) + "\n")
@@ -218,12 +217,11 @@ CELLS = {
 
 
 @pytest.fixture
-def reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def reduced() -> Path:
     folder = data_root() / "celeba"
     names = [*celeba.declared("reduced"), SPLIT]
     if not all((folder / name).is_file() for name in names):
         pytest.skip("needs REPRO_DATA with the reduced edition of celeba (see README)")
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
     return folder
 
 

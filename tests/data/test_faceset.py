@@ -15,11 +15,6 @@ from repro.data.sources import DataError
 from repro.names import UnknownNameError
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
-
-
 def _write(folder: Path, files: dict[str, bytes]) -> None:
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

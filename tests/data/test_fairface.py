@@ -39,8 +39,7 @@ def _write(root: Path, train: list[str], val: list[str], names: list[str]) -> No
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+def root(tmp_path: Path) -> Path:
     _write(tmp_path, TRAIN, VAL, ["val/1.jpg", "train/4.jpg", "train/1.jpg", "train/2.jpg"])
     return tmp_path
 
@@ -102,11 +101,10 @@ def test_other_columns_and_unlabelled_images_are_named(root: Path) -> None:
         _load(root)
 
 
-def test_the_reduced_edition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reduced_edition() -> None:
     folder = data_root() / "fairface"
     if not all((folder / name).is_file() for name in fairface.declared("reduced")):
         pytest.skip("needs REPRO_DATA with the reduced edition of fairface (see README)")
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
     data = fairface.load(16, resident=False)
     assert data.skipped == {"image not on disk": 0}
     assert (data.part == "test").sum() == 3_000

@@ -20,12 +20,6 @@ N = 300  # more than one chunk
 NAMES = [f"set/{i:03}.png" for i in range(N)]
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "images"
-
-
 def _png(i: int) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (4, 4), (i % 256, i // 256, 7)).save(out, "PNG")
@@ -60,8 +54,8 @@ def _load(archive: Path, names: list[str] = NAMES, **options: Any) -> torch.Tens
     return load_images("set", archive, names, 4, **{"digest": "d", **options})
 
 
-def _files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("*") if path.suffix != ".lock")
+def _files(cache: Path) -> list[str]:
+    return sorted(path.name for path in (cache / "images").glob("*") if path.suffix != ".lock")
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])

@@ -47,8 +47,7 @@ def _jpg(shade: int) -> bytes:
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+def root(tmp_path: Path) -> Path:
     folder = tmp_path / "lfwa"
     folder.mkdir()
     _labels(folder / "lfw_att_40_7.1.mat", FIRST, NAMES)
@@ -156,10 +155,9 @@ def test_nobody_is_in_two_parts() -> None:
     assert (again == parts[shuffled]).all()
 
 
-def test_the_reduced_edition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reduced_edition() -> None:
     if not all((data_root() / "lfwa" / name).is_file() for name in lfwa.declared("reduced")):
         pytest.skip("needs REPRO_DATA with the reduced edition of lfwa (see README)")
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
     data = lfwa.load(16, resident=False)
     assert len(data) == 13_143
     assert data.skipped == {"no label": 90}

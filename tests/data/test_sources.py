@@ -220,12 +220,6 @@ def test_an_address_that_is_none_is_a_data_error(tmp_path: Path) -> None:
     assert not (tmp_path / "root").exists()
 
 
-@pytest.fixture
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def _forbid_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("hashed again"))
 

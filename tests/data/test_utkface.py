@@ -54,8 +54,7 @@ KEPT = {
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+def root(tmp_path: Path) -> Path:
     (tmp_path / "utkface").mkdir()
     with zipfile.ZipFile(tmp_path / "utkface" / "UTKFace.zip", "w") as archive:
         for name, shade in FILES.items():
@@ -101,10 +100,9 @@ def test_no_name_that_parses(root: Path) -> None:
         _load(root)
 
 
-def test_the_reduced_edition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reduced_edition() -> None:
     if not (data_root() / "utkface" / "UTKFace.zip").is_file():
         pytest.skip("needs REPRO_DATA with the reduced edition of utkface (see README)")
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
     labels = utkface.DATASET.attributes()
     cells = np.bincount(2 * labels["Female"] + labels["White"])
     assert cells.tolist() == [6_912, 5_476, 6_713, 4_601]
