@@ -220,9 +220,9 @@ def _download(path: Path, file: SourceFile) -> None:
     import requests
 
     # The bar is for a person who waits; a log or a notebook is not filled with it.
-    bar, answers = sys.stderr.isatty(), list[requests.Response]()
+    answers: list[requests.Response] = []
     fetch = pooch.HTTPDownloader(
-        progressbar=bar,
+        progressbar=sys.stderr.isatty(),
         timeout=TIMEOUT_SECONDS,
         hooks={"response": lambda answer, **_: answers.append(answer)},
     )
