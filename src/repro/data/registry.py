@@ -82,7 +82,7 @@ FACE_SETS = _by_name(
     ),
     DataSet("lfwa", "LFW+a", labels=75, parts=("win-faces",)),
 )
-"""Images of faces. FairFace is not among them: only the generator of faces learns from it."""
+"""Images of faces. FairFace, which only the generator of faces learns from, is not among them."""
 
 
 def face_set(name: str) -> FaceSet:
