@@ -79,14 +79,12 @@ if PROFILE.data.name == "adult":  # once, before jobs side by side would all fet
     except sources.DataError as error:
         raise WorkflowError(str(error)) from None
 
-if PROFILE.faces.data.name != "toyfaces":
-    from importlib import import_module
-
+if not PROFILE.is_simulated("aim-fair"):
+    from repro.data.registry import face_set
     from repro.data.sources import DataError
 
     try:
-        dataset = import_module(f"repro.data.{PROFILE.faces.data.name}").DATASET
-        dataset.find(PROFILE.faces.data.edition)
+        face_set(PROFILE.faces.data.name).find(PROFILE.faces.data.edition)
     except DataError as error:
         raise WorkflowError(str(error)) from None
 

@@ -39,7 +39,7 @@ from repro.aimfair.pipelinefolder import GenerationError
 from repro.chapters.aim import data as aim_data
 from repro.chapters.aim import synthetic
 from repro.chapters.aim import train_a_generator as generator_pages
-from repro.data import archives, celeba
+from repro.data import celeba, faceset
 from repro.data.sources import DataError
 from repro.generator import recipe
 from repro.models import WeightsError
@@ -318,8 +318,8 @@ def test_a_command_that_a_message_names_exists(command: Command) -> None:
 
 
 def test_the_edition_that_a_message_tells_to_ask_for_can_be_asked_for() -> None:
-    for edition in ("reduced", "official", archives.FOUND):
-        told = archives._ask(edition).partition("-p overrides ")[2].strip("'")
+    for edition in ("reduced", "official", faceset.FOUND):
+        told = faceset.ask(edition).partition("-p overrides ")[2].strip("'")
         assert load_profile("desk", json.loads(told)).faces.data.edition == edition
 
 

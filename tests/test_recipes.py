@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from repro.study.profiles import project_root
 
@@ -40,6 +43,57 @@ print(table.to_csv(index=False))
 known, added = (results[key][0].counts().tolist() for key in named[1:])
 assert known == added
 """
+#: Labels stand in the names: number, Smiling, Male.
+FACE_SET = '''"""Plain squares, named number_smiling_male.png."""
+
+import numpy as np
+import pandas as pd
+
+from repro.data.faceset import FaceSet, Piece
+from repro.data.imagecache import image_members
+from repro.data.splits import named_parts
+
+
+class Squares(FaceSet):
+    name = "squares"
+    fetch = "Fetch squares.zip from https://example.org/squares"
+    pieces = {"images": Piece(("squares.zip",), {})}
+
+    def read(self, found):
+        names = list(image_members(found["images"]))
+        return pd.DataFrame({"stem": [name[:-4] for name in names]}, index=names)
+
+    def encode(self, records):
+        labels = records["stem"].str.split("_", expand=True)[[1, 2]].astype(np.int8)
+        return labels.set_axis(["Smiling", "Male"], axis=1)
+
+    def parts(self, records):
+        shares = {"train": 0.6, "validation": 0.2, "test": 0.2}
+        return named_parts(records.index, shares, salt=self.name)
+
+
+DATASET = Squares()
+'''
+REGISTERED = """    DataSet("squares", "Squares", editions={"found": "squares as they were found"}),
+"""
+READ = """
+from repro.study import aim_plans, preflight, tables
+from repro.study.parameters import check
+from repro.study.substitutions import substitutions
+
+given = {"profile": "smoke", "seeds": [0], "dataset": "squares", "strategies": ["erm"]}
+study = check(given, *list(given)[1:], notebook="25_selective_finetuning", paper="aim-fair")
+print(study.profile.data_label("aim-fair"))
+print(*substitutions(study.profile, "aim-fair"), sep="\\n")
+results = study.compute(aim_plans.strategies(study.profile, study.seeds))
+print(tables.means(results, {"accuracy": "ACC"}, {"erm": "ERM"}).to_csv(index=False))
+"""
+PREFLIGHT = """
+from typer.testing import CliRunner
+from repro.study.cli import app
+
+print(CliRunner().invoke(app, ["preflight"]).output)
+"""
 
 
 @pytest.fixture
@@ -63,6 +117,7 @@ def put(file: Path, before: str, text: str) -> None:
 def said(tree: Path, script: str) -> str:
     """Run a script with the packages of the copy, and return what it prints."""
     paths = {"PYTHONPATH": str(tree / "src"), "REPRO_RUNS": str(tree / "runs")}
+    paths["REPRO_DATA"] = str(tree / "data")
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tree,
@@ -80,3 +135,34 @@ def test_a_strategy(tree: Path) -> None:
     put(tree / "src/repro/aimfair/strategies.py", '    Strategy(\n        "freeze",', STRATEGY)
     rows = [row.split(",")[0] for row in said(tree, SHOWN).split("\n") if row]
     assert rows == ["setting", "ERM", "linear probing", "probing once more"]
+
+
+@pytest.mark.slow
+def test_a_set_of_faces(tree: Path) -> None:
+    (tree / "src/repro/data/squares.py").write_text(FACE_SET, encoding="utf-8")
+    put(tree / "src/repro/data/registry.py", '    DataSet("lfwa",', REGISTERED)
+    smoke = tree / "profiles/smoke.yaml"
+    needs = "  squares: {faces.data.edition: found}\n"
+    smoke.write_text(smoke.read_text(encoding="utf-8") + needs, encoding="utf-8")
+    ours = smoke.read_text(encoding="utf-8").replace("{name: toyfaces,", "{name: squares,")
+    ours = ours.replace("  data: {name: squares,", "  data: {name: squares, edition: found,")
+    (tree / "profiles/ours.yaml").write_text(ours, encoding="utf-8")
+
+    (line,) = [x for x in said(tree, PREFLIGHT).splitlines() if "profile ours" in x]
+    assert line.startswith("NO ")
+    assert "Fetch squares.zip from https://example.org/squares and put them into" in line
+
+    (tree / "data/squares").mkdir(parents=True)
+    with zipfile.ZipFile(tree / "data/squares/squares.zip", "w") as archive:
+        for i in range(800):
+            smiling, male = i % 2, i // 2 % 2
+            square = io.BytesIO()
+            Image.new("RGB", (32, 32), (200 * smiling, 200 * male, 90)).save(square, "PNG")
+            archive.writestr(f"{i:03}_{smiling}_{male}.png", square.getvalue())
+    (line,) = [x for x in said(tree, PREFLIGHT).splitlines() if "profile ours" in x]
+    assert line.startswith("ok ")
+    told = said(tree, READ)
+    assert "Squares, Smiling | Male, 32x32" in told
+    assert "Squares, Smiling | Male, none of the paper's tasks, not CelebA" in told
+    assert "squares as they were found" in told
+    assert [row.split(",")[0] for row in told.split("\n") if "ERM" in row] == ["ERM"]

@@ -102,7 +102,7 @@ def test_too_few_records_are_refused() -> None:
         (ImageOptimisation, {"precision": "float16"}, "'float32' or 'bfloat16'"),
         (ImageOptimisation, {"smallest_crop": 0}, "smallest_crop = 0"),
         (ImageOptimisation, {"flip": 1.1}, "flip = 1.1"),
-        (FaceData, {"name": "celebA"}, "'toyfaces', 'celeba', 'utkface' or 'lfwa'"),
+        (FaceData, {"name": "celebA"}, "unknown set of faces 'celebA'; did you mean 'celeba'"),
         (FaceData, {"name": "celeba", "size": 8}, "size = 8"),
         (FaceData, {"name": "celeba", "total": 39}, "total = 39"),
         (FaceData, {"name": "celeba", "fraction": 0}, "fraction = 0"),

@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from repro.files import whole
 from repro.study.profiles import load_profile, project_root
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"  # a live widget: on a page it shows nothing
@@ -165,15 +166,8 @@ def build(profile: str, root: Path) -> Path:
     folder = root / "build" / profile
     stage(profile, root, folder / "pages", folder / "stage")
     html = build_html(folder / "stage", folder / "sphinx")
-
-    new, old = folder / "book.new", folder / "book.old"
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    shutil.copytree(html, new)
-    if (folder / "book").exists():
-        (folder / "book").rename(old)
-    new.rename(folder / "book")
-    shutil.rmtree(old, ignore_errors=True)
+    with whole(folder / "book") as part:
+        shutil.copytree(html, part)
     return folder / "book" / "index.html"
 
 

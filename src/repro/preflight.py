@@ -6,8 +6,8 @@ import os
 import shutil
 from dataclasses import dataclass
 
-from repro.chapters.aim.data import REAL
 from repro.data import adult
+from repro.data.registry import FACE_SETS, face_set
 from repro.data.sources import DataError, data_root, find_file
 from repro.study.profiles import load_profile, profile_names, project_root
 from repro.study.records import recorded
@@ -95,9 +95,9 @@ def profile_check(name: str, data: Check) -> Check:
     what = f"profile {name}"
     needs = ["UCI Adult, see above"] if profile.data.name == "adult" and not data.fine else []
     faces = profile.faces.data
-    if faces.name in REAL:
+    if not FACE_SETS[faces.name].simulated:
         try:
-            REAL[faces.name].DATASET.find(faces.edition)
+            face_set(faces.name).find(faces.edition)
         except DataError as error:
             needs.append(f"faces: {error}")
     if needs:

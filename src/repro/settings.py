@@ -8,9 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
-from repro.names import UnknownNameError, nearest
+from repro.data.registry import FACE_SETS
+from repro.names import UnknownNameError, check_name, nearest
 
 T = TypeVar("T", bound=BaseModel)
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -153,10 +161,14 @@ TOY = (
 )
 
 
+def _registered(name: str) -> str:
+    return check_name("set of faces", name, FACE_SETS)
+
+
 class FaceData(Strict):
     """Which faces, at which size, and how biased the training set is made (AIM-Fair)."""
 
-    name: Literal["toyfaces", "celeba", "utkface", "lfwa"]
+    name: Annotated[str, AfterValidator(_registered)]  # of repro.data.registry
     #: which files of a real data set; see the data set's module
     edition: Literal["reduced", "official", "found"] = "reduced"
     size: int = Field(default=64, ge=16, le=512)  # pixels a side

@@ -489,7 +489,7 @@ def test_a_full_disk_is_an_error_that_costs_nothing(
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "open", open_)
-        with pytest.raises(GenerationError, match=r"set.0_\d: .*free some space.*is kept") as found:
+        with pytest.raises(GenerationError, match=r"set.0_\d \(.*free some.*is kept") as found:
             make(tmp_path / "set", n=11, storage=storage)
     assert isinstance(found.value.__cause__, OSError)
     files = contents(tmp_path / "set")

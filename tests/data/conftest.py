@@ -11,6 +11,13 @@ from repro.data.sources import data_root
 from repro.data.tabular import Table
 
 
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A cache of its own for each test."""
+    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 @pytest.fixture(scope="session")
 def adult_folder() -> Path:
     """Folder with the official Adult files, or skip."""

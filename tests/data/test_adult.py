@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from repro.data import adult
 from repro.data.schema import CATEGORICAL, COLUMNS, CONTINUOUS, EDUCATION, MAY_BE_MISSING
-from repro.data.sources import DataError, SourceFile, sha256_of
+from repro.data.sources import DataError, SourceFile
 from repro.data.tabular import Table
+from repro.files import sha256_of
 
 LINE = (
     "39, State-gov, 77516, Bachelors, 13, Never-married, Adm-clerical, Not-in-family, "

@@ -36,35 +36,28 @@ def _p_value(first: torch.Tensor, second: torch.Tensor) -> float:
 
 
 def _published_boxes(
-    height: int,
-    width: int,
-    scale: tuple[float, float],
-    ratio: tuple[float, float],
-    draws: int = DRAWS,
+    height: int, width: int, scale: tuple[float, float], draws: int = DRAWS
 ) -> torch.Tensor:
     torch.manual_seed(1)
     image = torch.zeros(3, height, width)
-    boxes = [RandomResizedCrop.get_params(image, [*scale], [*ratio]) for _ in range(draws)]
+    boxes = [RandomResizedCrop.get_params(image, [*scale], [*RATIO]) for _ in range(draws)]
     return torch.tensor(boxes)
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "scale", "ratio"),
+    ("height", "width", "scale"),
     [
-        (64, 64, SCALE, RATIO),
-        (218, 178, SCALE, RATIO),
-        (40, 90, (0.5, 1.0), RATIO),  # often no attempt fits
-        (64, 64, (0.25, 0.25), (0.5, 1.5)),
-        (64, 64, (0.9, 1.0), (1.2, 3.0)),
+        (64, 64, SCALE),
+        (218, 178, SCALE),
+        (40, 90, (0.5, 1.0)),  # often no attempt fits
+        (64, 64, (0.25, 0.25)),
     ],
 )
 def test_boxes_are_distributed_as_published(
-    height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
+    height: int, width: int, scale: tuple[float, float]
 ) -> None:
-    theirs = _published_boxes(height, width, scale, ratio).double()
-    ours = augment.crop_boxes(
-        DRAWS, height, width, generator=_generator(), scale=scale, ratio=ratio
-    ).double()
+    theirs = _published_boxes(height, width, scale).double()
+    ours = augment.crop_boxes(DRAWS, height, width, generator=_generator(), scale=scale).double()
     for name, of in (
         ("top", lambda box: box[:, 0]),
         ("left", lambda box: box[:, 1]),
@@ -77,20 +70,12 @@ def test_boxes_are_distributed_as_published(
         assert _p_value(of(theirs), of(ours)) > 1e-3, name
 
 
-@pytest.mark.parametrize(
-    ("height", "width", "scale", "ratio"),
-    [
-        (64, 64, (1.0, 1.0), (2.0, 3.0)),
-        (64, 64, (1.0, 1.0), (0.3, 0.5)),
-        (90, 40, (1.0, 1.0), RATIO),
-        (40, 91, (1.0, 1.0), RATIO),
-    ],
-)
+@pytest.mark.parametrize(("height", "width"), [(90, 40), (40, 91)])
 def test_where_no_attempt_fits_the_box_is_the_published_central_one(
-    height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
+    height: int, width: int
 ) -> None:
-    theirs = _published_boxes(height, width, scale, ratio, 20)
-    ours = augment.crop_boxes(20, height, width, generator=_generator(), scale=scale, ratio=ratio)
+    theirs = _published_boxes(height, width, (1.0, 1.0), 20)
+    ours = augment.crop_boxes(20, height, width, generator=_generator(), scale=(1.0, 1.0))
     assert torch.equal(ours, theirs)
 
 
@@ -104,29 +89,15 @@ def test_frames_of_a_batch_may_differ() -> None:
         assert torch.equal(mixed[at], alone[at])
 
 
-@given(
-    st.integers(1, 40),
-    st.integers(1, 40),
-    st.floats(0.01, 1),
-    st.floats(0.05, 20),
-    st.integers(0, 1000),
-)
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(0.01, 1), st.integers(0, 1000))
 @settings(max_examples=100, deadline=None)
-def test_boxes_lie_in_the_image(
-    height: int, width: int, scale: float, ratio: float, seed: int
-) -> None:
-    top, left, tall, wide = augment.crop_boxes(
-        20,
-        height,
-        width,
-        generator=_generator(seed),
-        scale=(scale / 2, scale),
-        ratio=(ratio / 2, ratio),
-    ).unbind(1)
-    assert (top >= 0).all()
-    assert (left >= 0).all()
-    assert (tall >= 1).all()
-    assert (wide >= 1).all()
+def test_boxes_lie_in_the_image(height: int, width: int, scale: float, seed: int) -> None:
+    boxes = augment.crop_boxes(
+        20, height, width, generator=_generator(seed), scale=(scale / 2, scale)
+    )
+    top, left, tall, wide = boxes.unbind(1)
+    assert min(top.min(), left.min()) >= 0
+    assert min(tall.min(), wide.min()) >= 1
     assert (top + tall <= height).all()
     assert (left + wide <= width).all()
 
@@ -148,13 +119,6 @@ def test_pixels_are_those_of_torchvision(height: int, width: int, size: int) -> 
         torch.testing.assert_close(ours[i], _normalised(theirs), atol=2e-4, rtol=0)
 
 
-def test_enlarging_is_what_antialiasing_would_do_too() -> None:
-    images, boxes = _images(20, 32, 32), torch.tensor([[3, 5, 20, 27]]).repeat(20, 1)
-    theirs = resized_crop(images.float(), 3, 5, 20, 27, [32, 32], antialias=True)
-    ours = augment.resized_crop(images, boxes, 32)
-    torch.testing.assert_close(ours, _normalised(theirs), atol=2e-4, rtol=0)
-
-
 def test_the_whole_image_is_itself() -> None:
     images = _images(3, 16, 16)
     whole = torch.tensor([[0, 0, 16, 16]]).repeat(3, 1)
@@ -173,7 +137,7 @@ def test_each_image_gets_its_own_crop() -> None:
 
 def test_each_image_is_flipped_or_not_on_its_own() -> None:
     images, count = _images(1, 8, 8).repeat(4_000, 1, 1, 1), 0
-    whole: dict[str, Any] = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0)}
+    whole: dict[str, Any] = {"scale": (1.0, 1.0)}
     plain = augment.plain(images[:1])[0]
     for crop in augment.random_resized_crop(images, 8, generator=_generator(), flip=0.3, **whole):
         same = torch.allclose(crop, plain, atol=1e-4)
@@ -197,7 +161,7 @@ def test_the_generator_decides_and_always_moves_on_by_the_same_amount() -> None:
         augment.random_resized_crop(images, 24, generator=second),
     )
     augment.random_resized_crop(images, 24, generator=first)
-    augment.random_resized_crop(images, 12, generator=second, scale=(1, 1), ratio=(3, 4), flip=0)
+    augment.random_resized_crop(images, 12, generator=second, scale=(1, 1), flip=0)
     assert torch.equal(first.get_state(), second.get_state())
     before = images.clone()
     augment.random_resized_crop(images, 24, generator=first)
@@ -312,8 +276,6 @@ def test_the_device_changes_nothing() -> None:
         (_images(2, 8, 8), {"scale": (0.0, 1.0)}, "scale must be"),
         (_images(2, 8, 8), {"scale": (0.5, 0.1)}, "scale must be"),
         (_images(2, 8, 8), {"scale": (0.5, 1.1)}, "scale must be"),
-        (_images(2, 8, 8), {"ratio": (2.0, 1.0)}, "ratio must be"),
-        (_images(2, 8, 8), {"ratio": (0.0, 1.0)}, "ratio must be"),
     ],
 )
 def test_bad_input(images: torch.Tensor, options: dict[str, Any], message: str) -> None:

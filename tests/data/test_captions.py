@@ -26,7 +26,7 @@ from repro.data.captions import (
     sentence,
     truths,
 )
-from repro.data.toyfaces_factors import draw_factors
+from repro.data.toyfaces.factors import draw_factors
 
 CAPTION = re.compile(r"Portrait face photo of (an?) ([a-z -]+?)(?: with (.+))?")
 

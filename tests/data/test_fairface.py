@@ -39,8 +39,7 @@ def _write(root: Path, train: list[str], val: list[str], names: list[str]) -> No
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+def root(tmp_path: Path) -> Path:
     _write(tmp_path, TRAIN, VAL, ["val/1.jpg", "train/4.jpg", "train/1.jpg", "train/2.jpg"])
     return tmp_path
 
@@ -67,7 +66,7 @@ def test_labels_are_read_without_images(root: Path) -> None:
     (root / "fairface" / "fairface.zip").unlink()
     table = fairface.records(edition="found", root=root)
     assert table.loc["val/2.jpg"].tolist() == ["60-69", "Male", "Middle Eastern"]
-    labels = fairface.attributes(edition="found", root=root)
+    labels = fairface.DATASET.attributes(edition="found", root=root)
     races = [race.replace(" ", "_") for race in fairface.RACES]
     assert (labels[races].sum(axis=1) == 1).all()
     with pytest.raises(DataError, match=r"Fetch fairface-img-margin025-trainval\.zip"):
@@ -102,11 +101,10 @@ def test_other_columns_and_unlabelled_images_are_named(root: Path) -> None:
         _load(root)
 
 
-def test_the_reduced_edition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reduced_edition() -> None:
     folder = data_root() / "fairface"
     if not all((folder / name).is_file() for name in fairface.declared("reduced")):
         pytest.skip("needs REPRO_DATA with the reduced edition of fairface (see README)")
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
     data = fairface.load(16, resident=False)
     assert data.skipped == {"image not on disk": 0}
     assert (data.part == "test").sum() == 3_000

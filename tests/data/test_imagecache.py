@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import errno
 import io
 import tarfile
-import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,12 +18,6 @@ from repro.data.sources import DataError
 
 N = 300  # more than one chunk
 NAMES = [f"set/{i:03}.png" for i in range(N)]
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "images"
 
 
 def _png(i: int) -> bytes:
@@ -62,8 +54,8 @@ def _load(archive: Path, names: list[str] = NAMES, **options: Any) -> torch.Tens
     return load_images("set", archive, names, 4, **{"digest": "d", **options})
 
 
-def _files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("*") if path.suffix != ".lock")
+def _files(cache: Path) -> list[str]:
+    return sorted(path.name for path in (cache / "images").glob("*") if path.suffix != ".lock")
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
@@ -169,7 +161,8 @@ def test_what_does_not_fit_into_memory_is_streamed(
     resident: bool | None,
     read: bool,
 ) -> None:
-    monkeypatch.setattr(imagecache, "available_memory", lambda: available)
+    for module in ("cache", "imagecache"):
+        monkeypatch.setattr(f"repro.data.{module}.available_memory", lambda: available)
     taken: list[str] = []
     copy = np.array
 
@@ -187,11 +180,6 @@ def test_what_does_not_fit_into_memory_is_streamed(
     assert ("read into memory" in said) == read
     assert ("streamed from the cache" in said) != read
     assert images[1, 0, 0, 0] == 1
-
-
-def test_available_memory_is_plausible() -> None:
-    available = imagecache.available_memory()
-    assert available is None or 0 <= available < 1 << 50
 
 
 @pytest.mark.parametrize("bad", [b"", b"no image", _png(9)[:40]])
@@ -229,69 +217,6 @@ def test_an_interrupted_decoding_leaves_no_cache(
             _load(archive)
     assert _files(cache) == []
     assert _load(archive)[299, 0, 0, 0] == 299 % 256
-
-
-@pytest.mark.parametrize("keep", [0, 5, 60, 128, 1000, 14527])
-def test_a_truncated_cache_is_decoded_again(archive: Path, cache: Path, keep: int) -> None:
-    before = _load(archive)
-    (name,) = _files(cache)
-    content = (cache / name).read_bytes()
-    assert len(content) == 128 + N * 48
-    (cache / name).write_bytes(content[:keep])
-    assert torch.equal(_load(archive), before)
-    assert (cache / name).read_bytes() == content
-
-
-def test_a_cache_file_that_is_something_else_is_decoded_again(archive: Path, cache: Path) -> None:
-    before = _load(archive)
-    (name,) = _files(cache)
-    np.save(cache / name, np.zeros((N, 3, 4, 5), np.uint8))
-    assert torch.equal(_load(archive), before)
-    np.save(cache / name, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    assert torch.equal(_load(archive), before)
-
-
-def test_two_that_ask_at_once_decode_once(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoded: list[str] = []
-    barrier = threading.Barrier(2)
-
-    def counted(data: bytes, size: int, name: str, *, crop: float) -> np.ndarray:
-        decoded.append(name)
-        return decode(data, size, name, crop=crop)
-
-    monkeypatch.setattr(imagecache, "decode", counted)
-    results: list[torch.Tensor] = []
-
-    def ask() -> None:
-        barrier.wait()
-        results.append(_load(archive))
-
-    threads = [threading.Thread(target=ask) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert torch.equal(*results)
-    assert len(decoded) == N
-
-
-def test_a_cache_that_cannot_be_written_is_named(
-    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "file"))
-    with pytest.raises(DataError, match=r"cannot be kept in .*set REPRO_CACHE to a folder"):
-        _load(archive)
-
-
-def test_a_full_disk_is_named(archive: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(imagecache, "_decode_into", full)
-    with pytest.raises(DataError, match=r"No space left on device.*free some space there or set"):
-        _load(archive)
-    assert _files(cache) == []
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,7 @@ def test_a_damaged_file_is_decoded_or_refused_but_nothing_else() -> None:
 
 def test_reading_labels_does_not_import_torch() -> None:
     code = (
-        "import sys; from repro.data import celeba, fairface, lfwa, utkface; "
+        "import sys; from repro.data import adult, celeba, fairface, lfwa, toycensus, utkface; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

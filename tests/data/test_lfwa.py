@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -48,8 +47,7 @@ def _jpg(shade: int) -> bytes:
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+def root(tmp_path: Path) -> Path:
     folder = tmp_path / "lfwa"
     folder.mkdir()
     _labels(folder / "lfw_att_40_7.1.mat", FIRST, NAMES)
@@ -83,23 +81,6 @@ def test_the_middle_is_cropped(root: Path) -> None:
     assert dark(_load(root, crop=0.4)) == 0
     with pytest.raises(ValueError, match="crop above 0"):
         _load(root, crop=0.0)
-
-
-def test_the_published_archive(root: Path) -> None:
-    before, folder = _load(root), root / "lfwa"
-    with zipfile.ZipFile(folder / "lfw-deepfunneled.zip") as archive:
-        archive.extractall(folder)
-    (folder / "lfw-deepfunneled.zip").unlink()
-    unpacked = _load(root)
-    with tarfile.open(folder / "lfw-deepfunneled.tgz", "w:gz") as tar:
-        tar.add(folder / "lfw-deepfunneled", "lfw-deepfunneled")
-    packed = _load(root)
-    assert "lfw-deepfunneled" in unpacked.sha256
-    assert "lfw-deepfunneled.tgz" in packed.sha256
-    for after in (packed, unpacked):
-        assert after.attributes.equals(before.attributes)
-        assert (after.images == before.images).all()
-    assert lfwa.declared("official")["lfw-deepfunneled.tgz"].startswith("md5:68331da3eb755a5")
 
 
 def test_a_labelled_image_that_is_missing_is_named(root: Path) -> None:
@@ -174,10 +155,9 @@ def test_nobody_is_in_two_parts() -> None:
     assert (again == parts[shuffled]).all()
 
 
-def test_the_reduced_edition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reduced_edition() -> None:
     if not all((data_root() / "lfwa" / name).is_file() for name in lfwa.declared("reduced")):
         pytest.skip("needs REPRO_DATA with the reduced edition of lfwa (see README)")
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
     data = lfwa.load(16, resident=False)
     assert len(data) == 13_143
     assert data.skipped == {"no label": 90}

@@ -147,39 +147,20 @@ def test_the_width_does_not_depend_on_the_rows() -> None:
     assert Encoder.fit(table, np.array([0])).d == complete.d + 2
 
 
-def test_dropped_columns_are_not_needed() -> None:
-    table = make_table()
-    encoder = Encoder.fit(table, np.arange(4), drop=("fnlwgt", "native-country", "sex"))
-    whole = Encoder.fit(table, np.arange(4))
-    kept = [n for n in whole.names if n != "fnlwgt" and not n.startswith("native-country=")]
-    assert list(encoder.names) == kept
-    columns = [whole.names.index(name) for name in kept]
-    np.testing.assert_array_equal(
-        encoder.transform(table.frame.drop(columns=["fnlwgt", "native-country", "sex"])),
-        whole.transform(table.frame)[:, columns],
-    )
-    only = Encoder.fit(table, np.arange(4), drop=[c for c in COLUMNS if c != "race"])
-    assert only.transform(table.frame).sum() == 4
-
-
 @pytest.mark.parametrize(
-    ("rows", "options", "message"),
+    ("rows", "message"),
     [
-        ([], {}, "non-empty"),
-        ([[0, 1]], {}, "non-empty list of integer positions"),
-        ([True, False, True, True], {}, "flatnonzero"),
-        ([0.0, 1.0], {}, "integer positions"),
-        ([0, 4], {}, "must lie in 0 to 3"),
-        ([-1], {}, "must lie in 0 to 3"),
-        ([0], {"drop": ("fnlwt",)}, "unknown column 'fnlwt'; did you mean 'fnlwgt'"),
-        ([0], {"drop": "education_num"}, "did you mean 'education-num'"),
-        ([0], {"drop": ("sex",), "include_protected": True}, "both in drop and asked for"),
-        ([0], {"drop": COLUMNS}, "no feature is left"),
+        ([], "non-empty"),
+        ([[0, 1]], "non-empty list of integer positions"),
+        ([True, False, True, True], "flatnonzero"),
+        ([0.0, 1.0], "integer positions"),
+        ([0, 4], "must lie in 0 to 3"),
+        ([-1], "must lie in 0 to 3"),
     ],
 )
-def test_a_wrong_fit_is_refused(rows: Any, options: dict[str, Any], message: str) -> None:
+def test_a_wrong_fit_is_refused(rows: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Encoder.fit(make_table(), np.array(rows), **options)
+        Encoder.fit(make_table(), np.array(rows))
 
 
 def test_records_that_were_not_foreseen_are_refused() -> None:
@@ -191,23 +172,19 @@ def test_records_that_were_not_foreseen_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "options", "d"),
+    ("missing", "protected", "d"),
     [
-        ("category", {}, 106),
-        ("category", {"include_protected": True}, 107),
-        ("category", {"drop": ("fnlwgt",)}, 105),
-        ("category", {"include_protected": True, "drop": ("fnlwgt",)}, 106),
-        ("drop", {}, 103),
-        ("drop", {"include_protected": True}, 104),
-        ("drop", {"drop": ("fnlwgt",)}, 102),
-        ("drop", {"include_protected": True, "drop": ("fnlwgt",)}, 103),
+        ("category", False, 106),
+        ("category", True, 107),
+        ("drop", False, 103),
+        ("drop", True, 104),
     ],
 )
 @pytest.mark.parametrize("name", ["census", "adult_table"])
 def test_both_data_sets_have_the_same_width(
-    name: str, missing: str, options: dict[str, Any], d: int, request: pytest.FixtureRequest
+    name: str, missing: str, protected: bool, d: int, request: pytest.FixtureRequest
 ) -> None:
     table: Table = request.getfixturevalue(name)
     if missing == "drop":
         table = drop_incomplete(table)
-    assert Encoder.fit(table, np.array([0]), **options).d == d
+    assert Encoder.fit(table, np.array([0]), include_protected=protected).d == d

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from repro.data import toyfaces
 from repro.data.toyfaces import ToyFaces, draw_factors, factors, fingerprint, generate, render
-from repro.data.toyfaces_factors import (
+from repro.data.toyfaces.factors import (
     ATTRIBUTES,
     CATEGORIES,
     COINS,
@@ -26,8 +25,6 @@ from repro.names import UnknownNameError
 
 SMALL = ToyFaces(n=40, seed=3, size=32)
 DOMAINS = ("camera", "studio")
-BIASED = {(0, 0): 0.05, (0, 1): 0.45, (1, 0): 0.45, (1, 1): 0.05}
-BALANCED = dict.fromkeys(BIASED, 0.25)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +50,6 @@ def test_rows_do_not_depend_on_how_many_are_drawn() -> None:
     whole = draw_factors(500, seed=7)
     for n in (1, 123):
         pd.testing.assert_frame_equal(draw_factors(n, seed=7), whole.iloc[:n])
-    imposed = draw_factors(500, seed=7, shares=BIASED)
-    pd.testing.assert_frame_equal(draw_factors(99, seed=7, shares=BIASED), imposed.iloc[:99])
     assert (draw_factors(500, seed=8)["skin"] != whole["skin"]).all()
 
 
@@ -113,27 +108,6 @@ def test_names_and_numbers_say_the_same(many: pd.DataFrame) -> None:
     for name, low, high in zip(POSES, (-0.2, -1, 0.6), (0.2, -0.6, 1), strict=True):
         assert many.loc[many["pose"] == name, "yaw"].between(low, high).all()
     assert ((many["skin"] < 0.4) == (many["Pale_Skin"] == 1)).all()
-
-
-@pytest.mark.parametrize(
-    ("shares", "pair"),
-    [
-        (BIASED, ("Smiling", "Male")),
-        (BALANCED, ("Young", "Smiling")),
-        ({(0, 0): 0.0, (0, 1): 0.5, (1, 0): 0.3, (1, 1): 0.2}, ("Male", "Pale_Skin")),
-    ],
-)
-def test_every_beginning_has_the_shares_that_were_asked_for(
-    shares: Mapping[tuple[int, int], float], pair: tuple[str, str]
-) -> None:
-    table = draw_factors(1000, seed=2, shares=shares, target=pair[0], protected=pair[1])
-    for (t, p), share in shares.items():
-        count = ((table[pair[0]] == t) & (table[pair[1]] == p)).cumsum().to_numpy()
-        assert np.abs(count - share * np.arange(1, 1001)).max() < 2
-    # What follows from the imposed ones still holds, and the others are not touched.
-    assert (table.loc[table["Male"] == 0, "Beard"] == 0).all()
-    free = draw_factors(1000, seed=2)
-    pd.testing.assert_series_equal(table["Eyeglasses"], free["Eyeglasses"])
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -375,19 +349,10 @@ def test_meaningless_settings_are_refused(changes: dict[str, Any], message: str)
         ToyFaces(**changes)
 
 
-def test_unknown_names_and_wrong_shares_are_refused() -> None:
+def test_unknown_names_and_wrong_numbers_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="unknown domain 'studo'; did you mean 'studio'"):
         ToyFaces(domain="studo")
     with pytest.raises(TypeError):
         ToyFaces(n=10.5)  # type: ignore[arg-type]
-    with pytest.raises(UnknownNameError, match="did you mean 'Smiling'"):
-        draw_factors(5, seed=0, shares=BIASED, target="smiling")
-    for wrong in (
-        {(0, 0): 1.0},
-        {**BIASED, (0, 0): 0.5},
-        {**BALANCED, (0, 0): -0.25, (1, 1): 0.75},
-    ):
-        with pytest.raises(ValueError, match="sum 1"):
-            draw_factors(5, seed=0, shares=wrong)
     with pytest.raises(ValueError, match="must not be negative"):
         draw_factors(-1, seed=0)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -55,8 +54,7 @@ KEPT = {
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+def root(tmp_path: Path) -> Path:
     (tmp_path / "utkface").mkdir()
     with zipfile.ZipFile(tmp_path / "utkface" / "UTKFace.zip", "w") as archive:
         for name, shade in FILES.items():
@@ -66,16 +64,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _load(root: Path) -> ImageSet:
     return utkface.load(8, edition="found", root=root)
-
-
-@pytest.mark.parametrize(
-    "name", ["age_gender.csv", "crop_part1.tar.gz", "UTKface_inthewild", "part1.tar.gz"]
-)
-def test_other_editions_are_named_with_what_to_do(tmp_path: Path, name: str) -> None:
-    (tmp_path / "utkface").mkdir()
-    (tmp_path / "utkface" / name).touch()
-    with pytest.raises(DataError, match=rf"There is {name}, which .*Fetch the aligned and cropped"):
-        utkface.load(None, edition="found", root=tmp_path)
 
 
 def test_names_give_the_labels_and_copies_are_left_out(root: Path) -> None:
@@ -97,29 +85,12 @@ def test_names_give_the_labels_and_copies_are_left_out(root: Path) -> None:
 
 
 def test_records_keep_copies_and_ages(root: Path) -> None:
-    table = utkface.records(edition="found", root=root)
+    table = utkface.DATASET.records(edition="found", root=root)
     assert len(table) == len(FILES) - 5
     assert table.loc[_name("116_1_4", 3)].to_dict() == {"age": 116, "gender": 1, "race": 4}
-    labels = utkface.attributes(edition="found", root=root)
+    labels = utkface.DATASET.attributes(edition="found", root=root)
     assert labels.index.equals(table.index)
     assert labels["Young"].tolist() == (table["age"] < 40).astype(int).tolist()
-
-
-@pytest.mark.parametrize("kind", ["UTKFace.tar.gz", "UTKFace"])
-def test_the_archive_as_published_or_unpacked(root: Path, kind: str) -> None:
-    before = _load(root)
-    folder = root / "utkface"
-    with zipfile.ZipFile(folder / "UTKFace.zip") as archive:
-        archive.extractall(folder)
-    (folder / "UTKFace.zip").unlink()
-    if kind.endswith("gz"):
-        with tarfile.open(folder / kind, "w:gz") as tar:
-            tar.add(folder / "UTKFace", "UTKFace")
-    after = _load(root)
-    assert after.attributes.equals(before.attributes)
-    assert (after.images == before.images).all()
-    assert after.skipped == before.skipped
-    assert list(after.sha256) == [kind]
 
 
 def test_no_name_that_parses(root: Path) -> None:
@@ -129,17 +100,10 @@ def test_no_name_that_parses(root: Path) -> None:
         _load(root)
 
 
-def test_there_is_no_official_digest(root: Path) -> None:
-    assert utkface.DATASET.editions == ("reduced", "found")
-    with pytest.raises(DataError, match="not the reduced edition"):
-        utkface.load(8, root=root)
-
-
-def test_the_reduced_edition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reduced_edition() -> None:
     if not (data_root() / "utkface" / "UTKFace.zip").is_file():
         pytest.skip("needs REPRO_DATA with the reduced edition of utkface (see README)")
-    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
-    labels = utkface.attributes()
+    labels = utkface.DATASET.attributes()
     cells = np.bincount(2 * labels["Female"] + labels["White"])
     assert cells.tolist() == [6_912, 5_476, 6_713, 4_601]
     data = utkface.load(16, resident=False)

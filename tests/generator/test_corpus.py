@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from repro.data import celeba, fairface, lfwa, toyfaces, utkface
+from repro.data import celeba, faceset, fairface, lfwa, toyfaces, utkface
 from repro.data.captions import FACES, TOYFACES, captions, truths
 from repro.generator import corpus
 from repro.generator.corpus import Corpus
@@ -58,11 +58,9 @@ def faces() -> Corpus:
         raise AssertionError("what the images are to debias was read")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lfwa, "load_images", load_images)
-        patch.setattr(fairface, "load_images", load_images)
+        patch.setattr(faceset, "load_images", load_images)
         for module in (celeba, utkface):
-            for name in ("load", "attributes", "load_images"):
-                patch.setattr(module, name, refuse)
+            patch.setattr(type(module.DATASET), "read", refuse)
         loaded = corpus.load(settings("faces"))
     assert read == ["lfwa", "fairface"]
     return loaded

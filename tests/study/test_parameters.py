@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from repro.chapters.aim import synthetic
-from repro.chapters.aim.data import REAL
 from repro.chapters.substitutions import substitutions
+from repro.data.registry import face_set
 from repro.names import UnknownNameError
 from repro.settings import TOY, SettingsError, leaves
 from repro.study import parameters, profiles
@@ -329,7 +329,7 @@ def test_a_data_set_changes_nothing_without_saying_so(
     replaced = "not by Stable Diffusion" in " ".join(substitutions(after, "aim-fair"))
     assert replaced == (after.faces.synthetic.generator != SD)
     if dataset != "toyfaces":
-        assert data.edition in REAL[dataset].DATASET.editions
+        assert data.edition in face_set(dataset).editions
 
 
 @pytest.mark.parametrize("profile", ["smoke", "quick", "desk", "paper"])

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from repro.chapters.win.configs import Finetune, Pretrain, Probe
 from safetensors.numpy import load_file
 
 from repro import machine
+from repro.chapters.win.configs import Finetune, Pretrain, Probe
 from repro.metrics import confusion_counts
 from repro.settings import DataSettings, Optimisation
 from repro.study import runs as runs_module
@@ -274,7 +274,7 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(
     before = files(runs.root)
     with monkeypatch.context() as patch:
         STEPS[step](patch)
-        with pytest.raises(RunError, match="free some space and run again") as raised:
+        with pytest.raises(RunError, match=r"free some space there or set REPRO_RUNS") as raised:
             runs.obtain(BASE, compute)
     assert BASE.identity in str(raised.value)
     assert "pre-train mlp-2 on toycensus, seed 3" in str(raised.value)
@@ -307,8 +307,8 @@ def test_a_folder_that_turned_read_only_is_a_clear_error(
     def denied(*args: Any, **kwargs: Any) -> str:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(runs_module.tempfile, "mkdtemp", denied)
-    with pytest.raises(RunError, match=rf"{BASE.identity} could not be .*\(Permission denied\)"):
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", denied)
+    with pytest.raises(RunError, match=rf"{BASE.identity} cannot be .*\(Permission denied\)"):
         runs.obtain(BASE, compute)
 
 

@@ -33,7 +33,7 @@ from repro.aimfair.pipelinefolder import (
     quiet,
     set_scheduler,
 )
-from repro.data.imagecache import available_memory
+from repro.data.cache import available_memory
 from repro.names import check_name
 from repro.settings import Strict
 

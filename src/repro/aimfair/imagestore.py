@@ -7,12 +7,10 @@ of what was finished, and a damaged file is as good as none.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
 import struct
-import uuid
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -28,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from repro.aimfair.pipelinefolder import GenerationError
+from repro.files import not_kept, whole
 from repro.names import check_name
 
 Group = tuple[int, int]
@@ -204,28 +203,14 @@ def store(folder: Path, storage: str, stamp: str) -> Store:
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that exists whole or not at all, and replaces one that is there.
 
-    A process that is killed leaves at most a hidden ``.part`` file. After a loss of power the
-    file may be damaged, which `Store.read` sees, so it need not be forced onto the disk.
-
     Raises
     ------
     GenerationError
         If it cannot be written; the message names the folder.
     """
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("xb") as file:
-                file.write(data)
-            part.replace(path)
-        finally:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
+        with whole(path) as part, part.open("xb") as file:
+            file.write(data)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        remedy = "free some space there" if full else "make the folder writable"
-        raise GenerationError(
-            f"{path.parent}: {path.name} cannot be written ({error}); {remedy} and run again: "
-            "what is finished is kept"
-        ) from error
+        instead = "make it writable, and run again: what is finished is kept"
+        raise GenerationError(not_kept(path.name, path.parent, error, instead)) from error

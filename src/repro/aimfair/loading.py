@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import uuid
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,13 +9,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from repro.aimfair.imageset import MANIFEST, About, read_about, read_manifest
+from repro.aimfair.imageset import MANIFEST, read_about, read_manifest
 from repro.aimfair.imagestore import Store
 from repro.aimfair.pipelinefolder import GenerationError
-from repro.data.cachefile import stored
-from repro.data.imagecache import RESIDENT_SHARE, available_memory
+from repro.data.cache import cached, fits_in_memory
 from repro.data.images import ImageSet
-from repro.data.sources import cache_root, sha256_of
+from repro.data.sources import cache_root
+from repro.files import sha256_of
 
 
 def load_set(folder: Path | str, *, resident: bool | None = None) -> ImageSet:
@@ -44,8 +41,9 @@ def load_set(folder: Path | str, *, resident: bool | None = None) -> ImageSet:
     Raises
     ------
     GenerationError
-        If the set is not finished, an image is not what the manifest says, or the cache cannot
-        be written.
+        If the set is not finished, or an image is not what the manifest says.
+    repro.data.sources.DataError
+        If the cache cannot be written.
     """
     folder = Path(folder)
     about, manifest = read_about(folder), read_manifest(folder)
@@ -55,15 +53,15 @@ def load_set(folder: Path | str, *, resident: bool | None = None) -> ImageSet:
         raise GenerationError(f"{folder / MANIFEST} names images of sizes {sizes.tolist()}")
     shape = (len(manifest), 3, int(sizes[0]), int(sizes[0]))
     path = cache_root() / "images" / f"synthetic-{shape[-1]}-{digest[:16]}.npy"
-    mapped = stored(path, shape, np.uint8)
-    if mapped is None:
-        _fill(path, shape, folder, about, manifest)
-        mapped = stored(path, shape, np.uint8)
-    if mapped is None:
-        raise GenerationError(f"{path} was changed while it was written; run again")
+    mapped = cached(
+        path,
+        shape,
+        np.uint8,
+        lambda file: _copy(file, shape, about.store(folder), manifest),
+        what=f"the images of {folder}",
+    )
     if resident is None:
-        there = available_memory()
-        resident = there is None or bool(np.prod(shape) <= RESIDENT_SHARE * there)
+        resident = fits_in_memory(mapped.nbytes)
     labels = {
         about.described[role]: manifest[role].to_numpy(np.int8) for role in ("target", "protected")
     }
@@ -74,31 +72,6 @@ def load_set(folder: Path | str, *, resident: bool | None = None) -> ImageSet:
         part=np.full(len(manifest), "train"),
         sha256={"manifest": digest},
     )
-
-
-def _fill(
-    path: Path, shape: tuple[int, ...], folder: Path, about: About, manifest: pd.DataFrame
-) -> None:
-    """Write the images in the order of the manifest into a file that exists whole or not at all."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("xb") as file:
-                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_2_0(file, header)
-                _copy(file, shape, about.store(folder), manifest)
-            part.replace(path)
-        finally:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        raise GenerationError(
-            f"the images of {folder} cannot be kept in {path.parent} ({error}); "
-            + ("free some space there or " if full else "")
-            + f"set REPRO_CACHE to a folder with room for {np.prod(shape) / 1e6:,.0f} MB"
-        ) from error
 
 
 def _copy(file: BinaryIO, shape: tuple[int, ...], images: Store, manifest: pd.DataFrame) -> None:

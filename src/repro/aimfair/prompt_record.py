@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Self
 from repro.aimfair.prompt_checks import NEAREST
 from repro.aimfair.prompt_form import GROUPS, VARIED, Group, Task
 from repro.aimfair.prompts import OFFLINE
+from repro.files import whole
 
 FORMAT = 2  # of 1, the prompts had another form
 
@@ -99,13 +99,10 @@ class PromptBank:
 
     def save(self, path: Path | str) -> None:
         """Write the bank to a file, whole or not at all; its folder is made where there is none."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}.part")
         text = json.dumps({**self.content(), "sha256": self.sha256}, indent=1, sort_keys=True)
         # Bytes, so that a file is the same on every platform.
-        beside.write_bytes((text + "\n").encode("ascii"))
-        beside.replace(path)
+        with whole(Path(path)) as part:
+            part.write_bytes((text + "\n").encode("ascii"))
 
     @classmethod
     def load(cls, path: Path | str) -> Self:

@@ -14,7 +14,8 @@ from typing import Any
 
 from repro.chapters.aim.synthetic import generation_settings
 from repro.chapters.reported import aim_fair_reported
-from repro.settings import ImageOptimisation, leaves
+from repro.data.registry import FACE_SETS
+from repro.settings import FaceData, ImageOptimisation, leaves
 from repro.study.profiles import Paper, Profile, load_profile, project_root
 
 #: What a claim can rest on beside what all do (test images, network, seeds). In order, how the real
@@ -30,16 +31,6 @@ TUNED = ERM | {"synthetic", "prompts", "S2", "finetune"}
 MASKED = TUNED | {"mask", "S1"}
 PROMPT_SETS = frozenset(("pretrain", "synthetic", "prompts", "prompt sets"))
 
-_NAMES = {"toyfaces": "toy faces (simulated)", "celeba": "CelebA", "utkface": "UTKFace"}
-_NAMES |= {"lfwa": "LFW+a"}
-_EDITIONS = {
-    ("celeba", "reduced"): (
-        "of CelebA a copy of 46,715 of the 202,599 images: most of the training images are others "
-        "than the authors', by the same rule"
-    ),
-    ("celeba", "found"): "CelebA's files as they were found, of no known edition",
-    ("utkface", "reduced"): "of UTKFace a copy reduced to 64x64 pixels",
-}
 _SCHEDULERS = {"as shipped": "as shipped", "ddim": "DDIM", "dpm++": "DPM-Solver++"}
 _GPT_4 = "gpt-4"
 _NO_POSE = ("Female", "White")  # the one task whose prompts have no head pose in the release
@@ -107,25 +98,29 @@ def _plain(field: str, words: str, *parts: str) -> Entry:
     )
 
 
+def _called(data: FaceData) -> str:
+    return FACE_SETS[data.name].in_words
+
+
 def _task(ours: Profile, own: Profile) -> str | None:
     data, theirs = ours.faces.data, own.faces.data
     task = f"{data.target} | {data.protected}"
     known = f"{data.name}/{data.target}/{data.protected}" in set(aim_fair_reported()["task"])
     if data.name == "toyfaces":
-        return f"{_NAMES[data.name]}, {task}, not {_NAMES[theirs.name]}"
+        return f"{_called(data)}, {task}, not {_called(theirs)}"
     return (
-        f"{_NAMES[data.name]}, {task}, {'another' if known else 'none'} of the paper's tasks, not "
-        f"{_NAMES[theirs.name]}, {theirs.target} | {theirs.protected}"
+        f"{_called(data)}, {task}, {'another' if known else 'none'} of the paper's tasks, not "
+        f"{_called(theirs)}, {theirs.target} | {theirs.protected}"
     )
 
 
 def _edition(ours: Profile, own: Profile) -> str | None:
-    return _EDITIONS.get((ours.faces.data.name, ours.faces.data.edition))
+    return FACE_SETS[ours.faces.data.name].editions.get(ours.faces.data.edition)
 
 
 def _training_images(ours: Profile, own: Profile) -> str:
     data, theirs = ours.faces.data, own.faces.data
-    of = "" if data.name == theirs.name else f" of {_NAMES[theirs.name]}"
+    of = "" if data.name == theirs.name else f" of {_called(theirs)}"
     return f"{data.total * data.fraction:,.0f} training images, not {theirs.total:,}{of}"
 
 
@@ -242,7 +237,7 @@ def _win_task(ours: Profile, own: Profile) -> str | None:
     if task is None or (data.name, task.target, task.protected) in _WIN_TASKS:
         return None
     return (
-        f"{_NAMES[data.name]}, {task.target} | {task.protected}, not CelebA's WavyHair | Male or "
+        f"{_called(data)}, {task.target} | {task.protected}, not CelebA's WavyHair | Male or "
         "LFW+a's gender | HeavyMakeup"
     )
 

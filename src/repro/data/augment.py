@@ -16,6 +16,9 @@ from torch.nn.functional import grid_sample, interpolate
 ATTEMPTS = 10
 """Draws of a box before the fallback, as in torchvision's RandomResizedCrop."""
 
+RATIO = (3 / 4, 4 / 3)
+"""Smallest and largest width / height of a box, torchvision's default and the authors'."""
+
 
 def random_resized_crop(
     images: Tensor,
@@ -23,7 +26,6 @@ def random_resized_crop(
     *,
     generator: torch.Generator,
     scale: tuple[float, float] = (0.08, 1.0),
-    ratio: tuple[float, float] = (3 / 4, 4 / 3),
     frames: Tensor | None = None,
     flip: float = 0.5,
 ) -> Tensor:
@@ -41,7 +43,7 @@ def random_resized_crop(
     generator
         On the CPU, wherever the images are: the same boxes are drawn for every device. It
         always moves on by the same amount.
-    scale, ratio
+    scale
         See `crop_boxes`.
     frames
         (n, 2) height and width of each frame, in the upper left corner of its image; the whole
@@ -64,7 +66,7 @@ def random_resized_crop(
         raise ValueError(f"flip is a probability, from 0 to 1, not {flip}")
     n, _, *whole = images.shape
     height, width = whole if frames is None else frames.unbind(1)
-    boxes = crop_boxes(n, height, width, generator=generator, scale=scale, ratio=ratio)
+    boxes = crop_boxes(n, height, width, generator=generator, scale=scale)
     flipped = torch.rand(n, generator=generator) < flip
     return resized_crop(images, boxes, size, flipped=flipped)
 
@@ -76,13 +78,12 @@ def crop_boxes(
     *,
     generator: torch.Generator,
     scale: tuple[float, float] = (0.08, 1.0),
-    ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Tensor:
     """Draw n boxes as torchvision's ``RandomResizedCrop.get_params`` draws each one.
 
     The share of the area is uniform, the logarithm of width / height is uniform, both sides are
     rounded to whole pixels. The first of `ATTEMPTS` boxes that fits into the image gets a
-    uniform position; if none fits, the box is the largest central one within ``ratio``.
+    uniform position; if none fits, the box is the largest central one within `RATIO`.
 
     Parameters
     ----------
@@ -94,8 +95,6 @@ def crop_boxes(
         On the CPU.
     scale
         Smallest and largest share of the image's area; above 0 and at most 1.
-    ratio
-        Smallest and largest width / height of a box; positive.
 
     Returns
     -------
@@ -107,13 +106,14 @@ def crop_boxes(
     ValueError
         If an argument is out of its range.
     """
-    _check_ranges(scale, ratio)
+    if not 0 < scale[0] <= scale[1] <= 1:
+        raise ValueError(f"scale must be two ascending shares, above 0 and at most 1, not {scale}")
     sides = torch.stack([torch.as_tensor(side).expand(n) for side in (height, width)], dim=1)
     highest, widest = (side[:, None] for side in sides.unbind(1))
     draws = torch.rand(n, 2, ATTEMPTS, generator=generator, dtype=torch.float64)
     corner = torch.rand(n, 2, generator=generator, dtype=torch.float64)
     area = highest * widest * (scale[0] + (scale[1] - scale[0]) * draws[:, 0])
-    low, high = math.log(ratio[0]), math.log(ratio[1])
+    low, high = math.log(RATIO[0]), math.log(RATIO[1])
     shape = torch.exp(low + (high - low) * draws[:, 1])
     wide = torch.round(torch.sqrt(area * shape)).long()
     tall = torch.round(torch.sqrt(area / shape)).long()
@@ -124,7 +124,7 @@ def crop_boxes(
     left = (corner[:, 1] * (sides[:, 1] - wide + 1)).floor().long()
     drawn = torch.stack([top, left, tall, wide], dim=1)
     different, which = sides.unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
-    boxes = [_central_box(tall, wide, ratio) for tall, wide in different.tolist()]
+    boxes = [_central_box(tall, wide) for tall, wide in different.tolist()]
     central = torch.tensor(boxes, dtype=torch.int64).reshape(-1, 4)[which]
     return torch.where(fits.any(dim=1, keepdim=True), drawn, central)
 
@@ -245,14 +245,14 @@ def plain(images: Tensor, size: int | None = None, *, frames: Tensor | None = No
     return pixels.mul_(2 / 255).sub_(1)
 
 
-def _central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[int, int, int, int]:
-    """Return the largest central box whose width / height is within ``ratio``."""
+def _central_box(height: int, width: int) -> tuple[int, int, int, int]:
+    """Return the largest central box whose width / height is within `RATIO`."""
     own = width / height
     tall, wide = height, width
-    if own < ratio[0]:
-        tall = max(1, round(width / ratio[0]))
-    elif own > ratio[1]:
-        wide = max(1, round(height * ratio[1]))
+    if own < RATIO[0]:
+        tall = max(1, round(width / RATIO[0]))
+    elif own > RATIO[1]:
+        wide = max(1, round(height * RATIO[1]))
     return (height - tall) // 2, (width - wide) // 2, tall, wide
 
 
@@ -262,10 +262,3 @@ def _check_images(images: Tensor) -> None:
             f"images must be uint8 of shape (n, 3, h, w), not {images.dtype} of shape "
             f"{tuple(images.shape)}"
         )
-
-
-def _check_ranges(scale: tuple[float, float], ratio: tuple[float, float]) -> None:
-    if not 0 < scale[0] <= scale[1] <= 1:
-        raise ValueError(f"scale must be two ascending shares, above 0 and at most 1, not {scale}")
-    if not 0 < ratio[0] <= ratio[1] < math.inf:
-        raise ValueError(f"ratio must be two ascending positive numbers, not {ratio}")

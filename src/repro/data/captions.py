@@ -103,7 +103,7 @@ TOYFACES: tuple[Phrase, ...] = (
         for colour in ("grey", "blue", "green", "beige", "purple")
     ),
 )
-"""What can be said of a toy face (`repro.data.toyfaces_factors`)."""
+"""What can be said of a toy face (`repro.data.toyfaces.factors`)."""
 
 
 def _faces_hair() -> list[Phrase]:

@@ -10,29 +10,33 @@ from __future__ import annotations
 import csv
 import io
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from repro.data.archives import Dataset, Piece, read_members
-from repro.data.imagecache import image_members, load_images
-from repro.data.images import PARTS, ImageSet, same_names
+from repro.data.archives import read_members
+from repro.data.faceset import FaceSet, Piece
+from repro.data.images import PARTS, same_names
 from repro.data.sources import DataError
 
-
-def _csv(name: str) -> tuple[str, str]:
-    """Return the names of a table in Kaggle's copy, as it is and downloaded alone."""
-    return f"{name}.csv", f"{name}.csv.zip"
+_TABLE = b"image_id,"
+"""How a table of Kaggle's copy begins."""
 
 
-DATASET = Dataset(
-    "celeba",
-    "Fetch img_align_celeba.zip, list_attr_celeba.txt and list_eval_partition.txt from "
-    "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html (Align&Cropped Images; Anno; Eval)",
-    {
+class CelebA(FaceSet):
+    """Records have the 40 attributes, and the official partition as column ``part``."""
+
+    name = "celeba"
+    fetch = (
+        "Fetch img_align_celeba.zip, list_attr_celeba.txt and list_eval_partition.txt from "
+        "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html (Align&Cropped Images; Anno; Eval)"
+    )
+    pieces: ClassVar = {
         "images": Piece(
             ("img_align_celeba.zip", "img_align_celeba"),
             {
@@ -44,8 +48,12 @@ DATASET = Dataset(
                 "official": ("img_align_celeba.zip", "md5:00d2c5bc6d35e252742224ab0c1e8fcb"),
             },
         ),
+        # A table of Kaggle's copy is accepted as it is and as it is downloaded alone.
         "attributes": Piece(
-            ("list_attr_celeba.txt", "list_attr_celeba.zip", *_csv("list_attr_celeba")),
+            (
+                *("list_attr_celeba.txt", "list_attr_celeba.zip"),
+                *("list_attr_celeba.csv", "list_attr_celeba.csv.zip"),
+            ),
             {
                 # The official list, compressed.
                 "reduced": (
@@ -56,7 +64,10 @@ DATASET = Dataset(
             },
         ),
         "partition": Piece(
-            ("list_eval_partition.txt", *_csv("list_eval_partition")),
+            (
+                "list_eval_partition.txt",
+                *("list_eval_partition.csv", "list_eval_partition.csv.zip"),
+            ),
             {
                 "reduced": (
                     "list_eval_partition.txt",
@@ -65,116 +76,42 @@ DATASET = Dataset(
                 "official": ("list_eval_partition.txt", "md5:d32c9cbf5e040fd4025c592c306e6668"),
             },
         ),
-    },
-    {
+    }
+    others: ClassVar = {
         "archive.zip": "seems to be Kaggle's copy: unpack it here (img_align_celeba/, "
         "list_attr_celeba.csv, list_eval_partition.csv) and choose edition 'found'",
         "img_celeba.7z": "holds the images in the wild; the aligned ones are studied",
         "img_align_celeba_png.7z": "is no archive that is read: unpack it into img_align_celeba",
-    },
-)
+    }
 
-declared = DATASET.declared
-
-
-def load(
-    size: int | None,
-    *,
-    edition: str = "reduced",
-    root: Path | None = None,
-    resident: bool | None = None,
-) -> ImageSet:
-    """Load the images that are on disk, in the order of their official names.
-
-    Parameters
-    ----------
-    size
-        Height and width in pixels, to which the whole frame is squashed; None for frames at
-        their own size.
-    edition
-        "reduced", "official" or "found": see `repro.data.archives.Dataset`.
-    root
-        Folder of all data sets; `repro.data.sources.data_root` by default.
-    resident
-        See `repro.data.imagecache.load_images`.
-
-    Returns
-    -------
-    ImageSet
-        All 40 attributes and the official partition.
-
-    Raises
-    ------
-    DataError
-        If a file is absent, damaged or of another edition, an image is on disk that the lists
-        do not name, or the two lists name different images.
-    """
-    found = DATASET.find(edition, root=root)
-    labels = _read_attributes(found["attributes"])
-    part = _read_partition(found["partition"])
-    same_names(
-        "celeba: attribute list and partition list", labels.index.tolist(), part.index.tolist()
-    )
-    on_disk = image_members(found["images"])
-    here = labels.index.isin(on_disk)
-    if here.sum() < len(on_disk):
-        unlisted = sorted(set(on_disk).difference(labels.index))
-        raise DataError(
-            f"{found['images']}: {len(unlisted)} of its {len(on_disk)} images are not among the "
-            f"{len(labels)} of {found['attributes'].name}, the first is {unlisted[0]}. "
-            "Fetch both again from one source"
+    def read(self, found: Mapping[str, Path]) -> pd.DataFrame:
+        """Return both lists, which must name the same images."""
+        labels = _read_attributes(found["attributes"])
+        part = _read_partition(found["partition"])
+        same_names(
+            "celeba: attribute list and partition list", labels.index.tolist(), part.index.tolist()
         )
-    labels, part = labels[here], part[here]
-    digests = declared(edition, root=root)
-    return ImageSet(
-        name="celeba",
-        images=load_images(
-            "celeba",
-            found["images"],
-            [on_disk[name] for name in labels.index],
-            size,
-            digest=digests[found["images"].name],
-            resident=resident,
-        ),
-        attributes=labels,
-        part=part.to_numpy(dtype=str),
-        skipped={"image not on disk": int((~here).sum())},
-        sha256=digests,
-    )
+        return labels.assign(part=np.array(PARTS)[part])
+
+    def encode(self, records: pd.DataFrame) -> pd.DataFrame:
+        """Return the 40 attributes, 1 where the list has 1, 0 where it has -1."""
+        return records.drop(columns="part")
+
+    def parts(self, records: pd.DataFrame) -> NDArray[np.generic]:
+        """Return the official partition."""
+        return records["part"].to_numpy(dtype=str)
 
 
-def attributes(*, edition: str = "reduced", root: Path | None = None) -> pd.DataFrame:
-    """Return the official attribute list, without reading an image.
-
-    Returns
-    -------
-    DataFrame
-        202,599 rows by image name, 40 columns, int8: 1 where the list has 1, 0 where it has -1.
-
-    Raises
-    ------
-    DataError
-        If the list is absent, damaged or of another edition.
-    """
-    return _read_attributes(DATASET.find(edition, root=root, roles=("attributes",))["attributes"])
-
-
-def partition(*, edition: str = "reduced", root: Path | None = None) -> pd.Series[str]:
-    """Return the official partition, one of `PARTS` by image name, without reading an image.
-
-    Raises
-    ------
-    DataError
-        If the list is absent, damaged or of another edition.
-    """
-    return _read_partition(DATASET.find(edition, root=root, roles=("partition",))["partition"])
+DATASET = CelebA()
+load, declared = DATASET.load, DATASET.declared
+attributes = DATASET.attributes
 
 
 def _read_attributes(path: Path) -> pd.DataFrame:
     """Read the list: how many images, the names of the attributes, a line for each image.
 
-    Kaggle's table has no number of images, and commas; `load` finds a line that is missing by the
-    partition list.
+    Kaggle's table has no number of images, and commas; a line that is missing there is found by
+    the partition list.
     """
     content = _content(path)
     if content.startswith(_TABLE):
@@ -198,17 +135,12 @@ def _read_attributes(path: Path) -> pd.DataFrame:
     return (table > 0).astype(np.int8)
 
 
-def _read_partition(path: Path) -> pd.Series[str]:
+def _read_partition(path: Path) -> pd.Series[int]:
+    """Read the position in `PARTS` of each image."""
     content, first = _content(path), 1
     if content.startswith(_TABLE):
         content, first = content.partition(b"\n")[2].replace(b",", b" "), 2
-    table = _table(content, ["part"], {"0", "1", "2"}, path, first_line=first)
-    parts: NDArray[np.str_] = np.array(PARTS)[table["part"].to_numpy()]
-    return pd.Series(parts, index=table.index, name="part")
-
-
-_TABLE = b"image_id,"
-"""How a table of Kaggle's copy begins."""
+    return _table(content, ["part"], {"0", "1", "2"}, path, first_line=first)["part"]
 
 
 def _content(path: Path) -> bytes:

@@ -7,37 +7,48 @@ research, the images carry no explicit licence.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from repro.data.archives import Dataset, Piece
-from repro.data.imagecache import image_members, load_images
-from repro.data.images import ImageSet, same_names
+from repro.data.faceset import FaceSet, Piece
+from repro.data.images import same_names
 from repro.data.sources import DataError
 
-# The label files of the copy are the published ones, for which no digest is published.
-_LABELS = {
-    "labels": (
-        "lfw_att_40_7.1.mat",
-        "9693c6640c33f897006da64d465389472e1fc0b52f7e67d7e1e424a594db0328",
-    ),
-    "more labels": (
-        "lfw_att_73_7.1.mat",
-        "8bc4689b6b84a255427ca898c25373231a13602b6bfd2abb4ee4290a88f34d7f",
-    ),
-}
+SHARES = {"train": 6_885 / 13_143, "validation": 1_000 / 13_143, "test": 5_258 / 13_143}
+"""Share of each part in the images, from Table 1 of WIN; there is no official partition."""
 
-DATASET = Dataset(
-    "lfwa",
-    "Fetch lfw-deepfunneled.tgz from http://vis-www.cs.umass.edu/lfw/ and the LFWA+ label files "
-    "lfw_att_40_7.1.mat and lfw_att_73_7.1.mat from "
-    "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
-    {
+
+def _labels(name: str, sha256: str) -> Piece:
+    """Return a label file of LFWA+, the published one in both editions.
+
+    The same names without the version of MATLAB's format are published, too.
+    """
+    file = (f"{name}_7.1.mat", sha256)
+    return Piece((file[0], f"{name}.mat"), {"reduced": file, "official": file})
+
+
+class LFWA(FaceSet):
+    """Records have the 40 attributes of CelebA, then those that only the list of 73 has.
+
+    Two attributes of both, Eyeglasses and Mouth_Slightly_Open, differ between the lists; they are
+    as in the list of 40. Names are ``Person/Person_0001.jpg``; no person is in two parts. The
+    face fills the middle 55 % of a photograph; what is around is background and other people, and
+    of 250 pixels the middle 150 are kept.
+    """
+
+    name = "lfwa"
+    fetch = (
+        "Fetch lfw-deepfunneled.tgz from http://vis-www.cs.umass.edu/lfw/ and the LFWA+ label "
+        "files lfw_att_40_7.1.mat and lfw_att_73_7.1.mat from "
+        "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
+    )
+    pieces: ClassVar = {
         "images": Piece(
             ("lfw-deepfunneled.tgz", "lfw-deepfunneled.zip", "lfw-deepfunneled"),
             {
@@ -49,106 +60,46 @@ DATASET = Dataset(
                 "official": ("lfw-deepfunneled.tgz", "md5:68331da3eb755a505a502b5aacb3c201"),
             },
         ),
-        **{
-            # The same names without the version of MATLAB's format are published, too.
-            role: Piece((file[0], file[0].replace("_7.1", "")), {"reduced": file, "official": file})
-            for role, file in _LABELS.items()
-        },
-    },
-)
-
-SHARES = {"train": 6_885 / 13_143, "validation": 1_000 / 13_143, "test": 5_258 / 13_143}
-"""Share of each part in the images, from Table 1 of WIN; there is no official partition."""
-
-CROP = 0.6
-"""Share of height and width that is kept in the middle, 150 of 250 pixels.
-
-The face fills the middle 55 %; what is around it is background and other people.
-"""
-
-declared = DATASET.declared
-
-
-def load(
-    size: int | None,
-    *,
-    edition: str = "reduced",
-    root: Path | None = None,
-    resident: bool | None = None,
-    crop: float = CROP,
-) -> ImageSet:
-    """Load the labelled images, in the order of their paths.
-
-    No person is in two parts: see `parts_by_person`.
-
-    Parameters
-    ----------
-    size
-        Height and width in pixels, to which the whole frame is squashed; None for frames at
-        their own size.
-    edition
-        "reduced", "official" or "found": see `repro.data.archives.Dataset`.
-    root
-        Folder of all data sets; `repro.data.sources.data_root` by default.
-    resident
-        See `repro.data.imagecache.load_images`.
-    crop
-        Share of height and width, in the middle, that is kept; 1 for the whole photograph.
-
-    Returns
-    -------
-    ImageSet
-        Attributes as `attributes`; names are ``Person/Person_0001.jpg``; parts by `SHARES`.
-
-    Raises
-    ------
-    DataError
-        If a file is absent, damaged or of another edition, or a labelled image is missing.
-    """
-    found = DATASET.find(edition, root=root)
-    labels = _read_all(found)
-    on_disk = image_members(found["images"], depth=2)
-    missing = sorted(set(labels.index).difference(on_disk))
-    if missing:
-        raise DataError(
-            f"{found['images']}: {len(missing)} of {len(labels)} labelled images are not among "
-            f"its {len(on_disk)}, the first is {missing[0]}; fetch it again"
-        )
-    digests = declared(edition, root=root)
-    return ImageSet(
-        name="lfwa",
-        images=load_images(
-            "lfwa",
-            found["images"],
-            [on_disk[name] for name in labels.index],
-            size,
-            digest=digests[found["images"].name],
-            crop=crop,
-            resident=resident,
+        "labels": _labels(
+            "lfw_att_40", "9693c6640c33f897006da64d465389472e1fc0b52f7e67d7e1e424a594db0328"
         ),
-        attributes=labels,
-        part=parts_by_person(labels.index.tolist()),
-        skipped={"no label": len(on_disk) - len(labels)},
-        sha256=digests,
-    )
+        "more labels": _labels(
+            "lfw_att_73", "8bc4689b6b84a255427ca898c25373231a13602b6bfd2abb4ee4290a88f34d7f"
+        ),
+    }
+    depth = 2
+    crop = 0.6
+
+    def read(self, found: Mapping[str, Path]) -> pd.DataFrame:
+        """Read both lists, which must name the same images."""
+        first, second = (_read_labels(found[role]) for role in ("labels", "more labels"))
+        same_names("lfwa: the lists of 40 and of 73 attributes", first.index, second.index)
+        more = [column for column in second.columns if column not in first.columns]
+        return pd.concat([first, second[more]], axis=1).sort_index()
+
+    def encode(self, records: pd.DataFrame) -> pd.DataFrame:
+        """Return the records: they are 1 where the label is positive."""
+        return records
+
+    def parts(self, records: pd.DataFrame) -> NDArray[np.generic]:
+        """Draw the parts by `parts_by_person`."""
+        return parts_by_person(records.index.tolist())
+
+    def select(
+        self, records: pd.DataFrame, on_disk: Mapping[str, str], images: Path
+    ) -> tuple[pd.DataFrame, dict[str, int]]:
+        """Leave images without a label out; a labelled one that is missing is an error."""
+        if missing := sorted(set(records.index).difference(on_disk)):
+            raise DataError(
+                f"{images}: {len(missing)} of {len(records)} labelled images are not among its "
+                f"{len(on_disk)}, the first is {missing[0]}; fetch it again"
+            )
+        return records, {"no label": len(on_disk) - len(records)}
 
 
-def attributes(*, edition: str = "reduced", root: Path | None = None) -> pd.DataFrame:
-    """Return the labels of the 13,143 labelled images, without reading an image.
-
-    Returns
-    -------
-    DataFrame
-        By ``Person/Person_0001.jpg``, int8, 1 where the label is positive: the 40 attributes of
-        CelebA, then those that only the list of 73 has. Two attributes of both, Eyeglasses and
-        Mouth_Slightly_Open, differ between the lists; they are as in the list of 40.
-
-    Raises
-    ------
-    DataError
-        If a file is absent, damaged or of another edition.
-    """
-    return _read_all(DATASET.find(edition, root=root, roles=_LABELS))
+DATASET = LFWA()
+load, declared = DATASET.load, DATASET.declared
+attributes = DATASET.attributes
 
 
 def parts_by_person(names: Sequence[str]) -> NDArray[np.generic]:
@@ -175,13 +126,6 @@ def parts_by_person(names: Sequence[str]) -> NDArray[np.generic]:
     cuts = np.cumsum([*SHARES.values()])[:-1]
     part = pd.Series(np.array([*SHARES])[np.searchsorted(cuts, middle)], index=line)
     return part[people].to_numpy(dtype=str)
-
-
-def _read_all(found: dict[str, Path]) -> pd.DataFrame:
-    first, second = (_read_labels(found[role]) for role in _LABELS)
-    same_names("lfwa: the lists of 40 and of 73 attributes", first.index, second.index)
-    more = [column for column in second.columns if column not in first.columns]
-    return pd.concat([first, second[more]], axis=1).sort_index()
 
 
 def _read_labels(path: Path) -> pd.DataFrame:

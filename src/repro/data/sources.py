@@ -9,18 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
-from typing import BinaryIO, Literal
-from urllib.error import HTTPError
-from urllib.request import urlopen
+from typing import Literal
+
+from repro.files import not_kept, sha256_of, whole
 
 TIMEOUT_SECONDS = 30.0
-_CHUNK_BYTES = 1 << 20
 
 
 class DataError(RuntimeError):
@@ -83,18 +81,6 @@ def _user_cache() -> Path:
     return cache if cache.is_absolute() else Path.home() / ".cache"
 
 
-def sha256_of(path: Path | str) -> str:
-    """Compute the hexadecimal sha256 of a file's bytes.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    """
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def digest_of(path: Path, algorithm: Literal["sha256", "md5"] = "sha256") -> str:
     """Return the digest of a file, hashed again only when its size or its time has changed.
 
@@ -148,11 +134,8 @@ def remembered(what: str, stamp: Sequence[str | int], measure: Callable[[], str]
     if (known := _noted(note, [*stamp])) is not None:
         return known
     digest = measure()
-    part = note.with_name(f".{note.name}.{uuid.uuid4().hex}.part")
-    with suppress(OSError):
-        note.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError), whole(note) as part:
         part.write_text(json.dumps([*stamp, digest]), encoding="utf-8")
-        part.replace(note)
     return digest
 
 
@@ -193,11 +176,7 @@ def find_file(
         then left as it is: it may be somebody's only copy).
     """
     path = (data_root() if root is None else Path(root)) / dataset / file.name
-    try:
-        present = path.exists()
-    except OSError as error:  # A folder above that may not be entered.
-        raise DataError(f"{path} cannot be read: {error}.") from error
-    if present:
+    if exists(path):
         _verify(path, file)
         return path
     by_hand = (
@@ -211,6 +190,14 @@ def find_file(
     except DataError as error:
         raise DataError(f"{dataset}: {error} {by_hand}") from error.__cause__
     return path
+
+
+def exists(path: Path) -> bool:
+    """Return whether there is such a file or folder; `DataError` where that cannot be seen."""
+    try:
+        return path.exists()
+    except OSError as error:  # a folder above that may not be entered
+        raise DataError(f"{path} cannot be read: {error}.") from error
 
 
 def _verify(path: Path, file: SourceFile) -> None:
@@ -228,61 +215,34 @@ def _verify(path: Path, file: SourceFile) -> None:
 
 def _download(path: Path, file: SourceFile) -> None:
     """Write ``path`` whole and verified, or leave the disk as it was."""
-    # A name of its own for each attempt: two processes may fetch the same file at once.
-    part = path.with_name(f".{file.name}.{uuid.uuid4().hex}.part")
+    # Imported where it is needed: both take a while, and most calls find the file.
+    import pooch
+    import requests
+
+    # The bar is for a person who waits; a log or a notebook is not filled with it.
+    answers: list[requests.Response] = []
+    fetch = pooch.HTTPDownloader(
+        progressbar=sys.stderr.isatty(),
+        timeout=TIMEOUT_SECONDS,
+        hooks={"response": lambda answer, **_: answers.append(answer)},
+    )
     try:
-        with _folder_or_nothing(path.parent):
+        with whole(path) as part:
             try:
-                # Opened before the request: a read-only folder then costs no network traffic.
-                with part.open("xb") as out:
-                    _fetch(file, out)
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+                # It opens the file before it asks: a read-only folder costs no network traffic.
+                fetch(file.url, str(part), None)
+            except requests.RequestException as error:
+                raise DataError(f"{file.url} could not be downloaded: {error}.") from error
+            actual, size = sha256_of(part), part.stat().st_size
+            if actual != file.sha256:
+                raise DataError(
+                    f"what {file.url} sent is not {file.name}: sha256 {actual} ({size} bytes), "
+                    f"expected {file.sha256}. Nothing was kept. The transfer may have been cut "
+                    "short, or a proxy may have answered in place of the server."
+                )
     except OSError as error:
-        raise DataError(
-            f"{path.parent} is not writable ({error}), so {file.name} cannot be kept there."
-        ) from error
-
-
-def _fetch(file: SourceFile, out: BinaryIO) -> None:
-    """Copy ``file.url`` to ``out`` and raise `DataError` if it is not the declared file."""
-    digest, size = hashlib.sha256(), 0
-    try:
-        response = urlopen(file.url, timeout=TIMEOUT_SECONDS)
-    except (OSError, HTTPException, ValueError) as error:
-        if isinstance(error, HTTPError):
-            error.close()
-        raise DataError(f"{file.url} could not be downloaded: {error}.") from error
-    with response:
-        while chunk := _read(response, file.url):
-            digest.update(chunk)
-            size += out.write(chunk)
-    if digest.hexdigest() != file.sha256:
-        raise DataError(
-            f"what {file.url} sent is not {file.name}: sha256 {digest.hexdigest()} ({size} "
-            f"bytes), expected {file.sha256}. Nothing was kept. The transfer may have been cut "
-            "short, or a proxy may have answered in place of the server."
-        )
-
-
-def _read(response: BinaryIO, url: str) -> bytes:
-    # Apart from the writing, so that a dropped connection and a full disk are told apart.
-    try:
-        return response.read(_CHUNK_BYTES)
-    except (OSError, HTTPException) as error:
-        raise DataError(f"{url}: the download broke off: {error}.") from error
-
-
-@contextmanager
-def _folder_or_nothing(folder: Path) -> Iterator[None]:
-    """Make ``folder`` for the block, and remove what was made for it if the block fails."""
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except BaseException:
-        for place in made:
-            with suppress(OSError):  # Somebody else may have put a file there meanwhile.
-                place.rmdir()
-        raise
+        instead = "make it writable, or set REPRO_DATA to another folder"
+        raise DataError(not_kept(file.name, path.parent, error, instead) + ".") from error
+    finally:
+        for answer in answers:  # which pooch leaves open where it fails
+            answer.close()

@@ -25,15 +25,12 @@ Its absolute sizes cannot be had: 12,287 + 5,000 + 10,315 = 27,602 is 40 % neith
 records nor of the 45,222 complete ones. The proportions can, so they are what is kept.
 """
 
+# 60 % of the records pre-train, a fifth of them by validating; the rest is the new task.
+_SHARES = np.array([0.6 * (1 - 0.2), 0.6 * 0.2, *((1 - 0.6) * share for share in TASK_SHARES)])
+
 
 def task_split(
-    target: ArrayLike,
-    protected: ArrayLike,
-    *,
-    seed: int,
-    pretrain_share: float = 0.6,
-    validation_share_of_pretrain: float = 0.2,
-    task_shares: tuple[float, float, float] = TASK_SHARES,
+    target: ArrayLike, protected: ArrayLike, *, seed: int
 ) -> dict[str, NDArray[np.int64]]:
     """Split records into the parts of pre-training and of the new task.
 
@@ -46,12 +43,6 @@ def task_split(
         (n,) each value 0 or 1.
     seed
         Non-negative; the same seed gives the same split.
-    pretrain_share
-        Share of the records that pre-train, strictly between 0 and 1.
-    validation_share_of_pretrain
-        Share of those that validate, strictly between 0 and 1.
-    task_shares
-        Training, validation and test share of the rest; positive, sum 1.
 
     Returns
     -------
@@ -63,18 +54,13 @@ def task_split(
     ValueError
         If an argument is out of its range, or a group is too small to be in every part.
     """
-    target, protected = _labels("target", target), _labels("protected", protected)
-    if len(target) != len(protected):
-        raise ValueError(f"{len(target)} target values but {len(protected)} protected ones")
     if seed < 0:
         raise ValueError(f"seed must not be negative, it is {seed}")
-    shares = _part_shares(pretrain_share, validation_share_of_pretrain, task_shares)
     pieces: list[list[NDArray[np.int64]]] = [[] for _ in PARTS]
-    for t, p in GROUPS:
-        members = np.flatnonzero((target == t) & (protected == p)).astype(np.int64)
-        counts = _largest_remainder(len(members), shares)
+    for (t, p), members in _groups(target, protected).items():
+        counts = _largest_remainder(len(members), _SHARES)
         if (counts == 0).any():
-            enough = math.ceil(1 / shares.min())
+            enough = math.ceil(1 / _SHARES.min())
             raise ValueError(
                 f"group ({t},{p}) has {len(members)} records, too few for one in each of the "
                 f"{len(PARTS)} parts ({PARTS[int(counts.argmin())]} would have none); "
@@ -117,18 +103,14 @@ def biased_split(
         If an argument is out of its range, ``total`` leaves a group empty, or a group has fewer
         examples than it needs; the message then gives the largest total that fits.
     """
-    target, protected = _labels("target", target), _labels("protected", protected)
-    if len(target) != len(protected):
-        raise ValueError(f"{len(target)} target values but {len(protected)} protected ones")
-    if not 0 < bias_ratio <= 1:
-        raise ValueError(f"bias_ratio must be above 0 and at most 1, it is {bias_ratio}")
+    _check_ratio(bias_ratio)
+    members = list(_groups(target, protected).values())
     counts = _biased_counts(total, bias_ratio)
     if min(counts) < 1:
         raise ValueError(
             f"{total} examples at bias ratio {bias_ratio:.4g} leave a group without any "
             f"({_in_words(counts)}); ask for more"
         )
-    members = [np.flatnonzero((target == t) & (protected == p)) for t, p in GROUPS]
     there = [len(group) for group in members]
     if any(has < needs for has, needs in zip(there, counts, strict=True)):
         largest = _largest_total(there, bias_ratio, total)
@@ -138,7 +120,7 @@ def biased_split(
             f"there are {_in_words(there)}; {advice}"
         )
     first = [group[:needs] for group, needs in zip(members, counts, strict=True)]
-    return np.sort(np.concatenate(first)).astype(np.int64)
+    return np.sort(np.concatenate(first))
 
 
 def largest_biased_total(
@@ -158,13 +140,9 @@ def largest_biased_total(
     ValueError
         If an argument is out of its range.
     """
-    target, protected = _labels("target", target), _labels("protected", protected)
-    if len(target) != len(protected):
-        raise ValueError(f"{len(target)} target values but {len(protected)} protected ones")
-    if not 0 < bias_ratio <= 1:
-        raise ValueError(f"bias_ratio must be above 0 and at most 1, it is {bias_ratio}")
-    there = [int(((target == t) & (protected == p)).sum()) for t, p in GROUPS]
-    return _largest_total(there, bias_ratio, len(target) + 1)
+    _check_ratio(bias_ratio)
+    there = [len(group) for group in _groups(target, protected).values()]
+    return _largest_total(there, bias_ratio, sum(there) + 1)
 
 
 def named_parts(
@@ -204,6 +182,11 @@ def named_parts(
     return np.array([*shares])[np.searchsorted(values.cumsum()[:-1], places, side="right")]
 
 
+def _check_ratio(ratio: float) -> None:
+    if not 0 < ratio <= 1:
+        raise ValueError(f"bias_ratio must be above 0 and at most 1, it is {ratio}")
+
+
 def _biased_counts(total: int, ratio: float) -> list[int]:
     """Return how many examples each of `GROUPS` gets."""
     # The tiny term keeps an exact half a half: 1 / 9 and the like are not exact in binary.
@@ -231,31 +214,16 @@ def _in_words(counts: list[int]) -> str:
     return ", ".join(f"{n} of ({t},{p})" for n, (t, p) in zip(counts, GROUPS, strict=True))
 
 
-def _labels(name: str, values: ArrayLike) -> NDArray[np.generic]:
-    array = np.asarray(values)
-    if array.ndim != 1 or not np.isin(array, (0, 1)).all():
-        raise ValueError(f"{name} must be one-dimensional, each value 0 or 1")
-    return array
-
-
-def _part_shares(
-    pretrain: float, validation: float, task: tuple[float, float, float]
-) -> NDArray[np.float64]:
-    for name, share in (
-        ("pretrain_share", pretrain),
-        ("validation_share_of_pretrain", validation),
-    ):
-        if not 0 < share < 1:
-            raise ValueError(f"{name} must lie strictly between 0 and 1, it is {share}")
-    if len(task) != 3 or not all(share > 0 for share in task) or not math.isclose(sum(task), 1):
-        raise ValueError(f"task_shares must be three positive numbers with sum 1, not {task}")
-    return np.array(
-        [
-            pretrain * (1 - validation),
-            pretrain * validation,
-            *((1 - pretrain) * share for share in task),
-        ]
-    )
+def _groups(target: ArrayLike, protected: ArrayLike) -> dict[tuple[int, int], NDArray[np.int64]]:
+    """Return the positions of the examples of each group, ascending."""
+    of = {"target": np.asarray(target), "protected": np.asarray(protected)}
+    for name, values in of.items():
+        if values.ndim != 1 or not np.isin(values, (0, 1)).all():
+            raise ValueError(f"{name} must be one-dimensional, each value 0 or 1")
+    t, p = of.values()
+    if len(t) != len(p):
+        raise ValueError(f"{len(t)} target values but {len(p)} protected ones")
+    return {g: np.flatnonzero((t == g[0]) & (p == g[1])).astype(np.int64) for g in GROUPS}
 
 
 def _largest_remainder(n: int, shares: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -6,8 +6,6 @@ follows is the same code for both.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -131,10 +129,8 @@ class Encoder:
     ----------
     names
         Feature names, d of them: ``age``, ..., ``workclass=Private``, ..., ``sex=Male``.
-    continuous
-        The standardised columns.
     mean, std
-        Their statistics, in the unit of the column.
+        Statistics of the continuous columns, in the unit of each.
     categories
         The categories of each one-hot column.
     include_protected
@@ -142,7 +138,6 @@ class Encoder:
     """
 
     names: tuple[str, ...]
-    continuous: tuple[str, ...]
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
     categories: dict[str, tuple[str, ...]]
@@ -160,7 +155,6 @@ class Encoder:
         rows: NDArray[np.integer],
         *,
         include_protected: bool = False,
-        drop: Iterable[str] = (),
     ) -> Encoder:
         """Make an encoder with the statistics of some rows of a table.
 
@@ -172,36 +166,25 @@ class Encoder:
             (m,) positions of the training records, m >= 1: only these enter mean and deviation.
         include_protected
             Whether ``sex`` is a feature (one column, 1 = Male).
-        drop
-            Columns to leave out, for instance ``fnlwgt``, which is a sampling weight and not an
-            attribute of the person.
 
         Raises
         ------
         ValueError
-            If ``rows`` are not valid positions, ``drop`` names an unknown column, contradicts
-            ``include_protected`` or leaves no feature.
+            If ``rows`` are not valid positions.
         """
         rows = _checked_rows(rows, len(table))
-        dropped = _checked_columns(drop)
-        if include_protected and PROTECTED_COLUMN in dropped:
-            raise ValueError(f"{PROTECTED_COLUMN!r} is both in drop and asked for")
-        continuous = tuple(column for column in CONTINUOUS if column not in dropped)
         categories = {
-            column: _observable_categories(table.frame[column], official)
+            column: (*official, MISSING) if (table.frame[column] == MISSING).any() else official
             for column, official in CATEGORICAL.items()
-            if column not in dropped | {PROTECTED_COLUMN}
+            if column != PROTECTED_COLUMN
         }
-        names = [*continuous]
+        names = [*CONTINUOUS]
         names += [f"{column}={c}" for column, of in categories.items() for c in of]
         names += [f"{PROTECTED_COLUMN}={PROTECTED_VALUES[1]}"] * include_protected
-        if not names:
-            raise ValueError("every column is dropped: no feature is left")
-        values = table.frame[list(continuous)].to_numpy(dtype=np.float64)[rows]
+        values = table.frame[list(CONTINUOUS)].to_numpy(dtype=np.float64)[rows]
         std = values.std(axis=0)
         return cls(
             names=tuple(names),
-            continuous=continuous,
             mean=values.mean(axis=0),
             std=np.where(std > 0, std, 1.0),
             categories=categories,
@@ -226,10 +209,10 @@ class Encoder:
         ValueError
             If a column is absent or has a category that `fit` did not know.
         """
-        needed = [*self.continuous, *self.categories, *[PROTECTED_COLUMN] * self.include_protected]
+        needed = [*CONTINUOUS, *self.categories, *[PROTECTED_COLUMN] * self.include_protected]
         if absent := [column for column in needed if column not in frame.columns]:
             raise ValueError(f"the records lack the encoded columns {absent}")
-        continuous = frame[list(self.continuous)].to_numpy(dtype=np.float64)
+        continuous = frame[list(CONTINUOUS)].to_numpy(dtype=np.float64)
         blocks = [((continuous - self.mean) / self.std).astype(np.float32)]
         for column, known in self.categories.items():
             codes = _codes(frame[column], known)
@@ -256,10 +239,6 @@ def _is_male(frame: pd.DataFrame) -> NDArray[np.bool_]:
     return (frame[PROTECTED_COLUMN] == PROTECTED_VALUES[1]).to_numpy(dtype=np.bool_)
 
 
-def _observable_categories(values: pd.Series, official: tuple[str, ...]) -> tuple[str, ...]:
-    return (*official, MISSING) if (values == MISSING).any() else official
-
-
 def _codes(values: pd.Series, known: tuple[str, ...]) -> NDArray[np.intp]:
     """Position of each value in ``known``; ValueError for a value that is not there."""
     codes = pd.Index(known).get_indexer(pd.Index(values))
@@ -278,11 +257,3 @@ def _checked_rows(rows: NDArray[np.integer], n: int) -> NDArray[np.integer]:
     if rows.min() < 0 or rows.max() >= n:
         raise ValueError(f"rows must lie in 0 to {n - 1}; they reach {rows.min()} to {rows.max()}")
     return rows
-
-
-def _checked_columns(columns: Iterable[str]) -> set[str]:
-    chosen = {columns} if isinstance(columns, str) else set(columns)
-    for column in sorted(chosen - set(COLUMNS)):
-        nearest = difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.0)[0]
-        raise ValueError(f"unknown column {column!r}; did you mean {nearest!r}?")
-    return chosen

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
+from repro.files import whole
 from repro.generator.diffusion import NOISE_STEPS, TextToLatent
 from repro.generator.settings import GeneratorSettings
 
@@ -89,9 +88,8 @@ def save(
         "settings": settings.model_dump(mode="json"),
         "training": dict(training),
     }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with whole(folder) as beside:
+        beside.mkdir()
         try:
             with quiet():
                 drawn_by.to(torch.float16).save_pretrained(beside, safe_serialization=True)
@@ -100,21 +98,6 @@ def save(
         _load_in_single(beside / "text_encoder" / "config.json")
         (beside / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         (beside / "README.md").write_text(card, encoding="utf-8")
-        beside.chmod(0o755)
-        if folder.exists():
-            old = folder.with_name(f".{folder.name}-old")
-            shutil.rmtree(old, ignore_errors=True)
-            folder.replace(old)
-            try:
-                beside.replace(folder)
-            except OSError:
-                old.replace(folder)
-                raise
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            beside.replace(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _load_in_single(config: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from repro.files import whole
 from repro.generator.settings import Schedule
 from repro.precision import autocast
 from repro.training import TrainingError
@@ -174,20 +174,10 @@ def _save(
         for moment in ("exp_avg", "exp_avg_sq"):
             tensors[f"{moment}/{name}"] = optimiser.state[parameter][moment]
     about = {"step": step, "seconds": seconds, "history": history}
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
-            partial,
-            metadata={"about": json.dumps(about), "stamp": stamp},
-        )
-        partial.replace(path)
-    except (OSError, SafetensorError):
-        pass  # a full disk costs the checkpoint, not the training
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+    plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    # A full disk costs the checkpoint, not the training.
+    with suppress(OSError, SafetensorError), whole(path) as part:
+        save_file(plain, part, metadata={"about": json.dumps(about), "stamp": stamp})
 
 
 def _load(

@@ -6,7 +6,6 @@ Its record says so: ``resumed_after_epoch`` among the results.
 from __future__ import annotations
 
 import json
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from repro.files import whole
 from repro.study.configs import RunConfig
 from repro.study.runs import Runs, git_commit
 from repro.vision import Progress, device
@@ -72,20 +72,12 @@ class Checkpoint:
             "history": progress.history,
             "best_epoch": progress.best_epoch,
         }
-        partial = self.path.with_suffix(f".{os.getpid()}.partial")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Copies: one tensor may stand in two states, which safetensors refuses.
-            copies = {name: tensor.clone() for name, tensor in tensors.items()}
-            save_file(
-                copies, partial, metadata={"progress": json.dumps(about), "stamp": self.stamp}
-            )
-            partial.replace(self.path)
-        except (OSError, SafetensorError):
-            pass  # a full disk costs the checkpoint, not the run; the record will say if it must
-        finally:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
+        # Copies: one tensor may stand in two states, which safetensors refuses.
+        copies = {name: tensor.clone() for name, tensor in tensors.items()}
+        notes = {"progress": json.dumps(about), "stamp": self.stamp}
+        # A full disk costs the checkpoint, not the run; the record will say if it must.
+        with suppress(OSError, SafetensorError), whole(self.path) as part:
+            save_file(copies, part, metadata=notes)
         self._last = time.monotonic()
 
     def remove(self) -> None:

@@ -9,8 +9,9 @@ from typing import Any, get_args
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from repro.data.registry import FACE_SETS, TABLES
 from repro.names import UnknownNameError, check_name, nearest
-from repro.settings import TOY, DataSettings, FaceData, SettingsError, leaves
+from repro.settings import TOY, SettingsError, leaves
 from repro.study.profiles import Paper, Profile, load_profile, synthetic_of
 from repro.study.session import Study
 
@@ -63,11 +64,9 @@ SETTING: dict[Paper, dict[str, str]] = {
         "s1_ratios": "faces.s1_ratios",
     },
 }
-_FACES = get_args(FaceData.model_fields["name"].annotation)
 DATASETS: dict[Paper, tuple[str, ...]] = {
-    "win": get_args(DataSettings.model_fields["name"].annotation),
-    "win-faces": _FACES,
-    "aim-fair": tuple(name for name in _FACES if name != "lfwa"),  # a data set of WIN alone
+    paper: tuple(name for name, entry in (TABLES | FACE_SETS).items() if paper in entry.parts)
+    for paper in get_args(Paper)
 }
 #: Names that IPython itself puts into the namespace.
 IPYTHON = {"In", "Out", "exit", "quit", "open", "get_ipython"}
@@ -168,7 +167,9 @@ def _covers(overrides: Mapping[str, Any], name: str) -> bool:
 #: What means something for one simulation alone is unset for any other data set.
 _NOTHING_ELSEWHERE: dict[str, dict[str, Any]] = {
     "adult": {"data.records": None, "data.bias": None},
-    **{name: {f"faces.data.{own}": None for own in TOY} for name in _FACES if name != "toyfaces"},
+    **{
+        name: {f"faces.data.{own}": None for own in TOY} for name in FACE_SETS if name != "toyfaces"
+    },
 }
 #: How the settings of each part of the study begin.
 _HALF: dict[Paper, tuple[str, ...]] = {

@@ -13,6 +13,7 @@ import yaml
 from pydantic import AfterValidator, Field, field_validator
 
 from repro.aimfair.strategies import COMPARED, rows_of
+from repro.data.registry import FACE_SETS, TABLES, DataSet
 from repro.generator.settings import FACES, TOYFACES, GeneratorSettings
 from repro.names import check_name
 from repro.settings import (
@@ -202,20 +203,20 @@ class Profile(Strict):
 
     def is_simulated(self, paper: Paper) -> bool:
         """Whether the data of one part of the study are this project's own simulation."""
-        name = self.data.name if paper == "win" else self.faces.data.name
-        return name in ("toyfaces", "toycensus")
+        return self._data_set(paper).simulated
+
+    def _data_set(self, paper: Paper) -> DataSet:
+        return TABLES[self.data.name] if paper == "win" else FACE_SETS[self.faces.data.name]
 
     def data_label(self, paper: Paper) -> str:
         """Say what one part of the study is about, with the word "simulated" where it is."""
+        name, data = self._data_set(paper).label, self.faces.data
         if paper == "win":
-            return "toycensus (simulated)" if self.is_simulated(paper) else "UCI Adult"
-        data = self.faces.data
-        name = {"toyfaces": "toyfaces (simulated)", "celeba": "CelebA", "utkface": "UTKFace"}
-        name |= {"lfwa": "LFW+a"}
+            return name
         task = (self.win.faces if paper == "win-faces" else None) or data
         frozen = ", frozen features" if paper == "win-faces" else ""
         size = f"{data.size}x{data.size}"
-        return f"{name[data.name]}, {task.target} | {task.protected}, {size}{frozen}"
+        return f"{name}, {task.target} | {task.protected}, {size}{frozen}"
 
 
 def synthetic_of(profile: Profile) -> SyntheticFaces:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from repro.files import whole
 from repro.metrics import METRICS
 from repro.names import check_name
 from repro.study.configs import RunConfig
@@ -44,13 +45,8 @@ def export(records: Sequence[Record], path: Path) -> None:
                 "record": json.dumps(record.body, separators=(",", ":")),
             }
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial")
-    try:
-        pd.DataFrame(rows).to_parquet(temporary, index=False, compression="zstd")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as part:
+        pd.DataFrame(rows).to_parquet(part, index=False, compression="zstd")
 
 
 def read_exported(path: Path) -> dict[str, Record]:

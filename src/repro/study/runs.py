@@ -8,13 +8,11 @@ kill the next call takes up exactly what is missing.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import platform
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -30,7 +28,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from repro import machine
-from repro.data.sources import sha256_of
+from repro.files import not_kept, sha256_of, whole
 from repro.metrics import confusion_counts, flatten_metrics, metrics_from_counts
 from repro.study.configs import RunConfig, digest
 from repro.study.profiles import project_root
@@ -274,29 +272,20 @@ class Runs:
                 f"are not those that the run declares ({declared})"
             )
         final = self.root / config.identity
-        temporary: Path | None = None
         try:
-            # The name starts with a dot, so an abandoned one is never taken for a run.
-            temporary = Path(tempfile.mkdtemp(prefix=f".{config.identity}-", dir=self.root))
-            outcome.predictions.to_parquet(temporary / PREDICTIONS, index=False)
-            # In C order: safetensors writes the bytes as they lie, under the shape alone.
-            weights = {name: np.asarray(w, order="C") for name, w in outcome.weights.items()}
-            save_file(weights, temporary / WEIGHTS)
-            body = _body(config, outcome, seconds, temporary)
-            (temporary / RECORD).write_text(json.dumps(body, indent=1), encoding="utf-8")
-            temporary.replace(final)
+            # Its part's name starts with a dot, so an abandoned one is never taken for a run.
+            with whole(final) as part:
+                part.mkdir()
+                outcome.predictions.to_parquet(part / PREDICTIONS, index=False)
+                # In C order: safetensors writes the bytes as they lie, under the shape alone.
+                weights = {name: np.asarray(w, order="C") for name, w in outcome.weights.items()}
+                save_file(weights, part / WEIGHTS)
+                body = _body(config, outcome, seconds, part)
+                (part / RECORD).write_text(json.dumps(body, indent=1), encoding="utf-8")
         except (OSError, SafetensorError) as error:  # the latter wraps the former in text
-            reason = getattr(error, "strerror", None) or str(error)
-            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            if full or "No space left" in reason:
-                reason += ": free some space and run again"
-            raise RunError(
-                f"{config.label}: run {config.identity} could not be written to {self.root} "
-                f"({reason}). Finished runs are kept."
-            ) from error
-        finally:
-            if temporary is not None:
-                shutil.rmtree(temporary, ignore_errors=True)
+            instead = "set REPRO_RUNS to another folder, and run again. Finished runs are kept"
+            what = f"{config.label}: run {config.identity}"
+            raise RunError(not_kept(what, self.root, error, instead)) from error
         return read_record(final)
 
 

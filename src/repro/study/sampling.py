@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from repro.files import whole
 from repro.metrics import METRICS, confusion_counts, flatten_metrics, metrics_from_counts
 from repro.study.claims import Contrast
 from repro.study.profiles import Paper
@@ -110,7 +111,8 @@ def export(found: Sequence[tuple[Contrast, Results, Paper]], path: Path) -> int:
         if value:
             table[_key(contrast, [results[key] for key in contrast.keys])] = value
     if table:
-        path.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        with whole(path) as part:
+            part.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return len(table)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from repro.data import augment
-from repro.data.featurecache import load_features
+from repro.data.cache import features
 from repro.data.images import ImageSet
 from repro.models import last_linear
 
@@ -106,7 +106,7 @@ def image_features(
         return _passes(model, head, images.images, index, read_at, device, batch)
 
     title = f"{images.name}-{read_at}-{type(model).__name__}".lower()
-    return load_features(title, depends_on, (len(at), head.in_features), compute)
+    return features(title, depends_on, (len(at), head.in_features), compute)
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from repro.chapters.aim.data import (
     synthetic_faces,
     training_set,
 )
-from repro.data import celeba, toyfaces
+from repro.data import celeba, faceset, toyfaces
 from repro.data.images import ImageSet
 from repro.data.sources import DataError, data_root
 from repro.names import UnknownNameError
@@ -312,7 +312,7 @@ def reduced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     if not all((folder / name).is_file() for name in celeba.declared("reduced")):
         pytest.skip("needs REPRO_DATA with the reduced edition of celeba (see README)")
     monkeypatch.setattr(
-        celeba,
+        faceset,
         "load_images",
         lambda name, path, members, size, **_: torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(
             len(members), 3, 78, 64

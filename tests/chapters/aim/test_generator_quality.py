@@ -23,7 +23,7 @@ from repro.chapters.aim.generator_quality import (
     measure_toyfaces,
 )
 from repro.data.captions import FACES, FACETS, PHRASES_OF, TOYFACES, VOCABULARIES, Phrase
-from repro.data.toyfaces_factors import ATTRIBUTES, CATEGORIES
+from repro.data.toyfaces.factors import ATTRIBUTES, CATEGORIES
 from repro.generator import quality
 from repro.generator.corpus import TOY_SEED, Corpus
 

@@ -18,7 +18,8 @@ from repro.chapters.win import face_plans as winface_plans
 from repro.chapters.win import face_stages as winface_stages
 from repro.chapters.win import neutralising, rank_sweep
 from repro.chapters.win.face_configs import FaceHead, FaceHeadTuning
-from repro.data import augment, lfwa
+from repro.data import augment, faceset, lfwa
+from repro.data.registry import FACE_SETS
 from repro.data.sources import data_root
 from repro.metrics import confusion_counts, flatten_metrics, metrics_from_counts
 from repro.models import last_linear
@@ -130,9 +131,11 @@ def test_lfw_a_keeps_everybody_in_one_of_its_parts(monkeypatch: pytest.MonkeyPat
     if not all((data_root() / "lfwa" / name).is_file() for name in lfwa.declared("reduced")):
         pytest.skip("needs REPRO_DATA with the reduced edition of lfwa (see README)")
     one = torch.zeros(1, 3, 1, 1, dtype=torch.uint8)
-    monkeypatch.setattr(lfwa, "load_images", lambda *given, **_: one.expand(len(given[2]), 3, 6, 6))
+    monkeypatch.setattr(
+        faceset, "load_images", lambda *given, **_: one.expand(len(given[2]), 3, 6, 6)
+    )
     images = lfwa.load(None)
-    assert len(images.attributes.columns) == winface_data.LABELS["lfwa"]
+    assert len(images.attributes.columns) == FACE_SETS["lfwa"].labels
     rows = winface_data.split_rows(images, "Male", "Heavy_Makeup", bias_ratio=None, seed=0)
     people = images.attributes.index.str.split("/").str[0].to_numpy()
     parts = [{*people[at]} for at in (np.concatenate([rows["pretrain_train"],

@@ -13,15 +13,14 @@ from torch import Tensor
 from repro.aimfair.composition import compose
 from repro.aimfair.strategies import Data
 from repro.chapters.aim import synthetic as generated
-from repro.data import celeba, lfwa, toyfaces, utkface
+from repro.data import toyfaces
 from repro.data.images import VERSION as DECODING
 from repro.data.images import ImageSet
+from repro.data.registry import face_set
 from repro.data.splits import biased_split
 from repro.settings import TOY, FaceData, SettingsError, SyntheticFaces
 from repro.vision import Faces, joined
 
-#: Real data sets; each is read as its own module says.
-REAL = {"celeba": celeba, "utkface": utkface, "lfwa": lfwa}
 #: Offset between the seeds of the two domains, more than any seed, so that no person is in both:
 #: one seed gives both domains the same people.
 _STUDIO_SEED = 2**31
@@ -59,7 +58,7 @@ def declared_sha256(data: FaceData, synthetic: SyntheticFaces | None = None) -> 
     if data.name == "toyfaces":
         digests = {"toyfaces camera": toyfaces.fingerprint(_camera(data))}
     else:
-        digests = _stamped(REAL[data.name].declared(data.edition))
+        digests = _stamped(face_set(data.name).declared(data.edition))
     if synthetic is None:
         return digests
     if data.name == "lfwa" and synthetic.generator == "faces":
@@ -80,8 +79,7 @@ def _generated(settings: toyfaces.ToyFaces) -> ImageSet:
 
 @lru_cache(maxsize=1)
 def _read(name: str, edition: str) -> ImageSet:
-    images: ImageSet = REAL[name].load(None, edition=edition)
-    return images
+    return face_set(name).load(None, edition=edition)
 
 
 def image_set(data: FaceData) -> ImageSet:

@@ -24,7 +24,7 @@ from repro.chapters.aim.data import (
     training_set,
 )
 from repro.chapters.aim.recorded_masks import mask_of
-from repro.data.sources import sha256_of
+from repro.files import sha256_of
 from repro.layout import layout_of, place
 from repro.precision import effective
 from repro.settings import ImageOptimisation

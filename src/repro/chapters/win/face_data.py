@@ -20,6 +20,7 @@ from repro.chapters.aim.data import image_set, read_sha256
 from repro.chapters.aim.stages import trained_model
 from repro.chapters.win.face_configs import FaceHead
 from repro.data.images import ImageSet
+from repro.data.registry import FACE_SETS
 from repro.data.splits import GROUPS, biased_split, largest_biased_total
 from repro.settings import FaceData, SettingsError
 from repro.study.runs import RunError, Runs
@@ -29,8 +30,6 @@ from repro.win.features import image_features
 
 #: Share of a part that trains; as in WIN on Adult (:mod:`repro.data.splits`).
 PRETRAIN_SHARE, TASK_SHARE = 0.8, 12_287 / (12_287 + 5_000)
-#: Attributes of the images of each data set, where their number is fixed.
-LABELS = {"toyfaces": 15, "celeba": 40, "lfwa": 75}
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,7 @@ def check_labels(data: FaceData, rank: int) -> None:
     SettingsError
         If the rank is out of range.
     """
-    most = LABELS.get(data.name)
+    most = FACE_SETS[data.name].labels
     if most is not None and rank > most:
         raise SettingsError(
             f"rank {rank} is out of range: {data.name} has {most} attributes, so ranks of the head "

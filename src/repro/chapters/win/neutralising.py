@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from repro.chapters.win.face_data import LABELS
 from repro.chapters.win.face_plans import Head, pretrained, tuned
+from repro.data.registry import FACE_SETS
 from repro.study.experiments import Plan, experiment
 from repro.study.intervals import paired_interval
 from repro.study.profiles import Profile
@@ -33,7 +33,7 @@ def controls(profile: Profile, seeds: Sequence[int]) -> Plan:
     if win is None:
         return plan
     # A head has no rank above its inputs either: 8 x width of the narrow ResNets, more of others.
-    labels = LABELS.get(profile.faces.data.name) or max(win.label_ranks)
+    labels = FACE_SETS[profile.faces.data.name].labels or max(win.label_ranks)
     labels = min(labels, 8 * profile.faces.width)
     heads: tuple[tuple[Head, int, int], ...] = (
         ("target", 1, 2),

@@ -1,8 +1,8 @@
 """How a face is painted, back to front: hair, neck, head, features, hair front, glasses, hat.
 
 Lengths are in the units of the head (half its height is 1, v points down). What lies on the face
-(`repro.data.toyfaces_features`) is painted in coordinates that turn with the pose; what is worn
-on the head is in `repro.data.toyfaces_worn`, what all of them read in `repro.data.toyfaces_looks`.
+is painted in coordinates that turn with the pose. Both that and what is worn on the head are in
+`repro.data.toyfaces.features`, what all of them read is in `repro.data.toyfaces.looks`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from repro.data.toyfaces_features import draw_age, draw_beard, draw_eyes, draw_mouth, draw_nose
-from repro.data.toyfaces_looks import RGB, Look, Rows
-from repro.data.toyfaces_shapes import Canvas, box, ellipse, ramp, ripple
-from repro.data.toyfaces_worn import draw_earrings, draw_glasses, draw_hat
-
-__all__ = ["RGB", "Look", "Rows", "draw_person"]
+from repro.data.toyfaces.features import (
+    draw_age,
+    draw_beard,
+    draw_earrings,
+    draw_eyes,
+    draw_glasses,
+    draw_hat,
+    draw_mouth,
+    draw_nose,
+)
+from repro.data.toyfaces.looks import RGB, Look, Person, Rows
+from repro.data.toyfaces.shapes import Canvas, box, ellipse, ramp, ripple
 
 HAIR: Mapping[str, RGB] = {
     "black": (0.09, 0.08, 0.09),
@@ -44,6 +50,7 @@ def draw_person(canvas: Canvas, rows: Rows, look: Look) -> None:
     skin, hair = rows.skin(), rows.colour("hair_colour", HAIR)
     skin = skin * (1 - 0.04 * old[:, None]) + 0.02 * old[:, None]
     width = 0.755 + 0.035 * gender + rows.between("width", -0.045, 0.045)
+    p = Person(rows, look, gender, old, yaw, width, skin, hair)
 
     # Light falls on the head as on a ball.
     nx, ny = (u / width).clamp(-1, 1), v.clamp(-1, 1)
@@ -52,10 +59,10 @@ def draw_person(canvas: Canvas, rows: Rows, look: Look) -> None:
     lz = (1 - lx * lx - ly * ly).sqrt()
     light = 1 + look.light * (nx * lx + ny * ly + nz * lz - 0.72)
 
-    shape = _head_distance(u, v, yaw, gender, width, rows.between("jaw", -0.25, 0.25))
-    back = _Hair(rows, look, u, v, yaw, width, gender)
+    shape = _head_distance(p, u, v)
+    back = _Hair(p, u, v)
     c.paint(c.inside(back.behind), hair * (0.62 + 0.25 * (light[:, None] - 0.5)))
-    _body(c, rows, skin, gender, yaw)
+    _body(c, p)
     for side in (-1.0, 1.0):
         # The ear that is turned away hides behind the head.
         ear_u = u - side * (width + 0.03) + 0.10 * yaw
@@ -69,25 +76,24 @@ def draw_person(canvas: Canvas, rows: Rows, look: Look) -> None:
     square = (u / width) * (u / width)
     fu = u - yaw * 0.27 * (1 - square.clamp(max=1))
     fv = v - rows.between("tilt", -0.05, 0.05)
-    draw_age(c, rows, fu, fv, head, old, look)
-    draw_nose(c, rows, fu, fv, yaw, skin, look)
-    draw_beard(c, rows, fu, fv, shape, gender, hair)
-    draw_mouth(c, rows, fu, fv, skin, head, gender, look)
-    draw_eyes(c, rows, fu, fv, skin, hair, gender, old, look)
+    draw_age(c, p, fu, fv, head)
+    draw_nose(c, p, fu, fv)
+    draw_beard(c, p, fu, fv, shape)
+    draw_mouth(c, p, fu, fv, head)
+    draw_eyes(c, p, fu, fv)
     front = c.inside(back.front)
     c.shade(c.inside(back.front, 0.25) * head, 0.8)
     c.paint(front, hair * (0.9 + back.strands)[:, None] * (0.5 + 0.5 * light[:, None]))
-    draw_earrings(c, rows, u, v, width, yaw)
-    draw_glasses(c, rows, fu, fv, head, width)
-    draw_hat(c, rows, u, v, head, width, light)
+    draw_earrings(c, p, u, v)
+    draw_glasses(c, p, fu, fv, head)
+    draw_hat(c, p, u, v, head, light)
 
 
-def _head_distance(
-    u: Tensor, v: Tensor, yaw: Tensor, gender: Tensor, width: Tensor, jaw: Tensor
-) -> Tensor:
+def _head_distance(p: Person, u: Tensor, v: Tensor) -> Tensor:
     """Distance to an egg whose lower half is square (masculine) or tapered (feminine)."""
+    yaw, gender, jaw = p.yaw, p.gender, p.rows.between("jaw", -0.25, 0.25)
     below = v.clamp(min=0)
-    across = (u - 0.10 * yaw * below) / (width * (1 - 0.16 * (1 - gender - jaw) * below * below))
+    across = (u - 0.10 * yaw * below) / (p.width * (1 - 0.16 * (1 - gender - jaw) * below * below))
     down = v / (1.0 + 0.04 * gender)
     square = down * down
     mix = (0.35 + 0.35 * gender + 0.3 * jaw).clamp(0, 0.9) * (v > 0)
@@ -100,16 +106,8 @@ def _head_distance(
 class _Hair:
     """Distances of the hair behind the head and of the hair in front of it, and its strands."""
 
-    def __init__(
-        self,
-        rows: Rows,
-        look: Look,
-        u: Tensor,
-        v: Tensor,
-        yaw: Tensor,
-        width: Tensor,
-        gender: Tensor,
-    ) -> None:
+    def __init__(self, p: Person, u: Tensor, v: Tensor) -> None:
+        rows, yaw, width, gender = p.rows, p.yaw, p.width, p.gender
         wavy, bald = rows["Wavy_Hair"], rows.have("hair_style", "bald")
         bob, bun = rows.have("hair_style", "bob"), rows.have("hair_style", "bun")
         long = rows.have("hair_style", "long")
@@ -120,7 +118,7 @@ class _Hair:
         wave = ripple(1.45 * v + part) + 0.6 * ripple(1.7 * hu + 2 * part)
         edge = wavy * 0.075 * wave
         volume = 0.10 + 0.05 * wavy + 0.05 * hang
-        self.strands = look.texture * (
+        self.strands = p.look.texture * (
             wavy * 0.09 * ripple(2.2 * v + 0.9 * hu * hu + part)
             + (1 - wavy) * 0.06 * ripple(6.5 * hu + 0.8 * v)
         )
@@ -137,8 +135,7 @@ class _Hair:
         self.behind = torch.where(bald > 0, rim, cap)
 
         # In front: the crown, less an opening for the face whose top is the hairline.
-        old = 1 - rows["Young"]
-        hairline = rows.between("fringe", 0.50, 0.76) + 0.06 * old * (1 + gender)
+        hairline = rows.between("fringe", 0.50, 0.76) + 0.06 * p.old * (1 + gender)
         opening_u = u - 0.22 * yaw - 0.2 * part * ramp(-1.5 * v)
         opening = ellipse(opening_u, v - 0.5, width * (0.95 - 0.07 * hang), 0.5 + hairline)
         tips = (1 - wavy) * 0.03 * ripple(3.1 * hu + 2 * part)
@@ -147,12 +144,12 @@ class _Hair:
         self.front = torch.maximum(curtain, v - reach) + 10 * bald
 
 
-def _body(c: Canvas, rows: Rows, skin: Tensor, gender: Tensor, yaw: Tensor) -> None:
+def _body(c: Canvas, p: Person) -> None:
     """Neck and shoulders."""
-    u, v = c.u + 0.05 * yaw, c.v
-    cloth = rows.colour("clothing", CLOTH)
+    u, v, gender = c.u + 0.05 * p.yaw, c.v, p.gender
+    cloth = p.rows.colour("clothing", CLOTH)
     neck = box(u, v - 1.1, 0.33 + 0.07 * gender, 0.6, 0.05)
-    c.paint(c.inside(neck), skin * 0.72)
+    c.paint(c.inside(neck), p.skin * 0.72)
     shoulders = ellipse(u, v - 1.97, 1.2 + 0.22 * gender, 0.92 + 0.03 * gender)
     collar = ellipse(u, v - 1.0, 0.40 + 0.05 * gender, 0.34)
     c.paint(c.inside(torch.maximum(shoulders, -collar)), cloth)

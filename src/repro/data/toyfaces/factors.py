@@ -20,14 +20,11 @@ however many are drawn, and a factor added later changes no other.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-
-from repro.names import check_name
 
 COINS = {
     "Smiling": 0.5,
@@ -86,14 +83,7 @@ _STYLES_OF_MEN = (0.0, 0.90, 0.04, 0.06, 0.0)
 _BALD = {True: 0.1, False: 0.4}  # by Young, of men without wavy hair
 
 
-def draw_factors(
-    n: int,
-    *,
-    seed: int,
-    shares: Mapping[tuple[int, int], float] | None = None,
-    target: str = "Smiling",
-    protected: str = "Male",
-) -> pd.DataFrame:
+def draw_factors(n: int, *, seed: int) -> pd.DataFrame:
     """Draw the factors of n faces.
 
     Parameters
@@ -102,12 +92,6 @@ def draw_factors(
         Number of faces.
     seed
         Non-negative. Row i is the same for every n.
-    shares
-        Share of each group (t,p) of ``target`` and ``protected``, all four, sum 1. The count of
-        each group among the first m faces is then its share of m within two faces, for every m.
-        By default nothing is imposed.
-    target, protected
-        Names among `COINS`, read only where ``shares`` is given.
 
     Returns
     -------
@@ -119,9 +103,7 @@ def draw_factors(
     Raises
     ------
     ValueError
-        If n or seed is negative, or the shares are not four with sum 1.
-    UnknownNameError
-        If ``target`` or ``protected`` is not among `COINS`.
+        If n or seed is negative.
     """
     if n < 0 or seed < 0:
         raise ValueError(f"n ({n}) and seed ({seed}) must not be negative")
@@ -131,9 +113,6 @@ def draw_factors(
 
     column: dict[str, NDArray[Any]] = {}
     coins = {name: uniform(name) < chance for name, chance in COINS.items()}
-    if shares is not None:
-        pair = [check_name("attribute", name, COINS) for name in (target, protected)]
-        coins |= zip(pair, _groups(n, seed, shares), strict=True)
     male, young, wavy = coins["Male"], coins["Young"], coins["Wavy_Hair"]
     grey = uniform("grey") < np.where(young, _GREY[True], _GREY[False])
     colour = np.where(grey, 3, _choose(uniform("hair_colour"), (0.34, 0.33, 0.33)))
@@ -168,30 +147,6 @@ def draw_factors(
     column |= {name: uniform(name) for name in NUISANCES}
     column["noise_key"] = (_bits(seed, "noise_key", n) >> np.uint64(32)).astype(np.int64)
     return pd.DataFrame(column)
-
-
-def _groups(
-    n: int, seed: int, shares: Mapping[tuple[int, int], float]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(n,) target and (n,) protected such that every prefix has each group in its share."""
-    cells = ((0, 0), (0, 1), (1, 0), (1, 1))
-    given = [shares.get(cell, -1.0) for cell in cells]
-    if len(shares) != 4 or not all(s >= 0 for s in given) or abs(sum(given) - 1) > 1e-9:
-        raise ValueError(
-            f"shares must give {', '.join(map(str, cells))} a share each, with sum 1, not "
-            f"{dict(shares)}"
-        )
-    # Face by face to the group that is furthest behind its quota: deterministic but for the
-    # order, which a little noise on the quotas makes irregular.
-    start = _uniform(seed, "shares", 4)
-    quota = np.array(given)
-    behind = np.where(quota > 0, start - start.mean(), -np.inf) * 0.5
-    chosen = np.empty(n, dtype=np.int64)
-    for i in range(n):
-        behind = behind + quota
-        chosen[i] = behind.argmax()
-        behind[chosen[i]] -= 1
-    return chosen >= 2, chosen % 2 == 1
 
 
 def _choose(uniform: NDArray[np.float64], shares: tuple[float, ...]) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """Toy faces, the embedded images: a controlled experiment in which bias and domain gap are set.
 
-A face is a row of named, independent factors (`repro.data.toyfaces_factors`), drawn as antialiased
-shapes (`repro.data.toyfaces_drawing`) in one of two domains (`repro.data.toyfaces_domains`):
+A face is a row of named, independent factors (`repro.data.toyfaces.factors`), drawn as antialiased
+shapes (`repro.data.toyfaces.drawing`) in one of two domains (`repro.data.toyfaces.domains`):
 ``camera`` stands for real photographs, ``studio`` for what an image generator draws. Nobody in
 them exists, and every attribute is known, not annotated.
 
@@ -22,14 +22,12 @@ from operator import index
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from repro.data.imagecache import kept
+from repro.data.cache import drawn
 from repro.data.images import ImageSet
-from repro.data.toyfaces_domains import CAMERA, STUDIO, between, draw
-from repro.data.toyfaces_drawing import Look
-from repro.data.toyfaces_factors import ATTRIBUTES, draw_factors
+from repro.data.toyfaces.domains import CAMERA, STUDIO, between, draw
+from repro.data.toyfaces.factors import ATTRIBUTES, draw_factors
 from repro.names import check_name
 
 __all__ = [
@@ -159,19 +157,19 @@ def generate(settings: ToyFaces = ToyFaces(), *, keep: bool = False) -> ImageSet
     ImageSet
         Named ``toyfaces``, with `ATTRIBUTES` and `fingerprint` as digest.
     """
-    table = factors(settings)
-    images = None
-    if keep:
-        key = f"{NAME}-{settings.domain}-{settings.size}-{fingerprint(settings)[:16]}"
-        shape = (settings.n, 3, settings.size, settings.size)
-        images = kept(key, shape, lambda: render(table, settings))
+    table, digest = factors(settings), fingerprint(settings)
+    key = f"{NAME}-{settings.domain}-{settings.size}-{digest[:16]}"
+    shape = (settings.n, 3, settings.size, settings.size)
+    # An image of the studio is for training, whatever its number.
+    parts = _PARTS if settings.domain == "camera" else ("train",)
     return ImageSet(
         name=NAME,
-        images=render(table, settings) if images is None else images,
+        images=(
+            drawn(key, shape, lambda: render(table, settings)) if keep else render(table, settings)
+        ),
         attributes=table[list(ATTRIBUTES)],
-        part=_parts(settings),
-        skipped={},
-        sha256={f"{NAME} {settings.domain}": fingerprint(settings)},
+        part=np.array(parts, dtype="<U10")[np.arange(settings.n) % len(parts)],
+        sha256={f"{NAME} {settings.domain}": digest},
     )
 
 
@@ -190,12 +188,14 @@ def render(table: pd.DataFrame, settings: ToyFaces) -> Tensor:
     torch.Tensor
         (n, 3, size, size) uint8. An image depends on its own row alone, bit for bit.
     """
-    start, end = CAMERA, STUDIO
     share = settings.domain_gap if settings.domain == "studio" else 0.0
     # A gap above 1 leads beyond the studio, where nothing may turn negative.
-    look = between(start[0], end[0], share)
-    optics = between(start[1], end[1], share)
-    look = _strengthened(look, settings)
+    look, optics = between(CAMERA[0], STUDIO[0], share), between(CAMERA[1], STUDIO[1], share)
+    look = replace(
+        look,
+        smile=look.smile * settings.smile_strength,
+        gender=look.gender * settings.gender_strength,
+    )
     optics = replace(
         optics, clutter=optics.clutter * settings.clutter, noise=optics.noise * settings.noise
     )
@@ -207,18 +207,3 @@ def render(table: pd.DataFrame, settings: ToyFaces) -> Tensor:
             rows = slice(first, first + step)
             images[rows] = draw(table.iloc[rows], size, look, optics)
     return images
-
-
-def _strengthened(look: Look, settings: ToyFaces) -> Look:
-    return replace(
-        look,
-        smile=look.smile * settings.smile_strength,
-        gender=look.gender * settings.gender_strength,
-    )
-
-
-def _parts(settings: ToyFaces) -> NDArray[np.generic]:
-    """(n,) the part of each image."""
-    if settings.domain == "studio":
-        return np.full(settings.n, "train", dtype="<U10")
-    return np.array(_PARTS, dtype="<U10")[np.arange(settings.n) % len(_PARTS)]

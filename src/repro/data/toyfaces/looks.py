@@ -80,3 +80,34 @@ class Rows:
         mix = (at - low)[:, None]
         index = low.to(torch.int64)
         return ((1 - mix) * tones[index] + mix * tones[index + 1])[:, :, None, None]
+
+
+def flat(colour: RGB) -> Tensor:
+    """Return a colour that is the same everywhere, (1, 3, 1, 1)."""
+    return torch.tensor(colour).reshape(1, 3, 1, 1)
+
+
+@dataclass(frozen=True)
+class Person:
+    """What every stroke may depend on, for n people; (n, 1, 1) where nothing else is said.
+
+    Attributes
+    ----------
+    rows, look
+        The factors, and how the domain draws them.
+    gender
+        Strength of the gendered cues, from -1 (feminine) to 1.
+    old, yaw, width
+        1 for the old; how far the head is turned; half the width of the head.
+    skin, hair
+        (n, 3, 1, 1) their colours.
+    """
+
+    rows: Rows
+    look: Look
+    gender: Tensor
+    old: Tensor
+    yaw: Tensor
+    width: Tensor
+    skin: Tensor
+    hair: Tensor

@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from repro.data.toyfaces_drawing import RGB, Look, Rows, draw_person
-from repro.data.toyfaces_shapes import Canvas, box, ellipse
+from repro.data.toyfaces.drawing import draw_person
+from repro.data.toyfaces.looks import RGB, Look, Rows
+from repro.data.toyfaces.shapes import Canvas, box, ellipse
 
 T = TypeVar("T", "Look", "Optics")
 
