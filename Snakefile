@@ -18,52 +18,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from repro.study.profiles import load_profile
+from repro.study.sweep import sweeps
 
-# Notebooks that train models: their seeds are shared out over the cores.
-SWEPT = [
-    "23_pretraining",
-    "24_selective_mask",
-    "25_selective_finetuning",
-    "30_layer_freezing",
-    "31_top_k",
-    "32_selection_rules",
-    "33_prompt_diversity",
-    "34_synthetic_amount",
-    "35_bias_ratio",
-    "36_less_real_data",
-    "40_finetuning_brings_bias_back",
-    "41_weight_importance",
-    "43_win_on_adult",
-    "44_group_weight",
-    "45_win_on_faces",
-    "46_rank",
-    "47_is_it_the_neutralising",
-]
 VERDICTS = "90_verdicts"
-# What many notebooks build on is run before them: two that want the same run at once would wait.
-AFTER = {
-    "20_biased_data": ["23_pretraining"],
-    # The pool of synthetic images is drawn by one job, while another trains.
-    "23_pretraining": ["22_synthetic_faces"],
-    "24_selective_mask": ["23_pretraining"],
-    "33_prompt_diversity": ["22_synthetic_faces"],
-    **{
-        name: ["24_selective_mask"]
-        for name in (
-            "25_selective_finetuning",
-            "30_layer_freezing",
-            "31_top_k",
-            "32_selection_rules",
-            "34_synthetic_amount",
-            "35_bias_ratio",
-            "36_less_real_data",
-        )
-    },
-    # The backbone is a run of the pre-training, and its features are computed by one job.
-    "45_win_on_faces": ["23_pretraining"],
-    "46_rank": ["45_win_on_faces"],
-    "47_is_it_the_neutralising": ["45_win_on_faces"],
-}
 
 try:
     PROFILE = load_profile(config.get("profile", "quick"))
@@ -92,25 +49,12 @@ BUILD = f"build/{PROFILE.name}"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
 PAGES = [name for name in NOTEBOOKS if name != VERDICTS]
 
-# Chapters 20 to 39 are on AIM-Fair and 45 to 47 on WIN with faces; either may have its own seeds.
-def paper_of(name):
-    if "20" <= name < "40":
-        return "aim-fair"
-    return "win-faces" if "45" <= name < "48" else "win"
-
-
-def seeds_of(name):
-    return list(PROFILE.seeds_of(paper_of(name)))
-
-
-def chunks_of(name):
-    seeds, size = seeds_of(name), PROFILE.seeds_per_job_of(paper_of(name))
-    return [seeds[i : i + size] for i in range(0, len(seeds), size)]
+SWEEPS = sweeps(PROFILE)
 
 
 def jobs_of(name):
     """The sweep jobs of a notebook; none where its page may as well compute its runs itself."""
-    chunks = len(chunks_of(name)) if name in SWEPT else 1
+    chunks = len(SWEEPS[name].jobs) if name in SWEEPS else 1
     return [f"{BUILD}/jobs/{name}/{chunk}.ipynb" for chunk in range(chunks)] if chunks > 1 else []
 
 
@@ -118,11 +62,10 @@ def before(name):
     """What must have run before a notebook: those that it builds on, by their jobs or pages."""
     return [
         path
-        for other in AFTER.get(name, [])
+        for other in (SWEEPS[name].after if name in SWEEPS else ())
         if other in NOTEBOOKS
         for path in (jobs_of(other) or [f"{BUILD}/pages/{other}.ipynb"])
     ]
-
 
 
 SOURCES = sorted(map(str, [*Path("src/repro").rglob("*.py"), *Path("profiles").glob("*.yaml")]))
@@ -175,7 +118,7 @@ rule sweep:
         notebook="notebooks/{name}.ipynb",
     output: f"{BUILD}/jobs/{{name}}/{{chunk}}.ipynb"
     params:
-        seeds=lambda wildcards: str(chunks_of(wildcards.name)[int(wildcards.chunk)]),
+        seeds=lambda wildcards: str(list(SWEEPS[wildcards.name].jobs[int(wildcards.chunk)])),
         failed=f"{BUILD}/failed/{{name}}-{{chunk}}.ipynb",
     shell: EXECUTE
 
@@ -189,7 +132,7 @@ rule page:
         notebook="notebooks/{name}.ipynb",
     output: f"{BUILD}/pages/{{name}}.ipynb"
     params:
-        seeds=lambda wildcards: str(seeds_of(wildcards.name)),
+        seeds="null",  # those of the profile
         failed=f"{BUILD}/failed/{{name}}.ipynb",
     shell: EXECUTE
 
@@ -203,7 +146,7 @@ rule verdicts:
         notebook=f"notebooks/{VERDICTS}.ipynb",
     output: f"{BUILD}/pages/{VERDICTS}.ipynb"
     params:
-        seeds=str(seeds_of(VERDICTS)),
+        seeds="null",
         failed=f"{BUILD}/failed/{VERDICTS}.ipynb",
     shell: EXECUTE
 

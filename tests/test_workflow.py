@@ -27,6 +27,9 @@ faces:
   seeds: [5, 6, 7]
   seeds_per_job: 2
   data: {name: toyfaces, size: 32, total: 160}
+  synthetic: {source: studio, total: 160, pool: 100}
+  width: 4
+  initialisation: scratch
 """
 PARAMETERS = "profile: str = None  # p\nseeds: list[int] = None  # s"
 SAY = "open('said', 'a').write(f'{name} {profile} {seeds}\\n')"
@@ -89,9 +92,9 @@ def test_a_failed_notebook_is_kept_and_is_the_only_one_redone(project: Path) -> 
     first = sweep(project)
     assert first.returncode != 0
     assert said(project) == [
-        "10_good tiny [3, 4]",
-        "20_bad tiny [5, 6, 7]",  # by its number on AIM-Fair, which has seeds of its own
-        "43_win_on_adult tiny [3, 4]",
+        "10_good tiny None",  # a page is of the profile's own seeds
+        "20_bad tiny None",
+        "43_win_on_adult tiny None",
         "43_win_on_adult tiny [3]",
         "43_win_on_adult tiny [4]",
     ]
@@ -110,7 +113,7 @@ def test_a_failed_notebook_is_kept_and_is_the_only_one_redone(project: Path) -> 
     (project / "mended").touch()
     second = sweep(project)
     assert second.returncode == 0, second.stderr
-    assert said(project) == ["20_bad tiny [5, 6, 7]", "90_verdicts tiny [3, 4]"]
+    assert said(project) == ["20_bad tiny None", "90_verdicts tiny None"]
     assert not kept.exists()
 
 
@@ -134,7 +137,7 @@ def test_seeds_are_shared_out_by_paper_and_order_follows_what_builds_on_what(
         told.add(message)
         before[made] = set(re.findall(r"build/tiny/([^,;]+)\.ipynb", needed))
     assert {message for message in told if "[" in message} == {
-        *(f"{name}: seeds {seeds}" for name in AIM_FAIR[1:] for seeds in ("[5, 6]", "[7]")),
+        *(f"{name}: seeds {seeds}" for name in AIM_FAIR for seeds in ("[5, 6]", "[7]")),
         "43_win_on_adult: seeds [3]",
         "43_win_on_adult: seeds [4]",
     }
@@ -143,13 +146,15 @@ def test_seeds_are_shared_out_by_paper_and_order_follows_what_builds_on_what(
         return {f"jobs/{name}/0", f"jobs/{name}/1"}
 
     for chunk in (0, 1):
+        assert before[f"jobs/20_biased_data/{chunk}"] == set()
         assert before[f"jobs/23_pretraining/{chunk}"] == set()
-        assert before[f"jobs/24_selective_mask/{chunk}"] == jobs("23_pretraining")
-        assert before[f"jobs/31_top_k/{chunk}"] == jobs("24_selective_mask")
-    # A page finds what its own jobs left, and is not shared out where nothing is trained.
-    assert before["pages/20_biased_data"] == jobs("23_pretraining")
+        assert before[f"jobs/24_selective_mask/{chunk}"] == jobs("20_biased_data")
+        masked = jobs("20_biased_data") | jobs("24_selective_mask")
+        assert before[f"jobs/31_top_k/{chunk}"] == masked
+    # A page finds what its own jobs left.
+    assert before["pages/20_biased_data"] == jobs("20_biased_data")
     assert before["pages/23_pretraining"] == jobs("23_pretraining")
-    assert before["pages/31_top_k"] == jobs("31_top_k") | jobs("24_selective_mask")
+    assert before["pages/31_top_k"] == jobs("31_top_k") | masked
     assert before["pages/43_win_on_adult"] == jobs("43_win_on_adult")
     assert before["pages/10_good"] == set()
     names = ("10_good", "20_bad", "43_win_on_adult", *AIM_FAIR)

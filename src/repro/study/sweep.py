@@ -1,0 +1,73 @@
+"""Which notebooks a sweep shares out over jobs, and which wait for which: read from their plans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from repro.study.configs import RunConfig
+from repro.study.experiments import Plan, experiments, with_upstream
+from repro.study.profiles import Profile
+
+#: The notebook whose page draws the pool of synthetic images, which is no run.
+DRAWS = "22_synthetic_faces"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """How a sweep runs one notebook.
+
+    Attributes
+    ----------
+    jobs
+        The seeds of each job; one job where its runs cannot be shared out.
+    after
+        Notebooks that leave what its runs build on, or the images that they read. Two that want
+        the same run at once would wait for each other; a run that nothing builds on may be wanted
+        by several, the first computes it.
+    """
+
+    jobs: tuple[tuple[int, ...], ...]
+    after: tuple[str, ...]
+
+
+def sweeps(profile: Profile) -> dict[str, Sweep]:
+    """Return how each notebook that runs experiments is swept, by name."""
+    plans = {name: _runs(profile, name, _seeds(profile, name)) for name in experiments()}
+    leaves: dict[str, str] = {}  # run -> the first notebook that leaves it
+    for name, runs in plans.items():
+        for run in runs:
+            leaves.setdefault(run, name)
+    found = {}
+    for name, runs in plans.items():
+        built_on = {u.identity: u for run in runs.values() for u in with_upstream(run)}
+        # Of those that come before it: two may each leave what the other builds on.
+        after = {leaves[i] for i in built_on if leaves.get(i, name) < name}
+        if any(_reads_pool(run) for run in chain(runs.values(), built_on.values())):
+            after.add(DRAWS)
+        found[name] = Sweep(_jobs(profile, name, runs), tuple(sorted(after - {name})))
+    return found
+
+
+def _seeds(profile: Profile, name: str) -> tuple[int, ...]:
+    return profile.seeds_of(experiments()[name][0])
+
+
+def _runs(profile: Profile, name: str, seeds: Sequence[int]) -> dict[str, RunConfig]:
+    """Return the runs that a notebook asks for, without those that they build on."""
+    plans: list[Plan] = [plan(profile, seeds) for plan in experiments()[name][1]]
+    return {c.identity: c for plan in plans for group in plan.values() for c in group}
+
+
+def _jobs(profile: Profile, name: str, runs: dict[str, RunConfig]) -> tuple[tuple[int, ...], ...]:
+    seeds, size = _seeds(profile, name), profile.seeds_per_job_of(experiments()[name][0])
+    jobs = tuple(seeds[i : i + size] for i in range(0, len(seeds), size))
+    # A notebook that reads but one of its seeds would ask for another run in each job.
+    shared = set(chain.from_iterable(_runs(profile, name, job) for job in jobs))
+    return jobs if runs and shared == runs.keys() else (seeds,)
+
+
+def _reads_pool(run: RunConfig) -> bool:
+    synthetic = getattr(run, "synthetic", None)
+    return synthetic is not None and synthetic.source == "generator"

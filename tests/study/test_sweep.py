@@ -1,0 +1,40 @@
+"""What the sweep shares out and what waits for what, as it follows from the plans."""
+
+from __future__ import annotations
+
+import pytest
+
+from repro.study.experiments import experiments
+from repro.study.profiles import load_profile, profile_names
+from repro.study.sweep import DRAWS, sweeps
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_no_notebook_waits_for_itself_by_way_of_others(name: str) -> None:
+    after = {notebook: set(sweep.after) for notebook, sweep in sweeps(load_profile(name)).items()}
+    done: set[str] = set()
+    while ready := {notebook for notebook, first in after.items() if first <= done} - done:
+        done |= ready
+    assert done == experiments().keys()
+
+
+def test_the_mask_waits_for_the_classifier_and_fine_tuning_for_the_mask() -> None:
+    found = sweeps(load_profile("quick"))
+    assert set(found["24_selective_mask"].after) == {"20_biased_data", DRAWS}
+    assert set(found["31_top_k"].after) == {"20_biased_data", "24_selective_mask", DRAWS}
+    assert set(found["30_layer_freezing"].after) == {"20_biased_data", DRAWS}  # it has no mask
+    assert found["43_win_on_adult"].after == ("40_finetuning_brings_bias_back",)
+    assert found["40_finetuning_brings_bias_back"].after == ()
+    assert "45_win_on_faces" in found["47_is_it_the_neutralising"].after
+
+
+def test_what_reads_no_drawn_images_does_not_wait_for_them() -> None:
+    real = load_profile("quick", {"faces.synthetic": None})
+    assert all(DRAWS not in sweep.after for sweep in sweeps(real).values())
+
+
+def test_seeds_are_shared_out_where_jobs_run_the_same() -> None:
+    wide = load_profile("quick", {"faces.seeds": [5, 6, 7], "faces.seeds_per_job": 2})
+    found = sweeps(wide)
+    assert found["31_top_k"].jobs == ((5, 6), (7,))
+    assert found[DRAWS].jobs == ((5, 6, 7),)  # it reads images by classifiers of one seed
