@@ -289,6 +289,39 @@ def test_compare_of_sets_with_nothing_in_common(invoke: Invoke, tmp_path: Path) 
 # show
 
 
+def test_verify_finds_every_file_that_changed(
+    invoke: Invoke, computed: Computed, tmp_path: Path
+) -> None:
+    copy = tmp_path / "runs"
+    folders = [r.folder for r in computed.strategies["tl"]]
+    for folder in folders:
+        assert folder is not None
+        shutil.copytree(folder, copy / folder.name)
+    assert lines(invoke("verify", str(copy))) == ["3 of 3 records are as they were written"]
+    first, second, third = sorted(copy.iterdir())
+    with (first / "weights.safetensors").open("ab") as file:
+        file.write(b"0")
+    (second / "predictions.parquet").unlink()
+    text = (third / "record.json").read_text(encoding="utf-8")
+    (third / "record.json").write_text(text.replace('"seed": ', '"seed": 9'), encoding="utf-8")
+    found = invoke("verify", str(copy))
+    assert found.exit_code == 1
+    assert "weights.safetensors is not the file that was recorded" in found.output
+    assert "predictions.parquet is missing" in found.output
+    assert "was changed after it was written" in found.output
+    assert found.output.splitlines()[-1] == "0 of 3 records are as they were written"
+
+
+def test_verify_of_exported_records_and_of_none(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REPRO_ROOT")
+    said = lines(invoke("verify", str(REAL_ROOT / "book" / "recorded" / "pilot.parquet")))
+    assert said[0].endswith("records are as they were written")
+    monkeypatch.setenv("REPRO_RUNS", str(tmp_path / "none"))
+    assert lines(invoke("verify")) == ["0 of 0 records are as they were written"]
+
+
 def test_show(invoke: Invoke, computed: Computed) -> None:
     record = computed.strategies["win, rank 1"][0]
     assert json.loads(invoke("show", "--json", record.run).output) == record.body

@@ -27,7 +27,8 @@ STRATEGY = """    Strategy(
     ),
 """
 SHOWN = """
-from repro.study import aim_plans, tables
+from repro.chapters.aim import plans
+from repro.study import tables
 from repro.study.profiles import load_profile
 from repro.study.session import Study
 from repro.aimfair.strategies import STRATEGIES
@@ -36,7 +37,7 @@ named = ["erm", "linear probing", "probing again"]
 studio = {"source": "studio", "pool": 130, "total": 240}
 given = {"faces.strategies": named, "faces.synthetic": studio, "faces.seeds": [0]}
 study = Study(load_profile("smoke", given), paper="aim-fair")
-results = study.compute(aim_plans.strategies(study.profile, study.seeds))
+results = study.compute(plans.strategies(study.profile, study.seeds))
 names = {key: STRATEGIES[key].words for key in results}
 table = tables.means(results, {"accuracy": "ACC"}, names)
 print(table.to_csv(index=False))
@@ -77,22 +78,58 @@ DATASET = Squares()
 REGISTERED = """    DataSet("squares", "Squares", editions={"found": "squares as they were found"}),
 """
 READ = """
-from repro.study import aim_plans, preflight, tables
+from repro.chapters.aim import plans
+from repro.chapters.substitutions import substitutions
+from repro.study import tables
 from repro.study.parameters import check
-from repro.study.substitutions import substitutions
 
 given = {"profile": "smoke", "seeds": [0], "dataset": "squares", "strategies": ["erm"]}
-study = check(given, *list(given)[1:], notebook="25_selective_finetuning", paper="aim-fair")
+types = {"profile": str, "seeds": list[int], "dataset": str, "strategies": list[str]}
+given["__annotations__"] = types
+study = check(given, notebook="25_selective_finetuning", paper="aim-fair")
 print(study.profile.data_label("aim-fair"))
 print(*substitutions(study.profile, "aim-fair"), sep="\\n")
-results = study.compute(aim_plans.strategies(study.profile, study.seeds))
+results = study.compute(plans.strategies(study.profile, study.seeds))
 print(tables.means(results, {"accuracy": "ACC"}, {"erm": "ERM"}).to_csv(index=False))
 """
 PREFLIGHT = """
 from typer.testing import CliRunner
-from repro.study.cli import app
+from repro.cli import app
 
 print(CliRunner().invoke(app, ["preflight"]).output)
+"""
+
+
+#: The other side of a claim that is there: what it says must come out the other way.
+CLAIM = """    fine_tuning_claim(
+        "more-than-forty",
+        "Figure 5",
+        "A mask of k = 55 is more accurate than one of k = 40.",
+        NOTEBOOK,
+        top_k,
+        lambda profile: versus(profile, "k 55", "k 40", ("accuracy",)),
+    ),
+"""
+JUDGED = """
+from repro.study.verdicts import verdicts
+
+(found,) = [v for v in verdicts("quick") if v.claim.name == "more-than-forty"]
+(judged,) = found.judged
+print(found.statement, "|", found.word, "|", judged.contrast.text, judged.interval.n)
+"""
+SETTING = "    temperature: float = Field(default=1.0, gt=0)  # of the made-up recipe\n"
+CHECKED = """
+from repro.study import parameters
+
+names = {"profile": "smoke", "temperature": "2.5", "__annotations__":
+         {"profile": str, "temperature": float}}
+study = parameters.check(names, notebook="31_top_k", paper="aim-fair")
+print(study.profile.faces.temperature, study.again)
+names["temperature"] = "-1"
+try:
+    parameters.check(names, notebook="31_top_k", paper="aim-fair")
+except ValueError as error:
+    print(error)
 """
 
 
@@ -166,3 +203,26 @@ def test_a_set_of_faces(tree: Path) -> None:
     assert "Squares, Smiling | Male, none of the paper's tasks, not CelebA" in told
     assert "squares as they were found" in told
     assert [row.split(",")[0] for row in told.split("\n") if "ERM" in row] == ["ERM"]
+
+
+@pytest.mark.slow
+def test_a_claim(tree: Path) -> None:
+    chapter = tree / "src/repro/chapters/aim/top_k.py"
+    text = chapter.read_text(encoding="utf-8")
+    names = "import best, fine_tuning_claim"
+    assert names in text
+    chapter.write_text(text.replace(names, f"{names}, versus"), encoding="utf-8")
+    put(chapter, '    fine_tuning_claim(\n        "top-k",', CLAIM)
+    told = said(tree, JUDGED)
+    assert told.startswith("A mask of k = 55 is more accurate than one of k = 40. | ")
+    assert told.endswith("k 55 against k 40: ACC 3\n")
+
+
+@pytest.mark.slow
+def test_a_setting(tree: Path) -> None:
+    where = "    ks: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(40"
+    put(tree / "src/repro/study/profiles.py", where, SETTING)
+    fine, refused = said(tree, CHECKED).splitlines()
+    assert fine.startswith("2.5 ")
+    assert fine.endswith("-p profile smoke -p temperature 2.5")
+    assert "faces.temperature = -1" in refused

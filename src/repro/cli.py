@@ -1,9 +1,10 @@
-"""The ``repro`` command: preflight, verdicts, compare, export, show."""
+"""The ``repro`` command: preflight, verdicts, compare, verify, export, show."""
 
 from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -93,6 +94,33 @@ def compare(
         "would differ."
     )
     if len(differs):
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    which: Annotated[
+        str, typer.Argument(help="folder of runs, .parquet file, or profile; the runs here")
+    ] = "",
+) -> None:
+    """Check that records, and the files of runs, are as they were written; exit with 1 if not."""
+    from repro.study.compare import read_set
+
+    root, wrong = Path(which) if which else Runs().root, 0
+    if root.is_dir() or not which:
+        folders = sorted(root.iterdir()) if root.is_dir() else []
+        runs = [path for path in folders if path.is_dir() and not path.name.startswith(".")]
+        readers = [partial(read_record, path) for path in runs]
+    else:
+        readers = [partial(Record, r.body, r.folder) for r in read_set(which).values()]
+    for read in readers:
+        try:
+            read().verify()
+        except RecordError as error:
+            wrong += 1
+            typer.echo(str(error), err=True)
+    typer.echo(f"{len(readers) - wrong} of {len(readers)} records are as they were written")
+    if wrong:
         raise typer.Exit(1)
 
 

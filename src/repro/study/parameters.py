@@ -11,8 +11,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from repro.data.registry import FACE_SETS, TABLES
 from repro.names import UnknownNameError, check_name, nearest
-from repro.settings import TOY, SettingsError, leaves
-from repro.study.profiles import Paper, Profile, load_profile, synthetic_of
+from repro.settings import TOY, SettingsError, Strict, leaves
+from repro.study.profiles import (
+    FaceSettings,
+    Paper,
+    Profile,
+    WinFaceSettings,
+    WinSettings,
+    load_profile,
+    synthetic_of,
+)
 from repro.study.session import Study
 
 EXAMPLES = {
@@ -32,38 +40,32 @@ EXAMPLES = {
     "train": "true",
     "overrides": '{"win.finetune.epochs": 5}',
 }
-#: Parameters that replace one setting of the profile, by the part that the notebook is on.
-SETTING: dict[Paper, dict[str, str]] = {
-    "win": {
-        "seeds": "seeds",
-        "dataset": "data.name",
-        "ranks": "win.ranks",
-        "weights": "win.weights",
-        "architectures": "win.architectures",
-    },
-    "win-faces": {
-        "seeds": "win.faces.seeds",
-        "dataset": "faces.data.name",
-        "target": "win.faces.target",
-        "protected": "win.faces.protected",
-        "ranks": "win.faces.ranks",
-        "label_ranks": "win.faces.label_ranks",
-        "architectures": "win.faces.architectures",
-    },
+#: Parameters of another name than the setting that they replace, or of another part's settings.
+_ELSEWHERE: dict[Paper, dict[str, str]] = {
+    "win": {"seeds": "seeds", "dataset": "data.name"},
+    "win-faces": {"dataset": "faces.data.name"},
     "aim-fair": {
-        "seeds": "faces.seeds",
         "dataset": "faces.data.name",
         "target": "faces.data.target",
         "protected": "faces.data.protected",
-        "strategies": "faces.strategies",
-        "k": "faces.k",
-        "ks": "faces.ks",
-        "blocks": "faces.blocks",
-        "fractions": "faces.fractions",
-        "amounts": "faces.amounts",
-        "s1_ratios": "faces.s1_ratios",
     },
 }
+_SETTINGS: dict[Paper, tuple[str, type[Strict]]] = {
+    "win": ("win", WinSettings),
+    "win-faces": ("win.faces", WinFaceSettings),
+    "aim-fair": ("faces", FaceSettings),
+}
+
+
+def setting_of(name: str, paper: Paper) -> str | None:
+    """Return the setting that a parameter replaces, by its dotted name, or None if it has none.
+
+    It is the setting of that name among those of the part of the study that the notebook is on.
+    """
+    where, own = _SETTINGS[paper]
+    return _ELSEWHERE[paper].get(name) or (f"{where}.{name}" if name in own.model_fields else None)
+
+
 DATASETS: dict[Paper, tuple[str, ...]] = {
     paper: tuple(name for name, entry in (TABLES | FACE_SETS).items() if paper in entry.parts)
     for paper in get_args(Paper)
@@ -104,9 +106,10 @@ def check(namespace: Mapping[str, Any], *, notebook: str, paper: Paper = "win") 
             )
     values = {name: _typed(name, given[name], valid[name]) for name in valid if name in given}
     overrides = dict(values.get("overrides") or {})
-    for name, setting in SETTING[paper].items():
-        if values.get(name) is not None:
-            overrides[setting] = values[name]
+    for name, given_value in values.items():
+        setting = setting_of(name, paper)
+        if setting and given_value is not None:
+            overrides[setting] = given_value
     plain, needed = load_profile(values["profile"]), dict[str, Any]()
     if values.get("dataset") is not None:
         check_name("dataset", values["dataset"], DATASETS[paper])
@@ -131,7 +134,7 @@ def _needed(
     SettingsError
         If the profile does not say what the data set needs.
     """
-    known, setting = leaves(profile), SETTING[paper]["dataset"]
+    known, setting = leaves(profile), _ELSEWHERE[paper]["dataset"]
     if dataset == known[setting]:
         return {}
     if dataset not in profile.datasets:
