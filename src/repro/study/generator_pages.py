@@ -13,7 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from repro.aimfair.generators import GenerationSettings, Generator, load
+from repro.aimfair.generators import Generator, load
+from repro.aimfair.pipelinefolder import GenerationSettings
 from repro.data.captions import VOCABULARIES, captions, sentence
 from repro.data.toyfaces import draw_factors
 from repro.generator import package, recipe
