@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections import Counter
+from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repro.aimfair.prompt_checks import SHARE, similarity
-from repro.aimfair.prompt_form import put_together, take_apart, tidy, words
-from repro.aimfair.prompt_words import claims, contradictions, facet_of
-from repro.aimfair.prompts import (
+from repro.aimfair.prompt_checks import SHARE, check_prompt, check_prompts, similarity
+from repro.aimfair.prompt_form import (
+    CONTEXTUAL,
     GROUPS,
-    KINDS,
+    PLAIN,
+    POSED,
     VARIED,
-    VOCABULARIES,
     Group,
     Task,
-    VocabularyError,
-    check_prompt,
-    check_prompts,
-    instruction,
-    write_offline,
+    put_together,
+    take_apart,
+    tidy,
+    words,
 )
+from repro.aimfair.prompt_lexicon import VOCABULARIES
+from repro.aimfair.prompt_words import claims, contradictions, facet_of
+from repro.aimfair.prompt_writer import VocabularyError, write_offline
+from repro.aimfair.prompts import instruction
 from repro.data.captions import FACETS, PHRASES_OF, Phrase
 from repro.names import UnknownNameError
 
-PLAIN, CONTEXTUAL, POSED = KINDS
 SMILING_MALE = Task("Smiling", "Male")
 PAPER = (SMILING_MALE, Task("Smiling", "Young"), Task("Young", "Male"), Task("Female", "White"))
 TASKS = [
@@ -73,38 +74,28 @@ def test_a_task_needs_two_attributes_that_differ() -> None:
     assert len(TASKS) == 18
 
 
-# METHODS 1a, from the authors' release: plain prompts and how contextual ones begin.
-FORMS: dict[Task, list[tuple[str, str]]] = {
-    PAPER[0]: [
-        ("Portrait face photo of a no-smiling female.", "a female not smiling, with"),
-        ("Portrait face photo of a no-smiling male.", "a male not smiling, with"),
-        ("Portrait face photo of a smiling female.", "a smiling female with"),
-        ("Portrait face photo of a smiling male.", "a smiling male with"),
-    ],
-    PAPER[1]: [
-        ("Portrait face photo of a no smiling aged person.", "an aged person not smiling, with"),
-        ("Portrait face photo of a no smiling young person.", "a young person not smiling, with"),
-        ("Portrait face photo of a smiling aged person.", "an aged smiling person with"),
-        ("Portrait face photo of a smiling young person.", "a young smiling person with"),
-    ],
-    PAPER[2]: [
-        ("Portrait face photo of an aged female.", "an aged female with"),
-        ("Portrait face photo of an aged male.", "an aged male with"),
-        ("Portrait face photo of a young female.", "a young female with"),
-        ("Portrait face photo of a young male.", "a young male with"),
-    ],
-    PAPER[3]: [
-        (
-            "Face photo of a non-White male.",
-            r"an? \d\d-year-old (?!White)[A-Z][A-Za-z ]+ male with",
-        ),
-        ("Face photo of a White male.", r"an? \d\d-year-old White male with"),
-        (
-            "Face photo of a non-White female.",
-            r"an? \d\d-year-old (?!White)[A-Z][A-Za-z ]+ female with",
-        ),
-        ("Face photo of a White female.", r"an? \d\d-year-old White female with"),
-    ],
+# METHODS 1a, from the authors' release: plain prompts and how contextual ones begin, by group.
+FORMS = {
+    PAPER[0]: """
+        a no-smiling female. | a female not smiling, with
+        a no-smiling male.   | a male not smiling, with
+        a smiling female.    | a smiling female with
+        a smiling male.      | a smiling male with""",
+    PAPER[1]: """
+        a no smiling aged person.  | an aged person not smiling, with
+        a no smiling young person. | a young person not smiling, with
+        a smiling aged person.     | an aged smiling person with
+        a smiling young person.    | a young smiling person with""",
+    PAPER[2]: """
+        an aged female.  | an aged female with
+        an aged male.    | an aged male with
+        a young female.  | a young female with
+        a young male.    | a young male with""",
+    PAPER[3]: r"""
+        a non-White male.   | an? \d\d-year-old (?!White)[A-Z][A-Za-z ]+ male with
+        a White male.       | an? \d\d-year-old White male with
+        a non-White female. | an? \d\d-year-old (?!White)[A-Z][A-Za-z ]+ female with
+        a White female.     | an? \d\d-year-old White female with""",
 }
 
 
@@ -113,7 +104,9 @@ def test_every_task_has_the_authors_forms(task: Task) -> None:
     start = "Face photo of" if task is PAPER[3] else "Portrait face photo of"
     # Two features of the vocabulary; no phrase of it has a comma or "and" in it.
     two, three = r"[^,]+ and [^,]+\.", r"[^,]+, [^,]+, and [^,]+\."
-    for group, (plain, subject) in zip(GROUPS, FORMS[task], strict=True):
+    for group, row in zip(GROUPS, FORMS[task].strip().splitlines(), strict=True):
+        who, subject = (part.strip() for part in row.split("|"))
+        plain = f"{start} {who}"
         assert write_offline(task, group, 1, kind=PLAIN) == [plain]
         assert check_prompt(plain, task, group, kind=PLAIN) == []
         for kind, context in ((CONTEXTUAL, two), (POSED, two if task is PAPER[3] else three)):
@@ -231,7 +224,7 @@ def test_articles_are_spoken() -> None:
 # What only the opposite of (attribute, value) is said to be; each is inserted as a phrase.
 OPPOSITE = {
     ("Male", 1): ["the hair of a woman", "a girl's face", "a lady's hat", "her grandmother's nose"],
-    ("Male", 0): ["a man bun", "a boyish haircut", "a gentleman's hat", "a full beard", "a goatee"],
+    ("Male", 0): ["a man bun", "a boyish haircut", "a gentleman's hat", "a beard", "stubble"],
     ("Smiling", 1): ["a frowning mouth", "a neutral expression", "an unsmiling face", "no smile"],
     ("Smiling", 0): ["a toothy grin", "a warm smile", "smiling eyes", "a laughing mouth"],
     ("Young", 1): ["elderly skin", "deep wrinkles", "an old face", "a 70-year-old face"],
@@ -294,14 +287,6 @@ def test_what_a_phrase_says_of_a_person(phrase: str, said: dict[str, int]) -> No
     assert claims(phrase) == said
 
 
-@pytest.mark.parametrize("phrase", ["a beard", "a thick moustache", "stubble", "sideburns"])
-def test_no_beard_on_a_female_prompt(phrase: str) -> None:
-    assert "is not said of a female face" in reasons(
-        posed("smiling female", phrase, "a hat"), (1, 0)
-    )
-    assert reasons(posed("smiling male", phrase, "a hat"), (1, 1)) == ""
-
-
 # Contradictions
 
 
@@ -362,12 +347,6 @@ def test_phrases_that_exclude_one_another_are_rejected(pair: tuple[str, str]) ->
 )
 def test_phrases_that_go_together_are_not_rejected(pair: tuple[str, str]) -> None:
     assert reasons(posed("smiling male", *pair, "high cheekbones"), (1, 1)) == ""
-
-
-def test_a_grin_contradicts_no_smiling() -> None:
-    assert "'a toothy grin' is not said of a no-smiling face" in reasons(
-        posed("male not smiling,", "a toothy grin", "a hat"), (0, 1)
-    )
 
 
 # Head poses and facets
@@ -465,14 +444,8 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
     prompt = posed("smiling male", "freckles", "glasses")
     with pytest.raises(UnknownNameError, match="did you mean 'contextual'"):
         check_prompt(prompt, SMILING_MALE, (1, 1), kind="contextal")
-    with pytest.raises(UnknownNameError, match="did you mean 'accessories'"):
-        check_prompt(prompt, SMILING_MALE, (1, 1), facets=["accesories"])
     with pytest.raises(UnknownNameError, match="did you mean 'toyfaces'"):
         write_offline(SMILING_MALE, (1, 1), 2, vocabulary="toyface")
-    with pytest.raises(ValueError, match="asked for by the kind"):
-        check_prompt(prompt, SMILING_MALE, (1, 1), facets=["head pose"])
-    with pytest.raises(ValueError, match="at least one facet"):
-        check_prompt(prompt, SMILING_MALE, (1, 1), facets=[])
     with pytest.raises(ValueError, match="no group"):
         check_prompt(prompt, SMILING_MALE, (1, 2))
 
@@ -484,15 +457,11 @@ def test_near_duplicates_are_rejected_and_say_of_what() -> None:
     first = posed("smiling male", "light freckles", "short wavy brown hair", "thin round glasses")
     second = first.replace("thin round glasses", "the thin round glasses")
     other = posed("smiling male", "full lips", "long black hair", "a red hat", pose="chin raised")
-    checked = check_prompts([first, second, other, first], SMILING_MALE, (1, 1))
+    checked = check_prompts([first, second, other, first], SMILING_MALE, (1, 1), 9)
     assert checked.accepted == (first, other)
     assert [r.prompt for r in checked.rejected] == [second, first]
     assert first in checked.rejected[0].reasons[0]
     assert checked.rejected[1].reasons == ("written before",)
-    strict = check_prompts([first, second], SMILING_MALE, (1, 1), nearest=0.01)
-    assert len(strict.accepted) == 1
-    with pytest.raises(ValueError, match="nearest"):
-        check_prompts([first], SMILING_MALE, (1, 1), nearest=0.0)
 
 
 def test_negation_tells_two_prompts_apart() -> None:
@@ -512,15 +481,15 @@ def test_places_are_kept_for_a_facet_that_is_missing() -> None:
     ]
     n = 4
     assert int(n * SHARE) == 1
-    checked = check_prompts(without_hair, SMILING_MALE, (1, 1), n=n)
+    checked = check_prompts(without_hair, SMILING_MALE, (1, 1), n)
     assert len(checked.accepted) == n - 1
     assert {r.reasons for r in checked.rejected} == {
         ("the places that are left are for prompts that vary hair",)
     }
     haired = posed("smiling male", "a small mole", "brown hair", pose="looking straight ahead")
-    assert len(check_prompts([*without_hair, haired], SMILING_MALE, (1, 1), n=n).accepted) == n
+    assert len(check_prompts([*without_hair, haired], SMILING_MALE, (1, 1), n).accepted) == n
     # Nothing is looked at once the set is full.
-    full = check_prompts([haired, *without_hair], SMILING_MALE, (1, 1), n=1)
+    full = check_prompts([haired, *without_hair], SMILING_MALE, (1, 1), 1)
     assert (full.accepted, full.rejected) == ((haired,), ())
 
 
@@ -530,14 +499,13 @@ def test_places_are_kept_for_a_facet_that_is_missing() -> None:
 @each_group
 def test_the_instruction_says_what_is_wanted(group: Group) -> None:
     task = Task("Smiling", "Male")
-    asked = instruction(task, group, 25, facets=(*VARIED, "clothing"))
-    for text in ("25", "Smiling", "Male", *VARIED, "clothing", "head pose", '"prompts"'):
+    asked = instruction(task, group, 25)
+    for text in ("25", "Smiling", "Male", *VARIED, "head pose", '"prompts"', '"head_pose"'):
         assert text in asked
-    assert f"{put_together(task.contextual(group))[:-1]} with" in asked
+    assert f"{put_together(task.contextual(group))[:-1]} with {{feature}}" in asked
     assert "no head pose" in instruction(task, group, 25, kind=CONTEXTUAL)
-    plain = instruction(task, group, 1, kind=PLAIN)
-    assert "with {" not in plain
-    assert "hair" not in plain
+    assert "{head pose or expression}" in instruction(PAPER[2], group, 25)
+    assert '"age": 27, "ancestry"' in instruction(PAPER[3], group, 25)
     with pytest.raises(ValueError, match="n must be"):
         instruction(task, group, 0)
 
@@ -560,7 +528,7 @@ def test_offline_prompts_always_pass(
     if vocabulary == "faces":
         kind = CONTEXTUAL
     written = write_offline(task, group, n, seed=seed, vocabulary=vocabulary, kind=kind)
-    checked = check_prompts(written, task, group, kind=kind, n=n)
+    checked = check_prompts(written, task, group, n, kind=kind)
     assert checked.rejected == ()
     assert checked.accepted == tuple(written)
     assert len(set(written)) == n
@@ -662,13 +630,11 @@ RECORDED = "3ca241c45d0cbfbb844fd3da0cb396b6f69a73efce6671a5585ed2962008fa53"
 def test_a_vocabulary_without_head_poses_says_so() -> None:
     with pytest.raises(VocabularyError, match=r"'faces' has no phrase of head pose.*'contextual'"):
         write_offline(SMILING_MALE, (1, 1), 25, vocabulary="faces", kind=POSED)
-    with pytest.raises(VocabularyError, match="no phrase of background"):
-        write_offline(
-            SMILING_MALE, (1, 1), 2, vocabulary="faces", kind=CONTEXTUAL, facets=["background"]
-        )
 
 
-def test_a_vocabulary_that_is_too_small_says_how_many_it_gives() -> None:
+def test_a_vocabulary_that_is_too_small_says_how_many_it_gives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     small = [
         Phrase("blue eyes", "facial features"),
         Phrase("a full beard", "facial features", only={"Male": 1}),
@@ -677,9 +643,10 @@ def test_a_vocabulary_that_is_too_small_says_how_many_it_gives() -> None:
         Phrase("glasses", "accessories"),
         Phrase("a hat", "accessories"),
     ]
+    monkeypatch.setitem(VOCABULARIES, "small", small)
 
     def write(group: Group, n: int) -> list[str]:
-        return write_offline(SMILING_MALE, group, n, vocabulary=small, kind=CONTEXTUAL)
+        return write_offline(SMILING_MALE, group, n, vocabulary="small", kind=CONTEXTUAL)
 
     # Two features, hair and two accessories: two of a kind exclude one another by default.
     assert len(write((1, 1), 8)) == 2 * 1 + 2 * 2 + 1 * 2
@@ -690,27 +657,24 @@ def test_a_vocabulary_that_is_too_small_says_how_many_it_gives() -> None:
 
 
 def test_the_number_that_an_error_gives_is_reached() -> None:
-    two = ("hair", "accessories")
-
     def write(n: int) -> list[str]:
-        return write_offline(SMILING_MALE, (0, 0), n, vocabulary="toyfaces", facets=two)
+        return write_offline(SMILING_MALE, (0, 0), n, vocabulary="faces", kind=CONTEXTUAL)
 
     with pytest.raises(VocabularyError, match="gives") as error:
         write(1000)
     most = int(str(error.value).split(" gives ")[1].split()[0])
-    fitting = [p for p in VOCABULARIES["toyfaces"] if p.only.get("Male", 0) == 0]
-    combinations = math.prod(sum(p.facet == facet for p in fitting) for facet in two)
-    assert 200 < most < combinations  # near duplicates are no new prompts
-    assert len(check_prompts(write(most), SMILING_MALE, (0, 0), facets=two).accepted) == most
+    fitting = [
+        phrase
+        for phrase in VOCABULARIES["faces"]
+        if phrase.facet in VARIED
+        and phrase.only.get("Male", 0) == phrase.only.get("Smiling", 0) == 0
+    ]
+    pairs = sum(a.slot != b.slot for a, b in combinations(fitting, 2))
+    assert 100 < most <= pairs  # near duplicates are no new prompts
+    checked = check_prompts(write(most), SMILING_MALE, (0, 0), most, kind=CONTEXTUAL)
+    assert len(checked.accepted) == most
     with pytest.raises(VocabularyError, match=f"gives {most} "):
         write(most + 1)
-
-
-def test_one_facet_is_enough_where_one_is_asked_for() -> None:
-    for kind in (CONTEXTUAL, POSED):
-        written = write_offline(SMILING_MALE, (1, 1), 9, kind=kind, facets=["hair"])
-        checked = check_prompts(written, SMILING_MALE, (1, 1), kind=kind, facets=["hair"], n=9)
-        assert checked.accepted == tuple(written)
 
 
 def test_there_is_one_plain_prompt() -> None:

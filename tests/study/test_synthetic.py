@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from repro.aimfair.prompts import VocabularyError
+from repro.aimfair.prompt_writer import VocabularyError
 from repro.settings import FaceData, SettingsError, SyntheticFaces
 from repro.study import aim_data, synthetic
 from repro.study.profiles import project_root

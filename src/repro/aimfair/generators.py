@@ -89,7 +89,7 @@ class Generator:
 
     @property
     def batch(self) -> int:
-        """How many images are drawn at once at first: as set, else a power of two.
+        """How many images are drawn at once at first, as set or a power of two.
 
         On a CPU as many as fit into the free memory: the system ends a process that takes more. On
         a GPU too many are an error, after which `repro.aimfair.synthesis.generate` draws fewer.

@@ -93,15 +93,7 @@ def pixel_digest(pixels: NDArray[np.uint8]) -> str:
 class Store:
     """The images of one set that are there, whole, and a place for the others.
 
-    Attributes
-    ----------
-    rows
-        Name -> line of the manifest, of each image whose pixels are what it says.
-
-    Raises
-    ------
-    GenerationError
-        If the folder cannot be written.
+    ``rows`` has the line of each image whose pixels are what it says, by name.
     """
 
     def __init__(self, folder: Path, about: About) -> None:
@@ -110,17 +102,11 @@ class Store:
         self._start = 0
         if there := _lines(folder):
             self._make_room(next(iter(there.values())).size)
-            self.rows = whole(there, read_images(folder), self.each)
+            self.rows = _whole(there, _images(folder), self.each)
         self.tidy()
 
     def keep(self, drawn: Sequence[tuple[Drawn, NDArray[np.uint8]]]) -> None:
-        """Write pixels, (3, s, s) uint8 each, and then their lines.
-
-        Raises
-        ------
-        GenerationError
-            If they cannot be written; what was there is left as it was.
-        """
+        """Write pixels, (3, s, s) uint8 each, and then their lines."""
         if not self._start:
             self._make_room(drawn[0][0].size)
         with _writing(self.folder, IMAGES), (self.folder / IMAGES).open("r+b") as file:
@@ -133,8 +119,8 @@ class Store:
 
     def tidy(self) -> None:
         """Write the manifest anew: the lines of whole images, by name."""
-        text = "".join(f"{self.rows[name].model_dump_json()}\n" for name in sorted(self.rows))
-        write_whole(self.folder / MANIFEST, text.encode())
+        lines = [f"{self.rows[name].model_dump_json()}\n" for name in sorted(self.rows)]
+        _write_whole(self.folder / MANIFEST, "".join(lines))
 
     def _make_room(self, size: int) -> None:
         """Give the array its header and length; pixels that are there stay."""
@@ -164,7 +150,7 @@ def _lines(folder: Path) -> dict[str, Drawn]:
     return found
 
 
-def whole(rows: Mapping[str, Drawn], images: np.memmap, each: int) -> dict[str, Drawn]:
+def _whole(rows: Mapping[str, Drawn], images: np.memmap, each: int) -> dict[str, Drawn]:
     """Return the rows, by name, whose pixels are what they say."""
     return {
         name: row
@@ -190,8 +176,8 @@ def read_set(folder: Path) -> tuple[About, pd.DataFrame, np.memmap]:
     GenerationError
         If the set is not finished, or an image is not what the manifest says.
     """
-    about, table, images = read_about(folder), read_manifest(folder), read_images(folder)
-    right = whole(_lines(folder), images, about.images_per_group)
+    about, table, images = read_about(folder), read_manifest(folder), _images(folder)
+    right = _whole(_lines(folder), images, about.images_per_group)
     if wrong := [name for name in table["name"] if name not in right]:
         raise GenerationError(
             f"{folder}: image {wrong[0]} is absent or not what {MANIFEST} says; {_AGAIN}"
@@ -199,20 +185,18 @@ def read_set(folder: Path) -> tuple[About, pd.DataFrame, np.memmap]:
     return about, table, images
 
 
-def read_images(folder: Path) -> np.memmap:
-    """Map the array of a set, copy on write; it must be there and of its length."""
+def _images(folder: Path) -> np.memmap:
+    """Map the array of a set, copy on write."""
     try:
         images: np.memmap = np.load(folder / IMAGES, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise GenerationError(f"{_damaged(folder / IMAGES, error)}; {_AGAIN}") from error
+        raise GenerationError(
+            f"{folder / IMAGES} is absent or damaged ({error}); {_AGAIN}"
+        ) from error
     return images
 
 
 _AGAIN = "call generate again with the same arguments: it draws what is missing or damaged"
-
-
-def _damaged(path: Path, why: object) -> str:
-    return f"{path} is absent or damaged ({why})"
 
 
 def begin(folder: Path, about: About) -> About:
@@ -224,7 +208,7 @@ def begin(folder: Path, about: About) -> About:
         If it holds another one; the message says in what they differ.
     """
     if not (folder / ABOUT).exists():
-        write_whole(folder / ABOUT, f"{about.model_dump_json(indent=1)}\n".encode())
+        _write_whole(folder / ABOUT, f"{about.model_dump_json(indent=1)}\n")
         return about
     there = read_about(folder)
     before, now = there.described(), about.described()
@@ -242,19 +226,13 @@ def begin(folder: Path, about: About) -> About:
 
 
 def read_about(folder: Path) -> About:
-    """Return what ``set.json`` says.
-
-    Raises
-    ------
-    GenerationError
-        If it is absent or damaged.
-    """
+    """Return what ``set.json`` says."""
     try:
         return About.model_validate_json((folder / ABOUT).read_bytes())
     except (OSError, ValueError) as error:
         raise GenerationError(
-            f"{_damaged(folder / ABOUT, error)}: {folder} is no synthetic set; give the folder of "
-            "one, or delete it and draw the set again"
+            f"{folder / ABOUT} is absent or damaged ({error}): {folder} is no synthetic set; give "
+            "the folder of one, or delete it and draw the set again"
         ) from error
 
 
@@ -274,41 +252,32 @@ def read_manifest(folder: Path | str) -> pd.DataFrame:
     folder = Path(folder)
     rows, wanted = _lines(folder), len(GROUPS) * read_about(folder).images_per_group
     if len(rows) != wanted:
-        why = f"{len(rows)} of {wanted} images"
-        raise GenerationError(f"{_damaged(folder / MANIFEST, why)}; {_AGAIN}")
+        raise GenerationError(
+            f"{folder / MANIFEST} is absent or damaged ({len(rows)} of {wanted} images); {_AGAIN}"
+        )
     return pd.DataFrame([rows[name].model_dump() for name in sorted(rows)])
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Make the folder, and keep other calls out of it; a killed process holds no lock."""
-    try:
+    lock = filelock.FileLock(folder / ".lock")
+    with _writing(folder, ".lock"):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".lock")
         lock.acquire()
-    except OSError as error:
-        raise GenerationError(
-            f"{folder} cannot be written ({error}); choose another folder"
-        ) from error
     try:
         yield
     finally:
         lock.release()
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that exists whole or not at all, and replaces one that is there.
-
-    Raises
-    ------
-    GenerationError
-        If it cannot be written; the message names the folder.
-    """
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file that exists whole or not at all, and replaces one that is there."""
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     with _writing(path.parent, path.name):
         try:
-            with part.open("xb") as file:
-                file.write(data)
+            with part.open("x", encoding="utf-8") as file:
+                file.write(text)
             part.replace(path)
         finally:
             with suppress(OSError):

@@ -16,11 +16,10 @@ from typing import Any
 import pandas as pd
 
 from repro.aimfair.imagestore import read_manifest
-from repro.aimfair.llm import prompt_bank
 from repro.aimfair.pipelinefolder import HOW_IT_RUNS, GenerationSettings, folder_digest
+from repro.aimfair.prompt_bank import GIVEN, PromptBank, prompt_bank
 from repro.aimfair.prompt_files import read_prompts
 from repro.aimfair.prompt_form import Task
-from repro.aimfair.prompt_record import GIVEN, PromptBank
 from repro.data.images import ImageSet
 from repro.data.sources import cache_root
 from repro.generator import package
@@ -126,7 +125,9 @@ def bank_of(data: FaceData, synthetic: SyntheticFaces) -> PromptBank:
         lists = read_prompts(synthetic.prompts_file, task, kind=synthetic.prompts)
         number = synthetic.prompts_per_group
         prompts = {group: texts[:number] for group, texts in lists.items()}
-        return PromptBank(task, synthetic.prompts, number, prompts, model=GIVEN, facets=())
+        return PromptBank(
+            task=task, kind=synthetic.prompts, n=number, prompts=prompts, model=GIVEN, facets=()
+        )
     return _bank(
         task,
         synthetic.prompts,
