@@ -19,9 +19,10 @@ import pytest
 from repro.aimfair.llm import CeilingError, Endpoint, EndpointError, Exchange, Limits
 from repro.aimfair.prompt_bank import OFFLINE, BankError, PromptBank, UnusableError, prompt_bank
 from repro.aimfair.prompt_checks import check_prompts
-from repro.aimfair.prompt_form import CONTEXTUAL, GROUPS, PLAIN, Task, take_apart
+from repro.aimfair.prompt_form import CONTEXTUAL, PLAIN, Task, take_apart
 from repro.aimfair.prompt_writer import write_offline
 from repro.aimfair.prompts import answer_form, instruction
+from repro.data.splits import GROUPS
 from repro.names import UnknownNameError
 
 KEY = 'sk-Zq7/fake+"key"-0123456789'  # with characters that JSON escapes

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from repro.aimfair.prompt_checks import SHARE, check_prompt, check_prompts, similarity
 from repro.aimfair.prompt_form import (
     CONTEXTUAL,
-    GROUPS,
     PLAIN,
     POSED,
     VARIED,
@@ -30,6 +29,7 @@ from repro.aimfair.prompt_words import claims, contradictions, facet_of
 from repro.aimfair.prompt_writer import VocabularyError, write_offline
 from repro.aimfair.prompts import instruction
 from repro.data.captions import FACETS, PHRASES_OF, Phrase
+from repro.data.splits import GROUPS
 from repro.names import UnknownNameError
 
 SMILING_MALE = Task("Smiling", "Male")
@@ -40,6 +40,14 @@ TASKS = [
     for protected in PHRASES_OF
     if target != protected and {target, protected} != {"Male", "Female"}
 ]
+
+
+def rows(table: str) -> list[list[str]]:
+    """Return the cells of a table, ``a | b``, a row a line or between semicolons."""
+    lines = table.replace(";", "\n").strip().splitlines()
+    return [[cell.strip() for cell in line.split("|")] for line in lines]
+
+
 each_group = pytest.mark.parametrize("group", GROUPS, ids=str)
 
 
@@ -104,9 +112,8 @@ def test_every_task_has_the_authors_forms(task: Task) -> None:
     start = "Face photo of" if task is PAPER[3] else "Portrait face photo of"
     # Two features of the vocabulary; no phrase of it has a comma or "and" in it.
     two, three = r"[^,]+ and [^,]+\.", r"[^,]+, [^,]+, and [^,]+\."
-    for group, row in zip(GROUPS, FORMS[task].strip().splitlines(), strict=True):
-        who, subject = (part.strip() for part in row.split("|"))
-        plain = f"{start} {who}"
+    for group, row in zip(GROUPS, rows(FORMS[task]), strict=True):
+        plain, subject = f"{start} {row[0]}", row[1]
         assert write_offline(task, group, 1, kind=PLAIN) == [plain]
         assert check_prompt(plain, task, group, kind=PLAIN) == []
         for kind, context in ((CONTEXTUAL, two), (POSED, two if task is PAPER[3] else three)):
@@ -148,21 +155,22 @@ def test_taking_apart_undoes_putting_together(context: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    "change",
     [
-        "",
-        "A smiling male",
-        "Portrait face photo of a smiling male, glasses.",
-        "Portrait face photo of a smiling male with glasses, , and head tilted back.",
-        "portrait face photo of a smiling male with glasses, a hat, and head tilted back.",
-        " Portrait face photo of a smiling male with glasses, a hat, and head tilted back.",
-        "Portrait face photo of a smiling male with glasses, a hat, and head tilted back",
-        "Portrait face photo of a smiling male with short hair,  a hat, and head tilted back.",
-        "Face photo of a smiling male with short hair, a hat, and head tilted back.",
+        ("Portrait face", "portrait face"),
+        ("Portrait face", " Portrait face"),
+        ("Portrait face", "Face"),
+        ("Portrait face photo of a ", ""),
+        (".", ""),
+        (" with", ","),
+        ("short hair,", "short hair, ,"),
+        ("short hair, ", "short hair,  "),
     ],
 )
-def test_other_forms_are_rejected(text: str) -> None:
-    assert "not of the form" in reasons(text, (1, 1)) or "shows" in reasons(text, (1, 1))
+def test_other_forms_are_rejected(change: tuple[str, str]) -> None:
+    text = "Portrait face photo of a smiling male with short hair, a hat, and head tilted back."
+    assert reasons(text, (1, 1)) == ""
+    assert re.search("not of the form|shows", reasons(text.replace(*change), (1, 1)))
 
 
 @given(text=st.text(max_size=80))
@@ -246,24 +254,15 @@ def test_synonyms_of_the_opposite_group_are_rejected(attribute: tuple[str, int])
         assert any(phrase in reason and "is not said of" in reason for reason in wrong), phrase
 
 
-@pytest.mark.parametrize(
-    "phrase",
-    [
-        *("a white hat", "grey hair", "white hair", "black hair", "dark sunglasses", "brown eyes"),
-        *("a gold chain", "an old-fashioned hat", "baby bangs", "a cowboy hat", "a human face"),
-        *("a golden scarf", "a black and white scarf", "no frown", "a semale-brand cap", "a mane"),
-        *(
-            "red lipstick",
-            "heavy make-up",
-            "a light blue hat",
-            "a fair isle hat",
-            "deep-set eyes",
-            "indigo glasses",
-        ),
-    ],
-)
-def test_harmless_words_say_nothing_of_a_person(phrase: str) -> None:
-    assert claims(phrase) == {}
+HARMLESS = """
+    a white hat; grey hair; white hair; black hair; dark sunglasses; brown eyes; a gold chain
+    an old-fashioned hat; baby bangs; a cowboy hat; a human face; a golden scarf; a mane; no frown
+    a black and white scarf; a semale-brand cap; red lipstick; heavy make-up; a light blue hat
+    a fair isle hat; deep-set eyes; indigo glasses"""
+
+
+def test_harmless_words_say_nothing_of_a_person() -> None:
+    assert [phrase for (phrase,) in rows(HARMLESS) if claims(phrase)] == []
 
 
 @pytest.mark.parametrize(
@@ -290,94 +289,67 @@ def test_what_a_phrase_says_of_a_person(phrase: str, said: dict[str, int]) -> No
 # Contradictions
 
 
-@pytest.mark.parametrize(
-    "pair",
-    [
-        ("a bald head", "long brown hair"),
-        ("a shaved head", "a ponytail"),
-        ("short brown hair", "wavy blonde hair"),
-        ("short brown hair", "long brown hair"),
-        ("straight black hair", "curly black hair"),
-        ("gray hair", "auburn curls"),
-        ("blue eyes", "green eyes"),
-        ("an open mouth", "a closed mouth"),
-        ("an oval face", "a round face"),
-        ("glasses", "no glasses"),
-        ("round glasses", "dark sunglasses"),
-        ("a red hat", "no hat"),
-        ("a red hat", "a woollen beanie"),
-        ("a full beard", "a clean-shaven face"),
-        ("deep wrinkles", "a youthful glow"),
-        ("pale skin", "dark skin"),
-        ("a goatee", "no beard"),
-    ],
-)
-def test_phrases_that_exclude_one_another_are_rejected(pair: tuple[str, str]) -> None:
-    task, group = Task("Smiling", "Young"), (1, 1)
+EXCLUSIVE = """
+    a bald head | long brown hair; a shaved head | a ponytail; short brown hair | wavy blonde hair
+    short brown hair | long brown hair; straight black hair | curly black hair
+    gray hair | auburn curls; blue eyes | green eyes; an open mouth | a closed mouth
+    an oval face | a round face; glasses | no glasses; round glasses | dark sunglasses
+    a red hat | no hat; a red hat | a woollen beanie; a full beard | a clean-shaven face
+    pale skin | dark skin; a goatee | no beard"""
+
+TOGETHER = """
+    black hair | a grey beard; a bald head | a full beard; a bald head | bushy black eyebrows
+    long hair | short black eyelashes; brown hair with blond highlights | brown eyes
+    long wavy brown hair | brown bangs; round glasses | a square jaw; a white hat | red hair
+    no glasses | a red hat; a clean-shaven face | glasses; a full beard | red lipstick
+    a bald scalp with a fringe of white hair | glasses"""
+
+
+@pytest.mark.parametrize("pair", rows(EXCLUSIVE), ids=" and ".join)
+def test_phrases_that_exclude_one_another_are_rejected(pair: list[str]) -> None:
     # Of an attribute that the task does not know, either would do.
-    for phrase in pair if "wrinkles" not in pair[0] else pair[1:]:
-        one = posed("young smiling person", phrase, "earrings", "high cheekbones")
-        assert reasons(one, group, task) == ""
-    both = check_prompt(posed("young smiling person", *pair, "earrings"), task, group)
-    assert both
-    for order in (pair, pair[::-1]):
-        kinds = ("Male", "Young", "White")
-        assert contradictions(order) or any(
-            claims(order[0]).get(kind, claims(order[1]).get(kind)) != claims(order[1]).get(kind)
-            for kind in kinds
-        )
+    for phrase in pair:
+        assert reasons(posed("smiling male", phrase, "earrings", "high cheekbones"), (1, 1)) == ""
+    for first, second in (pair, pair[::-1]):
+        assert reasons(posed("smiling male", first, second, "earrings"), (1, 1))
+        assert contradictions([first, second]) or claims(first).keys() & claims(second).keys()
 
 
-@pytest.mark.parametrize(
-    "pair",
-    [
-        ("black hair", "a grey beard"),
-        ("a bald head", "a full beard"),
-        ("a bald head", "bushy black eyebrows"),
-        ("long hair", "short black eyelashes"),
-        ("brown hair with blond highlights", "brown eyes"),
-        ("long wavy brown hair", "brown bangs"),
-        ("round glasses", "a square jaw"),
-        ("a white hat", "red hair"),
-        ("no glasses", "a red hat"),
-        ("a clean-shaven face", "glasses"),
-        ("a full beard", "red lipstick"),  # the authors' lists give men both
-        ("a bald scalp with a fringe of white hair", "glasses"),
-    ],
-)
-def test_phrases_that_go_together_are_not_rejected(pair: tuple[str, str]) -> None:
+@pytest.mark.parametrize("pair", rows(TOGETHER), ids=" and ".join)
+def test_phrases_that_go_together_are_not_rejected(pair: list[str]) -> None:
     assert reasons(posed("smiling male", *pair, "high cheekbones"), (1, 1)) == ""
 
 
 # Head poses and facets
 
 
-def test_exactly_one_head_pose_where_it_is_asked_for_and_last() -> None:
-    bare = put_together("smiling male", ["freckles", "glasses"])
-    assert reasons(bare, (1, 1), kind=CONTEXTUAL) == ""
-    assert "no head pose" in reasons(bare, (1, 1))
-    one = posed("smiling male", "freckles", "glasses")
-    assert reasons(one, (1, 1)) == ""
-    assert "none is asked for" in reasons(one, (1, 1), kind=CONTEXTUAL)
-    assert "2 head poses" in reasons(
-        posed("smiling male", "freckles", "glasses", "chin raised"), (1, 1)
-    )
-    assert "not the last" in reasons(
-        put_together("smiling male", ["freckles", "chin raised", "glasses"]), (1, 1)
-    )
-    assert "plain" in reasons(bare, (1, 1), kind=PLAIN)
-
-
-def test_a_head_pose_or_an_expression_where_the_form_has_either() -> None:
-    task = PAPER[2]
-    for last in ("a soft smile", "an intense gaze", "looking slightly down", "straight hair"):
-        assert reasons(posed("young male", "freckles", "glasses", pose=last), (1, 1), task) == ""
-    assert "none is asked for" in reasons(
-        posed("young male", "freckles", "glasses"), (1, 1), task, CONTEXTUAL
-    )
-    assert "none is asked for" in "; ".join(
-        check_prompt(of(PAPER[3], (1, 1), "a calm look", "chin raised"), PAPER[3], (1, 1))
-    )
+@pytest.mark.parametrize(
+    ("task", "who", "context", "kind", "told"),
+    [
+        (0, "smiling male", "freckles|glasses", CONTEXTUAL, ""),
+        (0, "smiling male", "freckles|glasses", POSED, "has no head pose"),
+        (0, "smiling male", "freckles|glasses", PLAIN, "a plain prompt has no context"),
+        (0, "smiling male", "freckles|glasses|chin raised", POSED, ""),
+        (0, "smiling male", "freckles|glasses|chin raised", CONTEXTUAL, "none is asked for"),
+        (0, "smiling male", "freckles|looking up|chin raised", POSED, "2 head poses"),
+        (0, "smiling male", "freckles|chin raised|glasses", POSED, "not the last"),
+        (0, "smiling male", "freckles|full lips|chin raised", POSED, ""),  # of one kind
+        (0, "smiling male", "big ears|a tie|chin raised", POSED, ""),
+        (0, "smiling male", "chin raised", POSED, "has 1 phrases"),
+        (0, "smiling male", "a|b|c|d|e|f|chin raised", POSED, "has 7 phrases"),
+        (2, "young male", "freckles|glasses|a soft smile", POSED, ""),
+        (2, "young male", "freckles|glasses|an intense gaze", POSED, ""),
+        (2, "young male", "freckles|glasses|looking slightly down", POSED, ""),
+        (2, "young male", "freckles|glasses|chin raised", CONTEXTUAL, "none is asked for"),
+        (3, "27-year-old White female", "a calm look|chin raised", POSED, "none is asked for"),
+    ],
+)
+def test_how_many_phrases_and_head_poses_a_prompt_has(
+    task: int, who: str, context: str, kind: str, told: str
+) -> None:
+    prompt = put_together(who, context.split("|"), start=PAPER[task].start)
+    said = reasons(prompt, (1, 1), PAPER[task], kind)
+    assert told in said if told else said == ""
 
 
 @pytest.mark.parametrize(
@@ -408,36 +380,21 @@ def test_the_authors_ways_of_writing_are_right(task: int, group: Group, prompt: 
     assert all(check_prompt(f"{start} {prompt}", PAPER[task], other) for other in others)
 
 
-def test_features_may_be_of_any_kind_and_must_be_enough() -> None:
-    for two in (("freckles", "full lips"), ("a red hat", "earrings"), ("big ears", "a tie")):
-        assert reasons(posed("smiling male", *two), (1, 1)) == ""
-    assert "1 phrases" in reasons(posed("smiling male"), (1, 1))
-    many = ["freckles", "full lips", "glasses", "brown hair", "blue eyes", "a mole"]
-    assert "7 phrases" in reasons(posed("smiling male", *many), (1, 1))
-
-
 @pytest.mark.parametrize("name", VOCABULARIES)
 def test_the_facet_of_every_phrase_is_known(name: str) -> None:
     wrong = {p.text: facet_of(p.text) for p in VOCABULARIES[name] if facet_of(p.text) != p.facet}
     assert wrong == {}
 
 
-@pytest.mark.parametrize(
-    ("phrase", "facet"),
-    [
-        ("head slightly tilted to the side", "head pose"),
-        ("a slight head tilt", "head pose"),
-        ("eyes looking at the camera", "head pose"),
-        ("a face with raised eyebrows", "facial features"),
-        ("green eyes with long lashes", "facial features"),
-        ("hair swept back from the face", "hair"),
-        ("a hair clip", "accessories"),
-        ("soft studio lighting", "background"),
-        ("an indescribable something", None),
-    ],
-)
-def test_facets_of_other_words(phrase: str, facet: str | None) -> None:
-    assert facet_of(phrase) == facet
+FACETS_OF = """
+    head slightly tilted to the side | head pose; a slight head tilt | head pose
+    eyes looking at the camera | head pose; a face with raised eyebrows | facial features
+    green eyes with long lashes | facial features; hair swept back from the face | hair
+    a hair clip | accessories; soft studio lighting | background; an indescribable thing | None"""
+
+
+def test_facets_of_other_words() -> None:
+    assert [[phrase, str(facet_of(phrase))] for phrase, _ in rows(FACETS_OF)] == rows(FACETS_OF)
 
 
 def test_unknown_names_are_answered_with_the_nearest() -> None:

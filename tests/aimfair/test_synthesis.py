@@ -390,7 +390,7 @@ def test_always_one_colour_is_an_error(tmp_path: Path) -> None:
     [
         ({"prompts": {**PROMPTS, (0, 1): []}}, r"group \(0, 1\) has no list of prompts"),
         ({"prompts": {**PROMPTS, (0, 1): "one text"}}, r"group \(0, 1\) has no list"),
-        ({"prompts": {**PROMPTS, (1, 1): ["a", " "]}}, r"prompt 1 of group \(1, 1\) is ' '"),
+        ({"prompts": {**PROMPTS, (1, 1): ["a", " "]}}, r"prompt 1 of group \(1, 1\) is empty"),
         ({"n": 0}, "images_per_group"),
         ({"seed": -1}, "seed"),
     ],

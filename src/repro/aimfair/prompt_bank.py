@@ -21,9 +21,10 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 
 from repro.aimfair.llm import Endpoint, EndpointError, Exchange, Limits
 from repro.aimfair.prompt_checks import NEAREST, Checked, Rejection, check_prompts
-from repro.aimfair.prompt_form import GROUPS, PLAIN, POSED, VARIED, Group, Task, check_kind
+from repro.aimfair.prompt_form import PLAIN, POSED, VARIED, Group, Task, check_kind
 from repro.aimfair.prompt_writer import write_offline
 from repro.aimfair.prompts import answer_form, instruction, prompts_in
+from repro.data.splits import GROUPS
 from repro.settings import Strict
 
 FORMAT = 2  # of 1, the prompts had another form
@@ -182,12 +183,10 @@ def prompt_bank(
 
     Parameters
     ----------
-    task
-        Target and protected attribute.
+    task, kind
+        Whom the prompts show, and their form.
     n
         Prompts of each group; 1 for the plain kind.
-    kind
-        One of `repro.aimfair.prompt_form.KINDS`.
     model
         Name of a language model at the endpoint that ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``
         set. None: the offline writer, which is none, whatever these variables hold. It gives the
@@ -265,14 +264,18 @@ def _asked(bank: PromptBank, path: Path | None, limits: Limits) -> PromptBank:
     with Endpoint(bank.model, limits) as endpoint:
         try:
             for group in GROUPS:
-                barren, why = 0, None
+                barren, why = 0, ""
                 while len((there := bank.checked(group)).accepted) < bank.n:
                     if barren == limits.patience:
-                        raise _unusable(group, bank.n, there, why, barren)
+                        raise UnusableError(
+                            f"group {group} has {len(there.accepted)} of {bank.n} prompts, and "
+                            f"{barren} answers in a row held none that can be used"
+                            + _reasons(why, there)
+                        )
                     missing = min(bank.n - len(there.accepted), limits.batch)
                     last = endpoint.ask(_question(bank, group, missing, there), form, record)
                     gained = len(bank.checked(group).accepted) > len(there.accepted)
-                    barren, why = (0 if gained else barren + 1), last.error
+                    barren, why = (0 if gained else barren + 1), last.error or ""
         except (EndpointError, UnusableError) as error:
             got = sum(map(len, bank.prompts.values()))
             kept = (
@@ -301,12 +304,6 @@ def _line(rejection: Rejection) -> str:
     return f"- {rejection.prompt[:300]}: {'; '.join(rejection.reasons)[:500]}"
 
 
-def _unusable(
-    group: Group, n: int, checked: Checked, error: str | None, answers: int
-) -> UnusableError:
-    lines = [
-        f"group {group} has {len(checked.accepted)} of {n} prompts, and {answers} answers in a row "
-        "held none that can be used"
-    ]
-    lines += [f"the last: {error}"] if error else []
-    return UnusableError("\n".join([*lines, *map(_line, checked.rejected[-_LISTED:])]))
+def _reasons(error: str, checked: Checked) -> str:
+    lines = [f"the last: {error}"] if error else []
+    return "".join(f"\n{line}" for line in [*lines, *map(_line, checked.rejected[-_LISTED:])])

@@ -31,12 +31,11 @@ from typing import NamedTuple
 
 from repro.aimfair.prompt_words import HEAD_POSE, claims, normal
 from repro.data.captions import PHRASES_OF, joined
+from repro.data.splits import GROUPS
 from repro.names import check_name
 
 Group = tuple[int, int]
 """Target and protected attribute (t,p), each 0 or 1."""
-
-GROUPS: tuple[Group, ...] = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 KINDS = ("plain", "contextual", "contextual with head poses")
 """The kinds of prompt that Table 5 compares."""

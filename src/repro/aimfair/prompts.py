@@ -15,9 +15,10 @@ from typing import Any
 import json_repair
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from repro.aimfair.prompt_form import AGES, GROUPS, POSED, VARIED, Group, Task, put_together
+from repro.aimfair.prompt_form import AGES, POSED, VARIED, Group, Task, put_together
 from repro.aimfair.prompt_words import HEAD_POSE
 from repro.data.captions import joined
+from repro.data.splits import GROUPS
 
 
 def facets_of(task: Task, kind: str) -> tuple[str, ...]:

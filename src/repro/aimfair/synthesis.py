@@ -83,14 +83,10 @@ def generate(
         What draws; `repro.aimfair.generators.load` returns one.
     prompts
         The prompts of each group (t,p).
-    images_per_group
-        As many for each.
     folder
         Of this set and no other.
     target, protected
         Names of the attributes.
-    seed
-        Not negative.
     progress
         Whether a bar with rate and time left is shown on stderr.
 
@@ -113,7 +109,6 @@ def generate(
     ValueError
         If a group has no prompts or an argument is out of its range.
     """
-    texts = _checked(prompts)
     folder, who = Path(folder), generator.identity
     with locked(folder):
         asked = About(
@@ -125,12 +120,11 @@ def generate(
             revision=who.revision,
             scheduler=who.scheduler,
             settings=generator.settings.model_dump(mode="json", exclude=set(HOW_IT_RUNS)),
-            prompts={f"{t}_{p}": texts[t, p] for t, p in GROUPS},
+            prompts=_checked(prompts),
             drawn_with={**generator.environment, "batch": generator.batch},
         )
         about = begin(folder, asked)
-        _warn_of_change(about, generator.environment)
-        _warn_of_length(generator, texts)
+        _warn(generator, about)
         store = Store(folder, about)
         batch = generator.settings.batch or int(about.drawn_with["batch"])
         with tqdm(
@@ -143,19 +137,12 @@ def generate(
             file=sys.stderr,
             disable=not progress,
         ) as bar:
-            _draw(generator, texts, about, store, batch, bar)
+            _draw(generator, about, store, batch, bar)
         store.tidy()
         return read_manifest(folder)
 
 
-def _draw(
-    generator: Generator,
-    prompts: Mapping[Group, Sequence[str]],
-    about: About,
-    store: Store,
-    batch: int,
-    bar: Any,
-) -> None:
+def _draw(generator: Generator, about: About, store: Store, batch: int, bar: Any) -> None:
     """Draw every batch that has a missing image, all of it, so that each image has its place."""
     sizes = [batch]
 
@@ -166,7 +153,7 @@ def _draw(
                 wanted = {i for i in within if name_of(group, i) not in store.rows}
                 if wanted:
                     indices = range(start, start + batch_size)
-                    store.keep(_batch(generator, prompts[group], about, group, indices, wanted))
+                    store.keep(_batch(generator, about, group, indices, wanted))
                     bar.update(len(wanted))
 
     def smaller() -> int:
@@ -189,15 +176,10 @@ def _draw(
 
 
 def _batch(
-    generator: Generator,
-    prompts: Sequence[str],
-    about: About,
-    group: Group,
-    indices: range,
-    wanted: set[int],
+    generator: Generator, about: About, group: Group, indices: range, wanted: set[int]
 ) -> list[tuple[Drawn, NDArray[np.uint8]]]:
     """Return the wanted images of a batch; those of one colour are drawn with other seeds."""
-    settings = generator.settings
+    settings, prompts = generator.settings, about.prompts[f"{group[0]}_{group[1]}"]
     which = [index % len(prompts) for index in indices]
     attempt, left = dict.fromkeys(indices, 0), set(wanted)
     drawn: dict[int, tuple[Drawn, NDArray[np.uint8]]] = {}
@@ -279,11 +261,11 @@ def load_set(folder: Path | str, *, resident: bool | None = None) -> ImageSet:
     )
 
 
-def _warn_of_change(about: About, environment: Mapping[str, str]) -> None:
-    """Say that images may differ in a last bit from those that the set began with."""
+def _warn(generator: Generator, about: About) -> None:
+    """Say where images may differ in a last bit from before, and which prompts are too long."""
     changed = [
         f"{key} {about.drawn_with.get(key)} is now {value}"
-        for key, value in environment.items()
+        for key, value in generator.environment.items()
         if about.drawn_with.get(key) != value
     ]
     if changed:
@@ -293,10 +275,7 @@ def _warn_of_change(about: About, environment: Mapping[str, str]) -> None:
             RuntimeWarning,
             stacklevel=3,
         )
-
-
-def _warn_of_length(generator: Generator, prompts: Mapping[Group, Sequence[str]]) -> None:
-    every = [text for group in GROUPS for text in prompts[group]]
+    every = [text for texts in about.prompts.values() for text in texts]
     if cut := generator.too_long(every):
         warnings.warn(
             f"{len(cut)} of {len(every)} prompts are longer than the text encoder reads, so their "
@@ -306,14 +285,14 @@ def _warn_of_length(generator: Generator, prompts: Mapping[Group, Sequence[str]]
         )
 
 
-def _checked(prompts: Mapping[Group, Sequence[str]]) -> dict[Group, tuple[str, ...]]:
+def _checked(prompts: Mapping[Group, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Return the prompts by the name of their group."""
     for group in GROUPS:
         texts = prompts.get(group, ())
         if isinstance(texts, str) or not texts:
             raise ValueError(
                 f"group {group} has no list of prompts; give at least one for each of {GROUPS}"
             )
-        for i, text in enumerate(texts):
-            if not isinstance(text, str) or not text.strip():
-                raise ValueError(f"prompt {i} of group {group} is {text!r}; give a text")
-    return {group: tuple(prompts[group]) for group in GROUPS}
+        if blank := [i for i, text in enumerate(texts) if not text.strip()]:
+            raise ValueError(f"prompt {blank[0]} of group {group} is empty; give a text")
+    return {f"{t}_{p}": tuple(prompts[t, p]) for t, p in GROUPS}
