@@ -226,7 +226,7 @@ def begin(folder: Path, about: About) -> About:
 
 
 def read_about(folder: Path) -> About:
-    """Return what ``set.json`` says."""
+    """Return what ``set.json`` says of a set."""
     try:
         return About.model_validate_json((folder / ABOUT).read_bytes())
     except (OSError, ValueError) as error:
@@ -242,7 +242,8 @@ def read_manifest(folder: Path | str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for each image, sorted by name; its columns are the fields of `Drawn`.
+        A row for each image, sorted by name: the fields of `Drawn`, and what drew them, the
+        ``pipeline``, ``revision`` and ``scheduler`` of `About`.
 
     Raises
     ------
@@ -250,12 +251,13 @@ def read_manifest(folder: Path | str) -> pd.DataFrame:
         If it is absent or damaged.
     """
     folder = Path(folder)
-    rows, wanted = _lines(folder), len(GROUPS) * read_about(folder).images_per_group
-    if len(rows) != wanted:
+    rows, about = _lines(folder), read_about(folder)
+    if len(rows) != (wanted := len(GROUPS) * about.images_per_group):
         raise GenerationError(
             f"{folder / MANIFEST} is absent or damaged ({len(rows)} of {wanted} images); {_AGAIN}"
         )
-    return pd.DataFrame([rows[name].model_dump() for name in sorted(rows)])
+    table = pd.DataFrame([rows[name].model_dump() for name in sorted(rows)])
+    return table.assign(**about.model_dump(include={"pipeline", "revision", "scheduler"}))
 
 
 @contextmanager

@@ -229,7 +229,7 @@ def pool(data: FaceData, synthetic: SyntheticFaces) -> ImageSet:
 
 
 def manifest(data: FaceData, synthetic: SyntheticFaces) -> pd.DataFrame:
-    """Return the row of every image of a pool: group, prompt, seed, sha256."""
+    """Return the row of every image of a pool: group, prompt, seed, what drew it, sha256."""
     return read_manifest(pool_folder(data, synthetic))
 
 
