@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro.aimfair.diversity import distinct, diversity, entropy
-from repro.aimfair.prompt_form import put_together
-from repro.aimfair.prompts import KINDS, Task, write_offline
+from repro.aimfair.prompt_form import KINDS, Task, put_together
+from repro.aimfair.prompt_writer import write_offline
 
 TASK = Task("Smiling", "Male")
 

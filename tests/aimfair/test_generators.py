@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import logging
 import shutil
@@ -19,16 +18,15 @@ from PIL import Image
 from pydantic import ValidationError
 
 from repro.aimfair import generators
-from repro.aimfair.generators import (
+from repro.aimfair.generators import lanczos, load
+from repro.aimfair.pipelinefolder import (
     HOW_IT_RUNS,
     MIRROR,
+    GenerationError,
     GenerationSettings,
-    lanczos,
-    load,
-    place,
-    power_of_two,
+    check_folder,
+    folder_digest,
 )
-from repro.aimfair.pipelinefolder import GenerationError, check_folder, folder_digest
 from repro.names import UnknownNameError
 from repro.precision import effective
 from repro.settings import SettingsError, validate
@@ -129,14 +127,12 @@ def test_an_image_hardly_depends_on_its_batch(pipeline_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
-def test_precision_and_layout(pipeline_folder: Path, precision: str) -> None:
-    generator = load(tiny(pipeline_folder, precision=precision, channels_last=True), device="cpu")
+def test_precision(pipeline_folder: Path, precision: str) -> None:
+    generator = load(tiny(pipeline_folder, precision=precision), device="cpu")
     # bfloat16 where this machine has instructions for it
     dtype = getattr(torch, effective(precision))
     assert generator.pipe.unet.dtype == dtype
     assert generator.pipe.text_encoder.dtype == dtype
-    weight = generator.pipe.unet.conv_in.weight
-    assert weight.is_contiguous(memory_format=torch.channels_last)
     assert generator.draw(["a male"], [1]).shape == (1, 3, 16, 16)
 
 
@@ -208,7 +204,7 @@ def test_identity_of_a_folder(copied: Path) -> None:
     expected = hashlib.sha256("".join(lines).encode()).hexdigest()
     assert folder_digest(copied) == expected
 
-    identity = load(tiny(copied, sha256=expected.upper()), device="cpu").identity
+    identity = load(tiny(copied), device="cpu").identity
     assert (identity.pipeline, identity.revision) == ("copied", f"sha256:{expected}")
     (copied / "README.md").write_text("read me")  # no part of what is drawn
     (copied / ".cache").mkdir()
@@ -221,11 +217,6 @@ def test_identity_of_a_folder(copied: Path) -> None:
         (moved / "unet" / "config.json").read_bytes() + b"\n"
     )
     assert folder_digest(moved) != expected
-
-
-def test_another_digest_is_refused(pipeline_folder: Path) -> None:
-    with pytest.raises(GenerationError, match=r"sha256 [0-9a-f]{64}, expected 1234"):
-        load(tiny(pipeline_folder, sha256="1234"), device="cpu")
 
 
 def test_a_name_on_the_hub_is_resolved_to_a_commit(
@@ -244,7 +235,6 @@ def test_a_name_on_the_hub_is_resolved_to_a_commit(
     identity = load(settings, device="cpu").identity
     assert asked == [("owner/name", None, True)]
     assert (identity.pipeline, identity.revision) == ("owner/name", commit)
-    assert identity.sha256 == folder_digest(snapshot)
 
 
 def test_a_name_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,31 +247,74 @@ def test_a_name_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
         load(settings, device="cpu")
 
 
-def test_neither_folder_nor_name() -> None:
-    with pytest.raises(GenerationError, match="neither a folder nor a name"):
-        load(GenerationSettings(pipeline="a/b/c"), device="cpu")
-
-
-def test_a_folder_has_no_revision(pipeline_folder: Path) -> None:
-    with pytest.raises(GenerationError, match="has no revision"):
-        load(tiny(pipeline_folder, revision="main"), device="cpu")
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"pipeline": "a/b/c"}, "neither a folder nor a name"),
+        ({"revision": "main"}, "has no revision"),
+    ],
+)
+def test_what_leads_to_no_pipeline(
+    pipeline_folder: Path, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(GenerationError, match=message):
+        load(tiny(pipeline_folder, **values), device="cpu")
 
 
 # ---- what is refused
 
 
-@pytest.mark.parametrize("suffix", ["bin", "pt", "ckpt", "pkl"])
-def test_a_pickle_beside_safetensors_is_refused(copied: Path, suffix: str) -> None:
-    (copied / "unet" / f"weights.{suffix}").write_bytes(b"anything")
-    with pytest.raises(GenerationError, match=rf"unet.weights\.{suffix} is a pickle.*delete it"):
-        load(tiny(copied), device="cpu")
+def _changed_index(folder: Path, **values: Any) -> None:
+    index = folder / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | values))
 
 
-def test_only_a_pickle_is_refused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = copied / "vae" / "diffusion_pytorch_model.safetensors"
+def _only_a_pickle(folder: Path) -> None:
+    weights = folder / "vae" / "diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".bin"))
+
+
+def _truncated(folder: Path) -> None:
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+def _pickle(end: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / "unet" / f"weights.{end}").write_bytes(b"x")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_pickle("bin"), r"unet.weights\.bin is a pickle.*delete it"),
+        (_pickle("pt"), r"unet.weights\.pt is a pickle.*delete it"),
+        (_pickle("ckpt"), r"unet.weights\.ckpt is a pickle.*delete it"),
+        (_pickle("pkl"), r"unet.weights\.pkl is a pickle.*delete it"),
+        (_only_a_pickle, r"diffusion_pytorch_model.bin is a pickle.*safe_ser"),
+        (
+            lambda folder: (folder / "text_encoder" / "model.safetensors").unlink(),
+            r"text_encoder has a config.json but no .safetens",
+        ),
+        (lambda folder: shutil.rmtree(folder / "text_encoder"), "has no folder 'text_encoder'"),
+        (_truncated, "cannot be loaded as a pipeline"),
+        (
+            lambda folder: _changed_index(folder, unet=["my_unet", "MyUNet"]),
+            r"code that is not in diffusers.*unet \(my_unet\)",
+        ),
+        (lambda folder: _changed_index(folder, _class_name=["mine", "MyPipeline"]), "never run"),
+        (
+            lambda folder: _changed_index(folder, _class_name="StableDiffusionImg2ImgPipeline"),
+            "does not draw images from text alone",
+        ),
+        (lambda folder: (folder / "model_index.json").unlink(), r"model_index.json is absent"),
+    ],
+)
+def test_what_is_unsafe_or_damaged_is_refused(
+    copied: Path, damage: Callable[[Path], object], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(copied)
     monkeypatch.setattr(torch, "load", lambda *a, **k: pytest.fail("unpickled"))
-    with pytest.raises(GenerationError, match=r"diffusion_pytorch_model.bin is a pickle.*safe_ser"):
+    with pytest.raises(GenerationError, match=message):
         load(tiny(copied), device="cpu")
 
 
@@ -291,46 +324,9 @@ def test_a_pickle_that_no_component_loads_is_no_matter(copied: Path) -> None:
     check_folder(copied)
 
 
-def test_missing_weights_are_named(copied: Path) -> None:
-    (copied / "text_encoder" / "model.safetensors").unlink()
-    with pytest.raises(GenerationError, match=r"text_encoder has a config.json but no .safetens"):
-        load(tiny(copied), device="cpu")
-    shutil.rmtree(copied / "text_encoder")
-    with pytest.raises(GenerationError, match="has no folder 'text_encoder'"):
-        load(tiny(copied), device="cpu")
-
-
-def test_truncated_weights_are_refused(copied: Path) -> None:
-    weights = copied / "unet" / "diffusion_pytorch_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(GenerationError, match="cannot be loaded as a pipeline"):
-        load(tiny(copied), device="cpu")
-
-
-def test_code_of_its_own_is_refused(copied: Path) -> None:
-    index = copied / "model_index.json"
-    read = json.loads(index.read_text())
-    index.write_text(json.dumps(read | {"unet": ["my_unet", "MyUNet"]}))
-    with pytest.raises(GenerationError, match=r"code that is not in diffusers.*unet \(my_unet\)"):
-        load(tiny(copied), device="cpu")
-    index.write_text(json.dumps(read | {"_class_name": ["mine", "MyPipeline"]}))
-    with pytest.raises(GenerationError, match="never run"):
-        load(tiny(copied), device="cpu")
-
-
 def test_no_pipeline_at_all(tmp_path: Path) -> None:
-    with pytest.raises(GenerationError, match=r"model_index.json is absent"):
-        load(tiny(tmp_path), device="cpu")
     with pytest.raises(GenerationError, match="it is no pipeline"):
         folder_digest(tmp_path)
-
-
-def test_a_pipeline_that_wants_an_image_is_refused(copied: Path) -> None:
-    index = copied / "model_index.json"
-    read = json.loads(index.read_text())
-    index.write_text(json.dumps(read | {"_class_name": "StableDiffusionImg2ImgPipeline"}))
-    with pytest.raises(GenerationError, match="does not draw images from text alone"):
-        load(tiny(copied), device="cpu")
 
 
 # ---- the rest
@@ -366,7 +362,6 @@ def test_batch_follows_the_memory_unless_it_is_set(
     monkeypatch.setattr(generators, "available_memory", lambda: 40 << 30)
     assert load(tiny(pipeline_folder), device="cpu").batch == 4  # 20 GB, 3 each, a power of two
     assert load(tiny(pipeline_folder, size=64), device="cpu").batch == 16
-    assert [power_of_two(n, 64) for n in (0, 1, 3, 4, 63, 64, 1000)] == [1, 1, 2, 4, 32, 64, 64]
 
 
 def test_lanczos_is_pillows() -> None:
@@ -377,16 +372,3 @@ def test_lanczos_is_pillows() -> None:
     )
     np.testing.assert_array_equal(lanczos(images, 7)[1].permute(1, 2, 0).numpy(), expected)
     assert torch.equal(lanczos(images, 20), images)
-
-
-def test_one_process_needs_no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = place()
-    assert (here.rank, here.world, here.wait()) == (0, 1, None)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-
-    def absent(name: str) -> Any:
-        raise ImportError(name)
-
-    monkeypatch.setattr(importlib, "import_module", absent)
-    with pytest.raises(GenerationError, match="takes the library accelerate"):
-        place()

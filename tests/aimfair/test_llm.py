@@ -9,37 +9,24 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from repro.aimfair import llm
-from repro.aimfair.llm import (
-    BankError,
-    CeilingError,
-    Endpoint,
-    EndpointError,
-    Limits,
-    PromptBank,
-    UnusableError,
-    prompt_bank,
-    prompts_in,
-)
+from repro.aimfair.llm import CeilingError, Endpoint, EndpointError, Exchange, Limits
+from repro.aimfair.prompt_bank import OFFLINE, BankError, PromptBank, UnusableError, prompt_bank
 from repro.aimfair.prompt_checks import check_prompts
-from repro.aimfair.prompts import (
-    GROUPS,
-    KINDS,
-    OFFLINE,
-    VOCABULARIES,
-    Task,
-    instruction,
-    write_offline,
-)
+from repro.aimfair.prompt_form import CONTEXTUAL, PLAIN, Task, take_apart
+from repro.aimfair.prompt_writer import write_offline
+from repro.aimfair.prompts import answer_form, instruction
+from repro.data.splits import GROUPS
 from repro.names import UnknownNameError
 
 KEY = 'sk-Zq7/fake+"key"-0123456789'  # with characters that JSON escapes
+SECRETS = (KEY, json.dumps(KEY)[1:-1], KEY.replace("/", "\\/"), "fake+", "0123456789")
 MODEL = "model-x"
 TASK = Task("Smiling", "Male")
 N = 3
@@ -101,7 +88,7 @@ def group_of(body: dict[str, Any]) -> tuple[int, int]:
 
 
 def wanted(body: dict[str, Any]) -> int:
-    found = re.match(r"Write (\d+)", question(body))
+    found = re.match(r"Describe (\d+)", question(body))
     assert found is not None
     return int(found[1])
 
@@ -124,14 +111,26 @@ def completion(content: Any, finish: str = "stop", **message: Any) -> Reply:
     return 200, {}, json.dumps(told).encode()
 
 
-def fresh(body: dict[str, Any], count: int, group: tuple[int, int] | None = None) -> list[str]:
+def described(prompt: str) -> dict[str, list[str]]:
+    """Return a prompt with a head pose as the answer to the instruction gives it."""
+    parts = take_apart(prompt)
+    assert parts is not None
+    *features, pose = parts.context
+    return {"facial_features": features, "hair": [], "accessories": [], "head_pose": [pose]}
+
+
+def fresh(body: dict[str, Any], count: int) -> list[dict[str, list[str]]]:
     """Return prompts that the question does not hold yet."""
-    written = write_offline(TASK, group or group_of(body), 40, seed=5)
-    return [prompt for prompt in written if prompt not in question(body)][:count]
+    written = write_offline(TASK, group_of(body), 40, seed=5)
+    return [described(prompt) for prompt in written if prompt not in question(body)][:count]
+
+
+def answered(body: dict[str, Any], count: int | None = None) -> str:
+    return json.dumps({"prompts": fresh(body, wanted(body) if count is None else count)})
 
 
 def good(server: Server, body: dict[str, Any]) -> Reply:
-    return completion(json.dumps({"prompts": fresh(body, wanted(body))}))
+    return completion(answered(body))
 
 
 def says(make: Callable[[dict[str, Any]], Any], **more: Any) -> Behaviour:
@@ -195,8 +194,7 @@ def no_key_anywhere(
 
 
 def assert_no_key(text: str) -> None:
-    for form in (KEY, json.dumps(KEY)[1:-1], KEY.replace("/", "\\/"), "fake+", "0123456789"):
-        assert form not in text
+    assert not [form for form in SECRETS if form in text]
 
 
 def assert_nothing_hidden(error: BaseException) -> None:
@@ -228,15 +226,17 @@ def assert_right(bank: PromptBank) -> None:
     assert bank.complete
     for group in GROUPS:
         assert len(bank.prompts[group]) == bank.n
-        checked = check_prompts(bank.prompts[group], TASK, group, kind=bank.kind, n=bank.n)
+        checked = check_prompts(bank.prompts[group], TASK, group, bank.n, kind=bank.kind)
         assert checked.accepted == bank.prompts[group]
-    assert_no_key(repr(bank) + json.dumps(bank.content()))
+    assert_no_key(repr(bank) + bank.model_dump_json())
 
 
 # What should happen
 
 
-def test_a_model_is_asked_once_for_each_group(server: Server, tmp_path: Path) -> None:
+def test_a_model_is_asked_once_for_each_group(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "banks" / "bank.json"
     bank = bank_of(path=path)
     assert_right(bank)
@@ -244,8 +244,11 @@ def test_a_model_is_asked_once_for_each_group(server: Server, tmp_path: Path) ->
     assert [group_of(body) for body in server.asked] == list(GROUPS)
     assert {body["model"] for body in server.asked} == {MODEL}
     for body in server.asked:
-        assert body["response_format"]["type"] == "json_schema"
-        assert body["response_format"]["json_schema"]["strict"] is True
+        form = body["response_format"]["json_schema"]
+        assert form["strict"] is True
+        (prompt,) = form["schema"]["$defs"].values()
+        assert prompt["required"] == ["facial_features", "hair", "accessories", "head_pose"]
+        assert prompt["additionalProperties"] is False
         assert body["max_completion_tokens"] == FAST.answer_tokens
         assert question(body) == instruction(TASK, group_of(body), N)
     assert bank.model == MODEL
@@ -253,20 +256,12 @@ def test_a_model_is_asked_once_for_each_group(server: Server, tmp_path: Path) ->
     assert (bank.seed, bank.vocabulary) == (None, None)
     assert bank.instructions == {group: instruction(TASK, group, N) for group in GROUPS}
     assert [exchange["model"] for exchange in bank.exchanges] == ["model-x-served"] * 4
-    assert [exchange["usage"]["total_tokens"] for exchange in bank.exchanges] == [100] * 4
+    assert [exchange["tokens"] for exchange in bank.exchanges] == [100] * 4
+    # What is recorded needs no endpoint and no key.
     assert PromptBank.load(path) == bank
-
-
-def test_a_recorded_bank_needs_no_endpoint_and_no_key(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "bank.json"
-    bank = bank_of(path=path)
-    asked = len(server.asked)
-    assert asked == 4
     monkeypatch.delenv("OPENAI_API_KEY")
     assert bank_of(path=path) == bank
-    assert len(server.asked) == asked
+    assert len(server.asked) == 4
 
 
 def test_large_sets_are_asked_for_in_batches(server: Server) -> None:
@@ -277,45 +272,70 @@ def test_large_sets_are_asked_for_in_batches(server: Server) -> None:
     assert "written already" in question(server.asked[1])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_can_be_asked_for(server: Server, kind: str) -> None:
-    def answer(server: Server, body: dict[str, Any]) -> Reply:
-        return completion(
-            json.dumps({"prompts": write_offline(TASK, group_of(body), wanted(body), kind=kind)})
-        )
+@pytest.mark.parametrize(
+    ("task", "kind", "item", "prompt"),
+    [
+        (
+            TASK,
+            CONTEXTUAL,
+            {"facial_features": [], "hair": ["long red hair"], "accessories": ["a hat."]},
+            "Portrait face photo of a smiling male with long red hair and a hat.",
+        ),
+        (
+            Task("Young", "Male"),
+            "contextual with head poses",
+            {
+                **{"facial_features": ["freckles"], "hair": ["red hair"], "accessories": []},
+                **{"head_pose": [], "expression": ["a soft smile"]},
+            },
+            "Portrait face photo of a young male with freckles, red hair, and a soft smile.",
+        ),
+        (
+            Task("Female", "White"),
+            CONTEXTUAL,
+            {
+                **{"age": 81, "ancestry": "Hispanic", "expression": ["a kind look"]},
+                **{"hair": ["thin hair"], "facial_features": [], "accessories": []},
+            },
+            "Face photo of an 81-year-old White female with a kind look and thin hair.",
+        ),
+    ],
+)
+def test_a_prompt_is_put_together_from_its_facets(
+    server: Server, task: Task, kind: str, item: dict[str, Any], prompt: str
+) -> None:
+    answer_form(task, kind).model_validate({"prompts": [item]})
+    server.script = [says(lambda body: json.dumps({"prompts": [item]}))] * 4
+    bank = prompt_bank(task, 1, kind=kind, model=MODEL, limits=FAST)
+    assert bank.prompts[1, 1] == (prompt,)
 
-    server.script = [answer] * 4
-    bank = bank_of(kind=kind, n=1 if kind == KINDS[0] else N)
-    assert bank.complete
-    assert bank.kind == kind
+
+def test_nobody_is_asked_for_the_plain_prompt(server: Server) -> None:
+    bank = bank_of(n=1, kind=PLAIN)
+    assert server.asked == []
+    assert (bank.model, bank.prompts[1, 1]) == (
+        OFFLINE,
+        ("Portrait face photo of a smiling male.",),
+    )
 
 
-# Endpoints that know less
+# Endpoints that know less, and faults
 
 
-def test_an_endpoint_without_schemas_is_asked_more_plainly(server: Server) -> None:
-    no = fails(400, "response_format is not supported")
-    server.script = [no, no]
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "response_format is not supported"),
+        (422, "Unrecognized argument: max_completion_tokens"),
+    ],
+)
+def test_an_endpoint_without_schemas_is_asked_plainly(
+    server: Server, status: int, words: str
+) -> None:
+    server.script = [fails(status, words)]
     assert_right(bank_of())
-    kinds = [body.get("response_format", {}).get("type") for body in server.asked]
-    assert kinds == ["json_schema", "json_object", None, None, None, None]
-
-
-def test_an_endpoint_that_knows_only_max_tokens(server: Server) -> None:
-    server.script = [fails(400, "Unrecognized argument: max_completion_tokens")]
-    assert_right(bank_of())
-    assert ["max_completion_tokens" in body for body in server.asked] == [True] + [False] * 4
-    assert all("max_tokens" in body for body in server.asked[1:])
-    assert all(body["response_format"]["type"] == "json_schema" for body in server.asked)
-
-
-def test_a_request_that_no_way_of_asking_helps_ends(server: Server) -> None:
-    server.script = [fails(400, "the moon is full")] * 20
-    assert "the moon is full" in refused(EndpointError)
-    assert len(server.asked) == 5  # three formats, then two other names of the cap
-
-
-# Faults
+    assert ["response_format" in body for body in server.asked] == [True] + [False] * 4
+    assert ["max_tokens" in body for body in server.asked] == [False] + [True] * 4
 
 
 def test_rate_limits_wait_as_long_as_they_are_told(server: Server) -> None:
@@ -328,12 +348,6 @@ def test_rate_limits_wait_as_long_as_they_are_told(server: Server) -> None:
     assert bank.exchanges[0]["calls"] == 2
 
 
-def test_rate_limits_that_ask_for_too_long_end(server: Server) -> None:
-    server.script = [fails(429, "quota", Retry_After="7200")]
-    assert "7200" in refused(EndpointError)
-    assert len(server.asked) == 1
-
-
 @pytest.mark.parametrize("fault", [fails(500), fails(503), cuts, cuts_midway])
 def test_passing_faults_are_tried_again(server: Server, fault: Behaviour) -> None:
     server.script = [fault, good, fault, fault]
@@ -343,64 +357,45 @@ def test_passing_faults_are_tried_again(server: Server, fault: Behaviour) -> Non
     assert sum(exchange["calls"] for exchange in bank.exchanges) == 7
 
 
-def test_a_hang_is_tried_again_after_the_timeout(server: Server) -> None:
-    server.script = [hangs]
-    assert_right(bank_of(limits=FAST.model_copy(update={"timeout": 0.5})))
-    assert len(server.asked) == 5
-
-
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("behaviour", "calls", "message"),
     [
-        (fails(500, "engine on fire"), "engine on fire"),
-        (fails(429, "slow down"), "slow down"),
-        (cuts, "cannot be reached, or broke off"),
-        (cuts_midway, "cannot be reached, or broke off"),
-        (hangs, "did not answer within 0.5 s"),
+        (fails(400, "the moon is full"), 2, "the moon is full"),  # with a schema, then plainly
+        (fails(429, "quota", Retry_After="7200"), 1, "it asks to wait 7200 s"),
+        (fails(404, "no such model"), 1, "is 'model-x' a model of this endpoint"),
+        (fails(307, "no", Location="http://127.0.0.1:9/v1/chat/completions"), 1, "HTTP 307"),
+        (fails(401, f"Incorrect API key: {KEY}; sk-Zq7***6789"), 1, "check OPENAI_API_KEY"),
+        (fails(403, f"Incorrect API key: {KEY}; sk-Zq7***6789"), 1, "check OPENAI_API_KEY"),
+        *((fails(status, f"bad Bearer {KEY} and"), None, "[key]") for status in (400, 404, 422)),
+        (fails(500, f"bad Bearer {KEY} and"), 3, "bad Bearer [key]"),
+        (cuts, 3, "cannot be reached, or broke off"),
     ],
 )
-def test_lasting_faults_end_after_the_retries(
-    server: Server, fault: Behaviour, told: str, tmp_path: Path
+def test_what_asking_again_does_not_help_ends(
+    server: Server, behaviour: Behaviour, calls: int | None, message: str, tmp_path: Path
 ) -> None:
-    server.script = [good, *[fault] * 20]
+    server.script = [behaviour] * 20
     path = tmp_path / "bank.json"
-    message = refused(
-        EndpointError, path=path, limits=FAST.model_copy(update={"timeout": 0.5, "retries": 1})
-    )
-    assert told in message
-    assert str(path) in message
-    assert len(server.asked) == 1 + 2
-    kept = PromptBank.load(path)
-    assert len(kept.prompts[0, 0]) == N  # what was answered is not lost
-    assert told in kept.exchanges[-1]["error"]
+    told = refused(EndpointError, path=path)
+    assert message in told
+    assert "sk-Zq7" not in told
+    assert "0 prompts so far are kept" in told
+    assert calls in (None, len(server.asked))
+    assert PromptBank.load(path).exchanges[-1]["error"] in told
     server.script = []
-    assert_right(bank_of(path=path))
-    assert len(server.asked) == 3 + 3  # the first group is not asked for again
+    assert_right(bank_of(path=path))  # and the same call goes on
 
 
-def test_nobody_listens(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+def test_an_endpoint_that_does_not_answer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.script = [hangs]
+    message = refused(EndpointError, limits=FAST.model_copy(update={"timeout": 0.2, "retries": 0}))
+    assert "did not answer within 0.2 s; raise 'limits.timeout'" in message
+    assert "are lost, as no path was given" in message
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-    assert "OPENAI_BASE_URL" in refused(EndpointError)
+    assert "is OPENAI_BASE_URL right?" in refused(EndpointError)
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_wrong_key_ends_at_once_and_is_not_shown(server: Server, status: int) -> None:
-    server.script = [fails(status, f"Incorrect API key provided: {KEY}; sk-Zq7***6789")]
-    message = refused(EndpointError)
-    assert "OPENAI_API_KEY" in message
-    assert "sk-Zq7" not in message
-    assert len(server.asked) == 1
-
-
-@pytest.mark.parametrize("status", [400, 404, 422, 500])
-def test_a_key_that_the_endpoint_repeats_is_hidden(
-    server: Server, status: int, tmp_path: Path
-) -> None:
-    server.script = [fails(status, f"bad request with Bearer {KEY} and model")] * 30
-    message = refused(EndpointError, path=tmp_path / "bank.json")
-    assert "Bearer [key]" in message
-    kept = PromptBank.load(tmp_path / "bank.json")
-    assert "[key]" in kept.exchanges[0]["error"]
+# The key
 
 
 def test_a_key_in_an_answer_is_hidden(server: Server, tmp_path: Path) -> None:
@@ -417,51 +412,34 @@ def test_a_key_in_an_answer_is_hidden(server: Server, tmp_path: Path) -> None:
     ]
     bank = bank_of(path=tmp_path / "bank.json")
     assert_right(bank)
-    kept = json.dumps(bank.content())
-    assert kept.count("[key]") >= 3
-
-
-def test_no_key(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    for value in (None, "", "  \n"):
-        if value is None:
-            monkeypatch.delenv("OPENAI_API_KEY")
-        else:
-            monkeypatch.setenv("OPENAI_API_KEY", value)
-        message = refused(EndpointError)
-        assert "OPENAI_API_KEY" in message
-        assert "offline" in message
-    assert server.asked == []
-
-
-@pytest.mark.parametrize("tail", ["\nX-Other: 1", " \u00fc"])
-def test_a_key_that_cannot_be_sent_is_not_shown(
-    server: Server, monkeypatch: pytest.MonkeyPatch, tail: str
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY + tail)
-    assert "characters that no key has" in refused(EndpointError)
-    assert server.asked == []
+    assert bank.model_dump_json().count("[key]") >= 3
 
 
 @pytest.mark.parametrize(
-    "address", ["localhost:80", "ftp://host/v1", f"https://me:{KEY[:3]}0123456789@host/v1"]
+    ("name", "value", "message"),
+    [
+        ("OPENAI_API_KEY", None, "no key for model 'model-x': .*OPENAI_API_KEY.*offline"),
+        ("OPENAI_API_KEY", "", "no key"),
+        ("OPENAI_API_KEY", "  \n", "no key"),
+        ("OPENAI_API_KEY", "{key}\nX-Other: 1", "OPENAI_API_KEY holds characters that no key has"),
+        ("OPENAI_API_KEY", "{key} \u00fc", "OPENAI_API_KEY holds characters that no key has"),
+        ("OPENAI_BASE_URL", "localhost:80", "OPENAI_BASE_URL is no address"),
+        ("OPENAI_BASE_URL", "ftp://host/v1", "OPENAI_BASE_URL is no address"),
+        ("OPENAI_BASE_URL", "https://me:{key}@host/v1", "holds more than an addr"),
+    ],
 )
-def test_an_address_that_is_none(
-    server: Server, monkeypatch: pytest.MonkeyPatch, address: str
+def test_what_no_endpoint_can_be_made_of(
+    server: Server, monkeypatch: pytest.MonkeyPatch, name: str, value: str | None, message: str
 ) -> None:
-    monkeypatch.setenv("OPENAI_BASE_URL", address)
-    with pytest.raises(EndpointError, match="OPENAI_BASE_URL") as caught:
-        Endpoint(MODEL, FAST)
+    monkeypatch.delenv(name)
+    if value is not None:
+        monkeypatch.setenv(name, value.format(key="sk-0123456789"))
+    with pytest.raises(EndpointError, match=message) as caught:
+        bank_of()
     assert_no_key(f"{caught.value} {caught.value!r}")
-
-
-def test_an_endpoint_that_redirects_is_not_followed(server: Server) -> None:
-    server.script = [fails(307, "elsewhere", Location="http://127.0.0.1:9/v1/chat/completions")]
-    assert "HTTP 307" in refused(EndpointError)
-
-
-def test_an_unknown_model_is_named(server: Server) -> None:
-    server.script = [fails(404, "no such model")]
-    assert "'model-x'" in refused(EndpointError)
+    if name == "OPENAI_API_KEY":
+        assert_nothing_hidden(caught.value)
+    assert server.asked == []
 
 
 def test_the_endpoint_shows_no_key(server: Server) -> None:
@@ -472,117 +450,91 @@ def test_the_endpoint_shows_no_key(server: Server) -> None:
 # Answers that cannot be used
 
 
-def cut_off(body: dict[str, Any]) -> str:
-    return json.dumps({"prompts": fresh(body, N)})[:-25]
+def grinning(body: dict[str, Any]) -> str:
+    context = {"facial_features": ["a toothy grin"], "hair": [], "accessories": ["a hat"]}
+    return json.dumps({"prompts": [context | {"head_pose": ["chin raised"]}] * N})
 
 
-WRONG: dict[str, tuple[Behaviour, str]] = {
-    "truncated JSON": (says(cut_off, finish="length"), "cut off"),
-    "no JSON": (says(lambda body: "I would rather talk about birds."), ""),
-    "broken JSON": (says(lambda body: '{"prompts": [["Port}'), ""),
-    "JSON of another shape": (says(lambda body: '{"prompts": {"a": [1, null, true]}}'), ""),
-    "too few": (says(lambda body: json.dumps({"prompts": fresh(body, 1)})), ""),
-    "duplicates": (says(lambda body: json.dumps({"prompts": fresh(body, 1) * N})), "before"),
-    "another group": (
-        says(lambda body: json.dumps({"prompts": fresh(body, N, (1, 1))})),
-        "shows 'smiling male'",
+def raw(body: bytes, **headers: str) -> Behaviour:
+    return lambda server, asked: (200, {k.replace("_", "-"): v for k, v in headers.items()}, body)
+
+
+#: behaviour, what is said of it, how many prompts it gives all the same
+WRONG: dict[str, tuple[Behaviour, str, int]] = {
+    "truncated JSON": (says(lambda b: answered(b)[:-25], finish="length"), "cut off", N - 1),
+    "truncated in silence": (says(lambda b: answered(b)[:-25]), "", N - 1),
+    "no JSON": (says(lambda body: "I would rather talk about birds."), "", 0),
+    "broken JSON": (says(lambda body: '{"prompts": [["Port}'), "", 0),
+    "JSON of another shape": (says(lambda body: '{"prompts": {"a": [1, null]}}'), "", 0),
+    "other fields": (says(lambda body: '{"prompts": [{"colour": "red"}]}'), "not of the form", 0),
+    "too few": (says(lambda body: answered(body, 1)), "", 1),
+    "duplicates": (
+        says(lambda body: json.dumps({"prompts": fresh(body, 1) * N})),
+        "written before",
+        1,
     ),
-    "empty": (says(lambda body: ""), "empty"),
-    "null": (says(lambda body: None), "empty"),
-    "refusal": (says(lambda body: None, refusal="I cannot describe people."), "I cannot describe"),
-    "content filter": (says(lambda body: "", finish="content_filter"), "content filter"),
-    "no chat completion": (lambda server, body: (200, {}, b'{"choices": []}'), "no chat comp"),
-    "no JSON in the body": (lambda server, body: (200, {}, b'{"choices": [{"mess'), "no chat comp"),
-    "a web page": (
-        lambda server, body: (200, {"Content-Type": "text/html"}, b"<p>Welcome</p>"),
-        "no chat comp",
-    ),
-    "an error as an answer": (
-        lambda server, body: (200, {}, b'{"error": {"message": "busy"}}'),
-        "no chat comp",
-    ),
+    "another group": (says(grinning), "is not said of a no-smiling face", 0),
+    "empty": (says(lambda body: ""), "empty", 0),
+    "null": (says(lambda body: None), "empty", 0),
+    "refusal": (says(lambda b: None, refusal="I cannot describe people."), "I cannot describe", 0),
+    "content filter": (says(lambda body: "", finish="content_filter"), "content filter", 0),
+    "no chat completion": (raw(b'{"choices": []}'), "no chat comp", 0),
+    "no JSON in the body": (raw(b'{"choices": [{"mess'), "no chat comp", 0),
+    "a web page": (raw(b"<p>Welcome</p>", Content_Type="text/html"), "no chat comp", 0),
+    "an error as an answer": (raw(b'{"error": {"message": "busy"}}'), "no chat comp", 0),
 }
 
 
 @pytest.mark.parametrize("fault", WRONG)
 def test_what_is_missing_is_asked_for_again(server: Server, fault: str, tmp_path: Path) -> None:
-    behaviour, told = WRONG[fault]
+    behaviour, told, gained = WRONG[fault]
     server.script = [behaviour]
     bank = bank_of(path=tmp_path / "bank.json")
     assert_right(bank)
     assert [group_of(body) for body in server.asked] == [(0, 0), *GROUPS]
     again = question(server.asked[1])
     assert told in again or told in bank.exchanges[0]["error"]
-    first = prompts_in(bank.exchanges[0]["answered"] or "")
-    gained = check_prompts(first, TASK, (0, 0), n=N).accepted
-    assert wanted(server.asked[1]) == N - len(gained)
-    assert len(gained) == {"truncated JSON": N - 1, "too few": 1, "duplicates": 1}.get(fault, 0)
+    assert wanted(server.asked[1]) == N - gained
     # Nothing that was answered is lost.
-    assert bank.prompts[0, 0][: len(gained)] == gained
+    assert all(prompt in again for prompt in bank.prompts[0, 0][:gained])
     assert PromptBank.load(tmp_path / "bank.json") == bank
 
 
-@pytest.mark.parametrize("fault", sorted(set(WRONG) - {"truncated JSON", "too few", "duplicates"}))
+@pytest.mark.parametrize("fault", [fault for fault in WRONG if WRONG[fault][2] == 0])
 def test_what_cannot_be_repaired_ends_and_shows_why(
     server: Server, fault: str, tmp_path: Path
 ) -> None:
-    behaviour, told = WRONG[fault]
+    behaviour, told, _ = WRONG[fault]
     server.script = [behaviour] * FAST.patience
     path = tmp_path / "bank.json"
     message = refused(UnusableError, path=path)
     assert told in message
-    assert "group (0, 0) has 0 of 3" in message
+    assert "group (0, 0) has 0 of 3 prompts, and 2 answers in a row held none" in message
     assert str(path) in message
-    assert len(server.asked) == FAST.patience
     assert_right(bank_of(path=path))  # and the same call goes on
 
 
-def test_an_unusable_set_lists_its_prompts_and_reasons(server: Server) -> None:
-    wrong = says(lambda body: json.dumps({"prompts": fresh(body, N, (1, 0))}))
-    server.script = [good] + [wrong] * 5
-    with pytest.raises(UnusableError, match=r"group \(0, 1\)") as caught:
-        bank_of()
-    assert caught.value.group == (0, 1)
-    assert len(caught.value.rejected) == N * FAST.patience
-    assert all("shows 'smiling female'" in r.reasons[0] for r in caught.value.rejected)
-    assert caught.value.rejected[-1].prompt in str(caught.value)
-
-
 def test_rejected_prompts_are_sent_back_with_their_reasons(server: Server) -> None:
-    bearded = (
-        "Portrait face photo of a female not smiling, with a full beard, a hat, and chin raised."
-    )
-    server.script = [
-        says(lambda body: json.dumps({"prompts": [bearded, *fresh(body, N - 1)]})),
-    ]
+    server.script = [says(grinning)]
     assert_right(bank_of())
-    again = question(server.asked[1])
-    assert f"{bearded}: 'a full beard' is not said of a female face" in again
-    assert wanted(server.asked[1]) == 1
+    wrong = (
+        "Portrait face photo of a female not smiling, with a toothy grin, a hat, and chin raised."
+    )
+    assert f"{wrong}: 'a toothy grin' is not said of" in question(server.asked[1])
 
 
 @pytest.mark.parametrize(
     "form",
     [
         lambda prompts: "```json\n" + json.dumps({"prompts": prompts}) + "\n```",
-        lambda prompts: "Here they are:\n" + json.dumps(prompts, indent=2) + "\nEnjoy!",
-        lambda prompts: "\n".join(f"{i}. {p}." for i, p in enumerate(prompts, 1)),
-        lambda prompts: "\n".join(f'- "{p}"' for p in prompts),
-        lambda prompts: json.dumps([{"prompt": p} for p in prompts]),
-        lambda prompts: json.dumps({"prompts": prompts})[:-1] + ", oops",
+        lambda prompts: "Here they are:\n" + json.dumps(prompts, indent=2),
+        lambda prompts: json.dumps({"prompts": prompts}).replace('"', "'"),
+        lambda prompts: json.dumps({"prompts": prompts})[:-2] + ",]",
+        lambda prompts: [{"type": "text", "text": json.dumps({"prompts": prompts})}],  # in parts
     ],
 )
-def test_prompts_are_found_in_other_forms(server: Server, form: Callable[[list[str]], str]) -> None:
+def test_prompts_are_found_in_other_forms(server: Server, form: Callable[..., Any]) -> None:
     server.script = [says(lambda body: form(fresh(body, N)))] * 4
-    assert_right(bank_of())
-    assert len(server.asked) == 4
-
-
-def test_content_in_parts_is_read(server: Server) -> None:
-    def parts(body: dict[str, Any]) -> list[dict[str, str]]:
-        return [{"type": "text", "text": json.dumps({"prompts": fresh(body, N)})}]
-
-    server.script = [says(parts)] * 4
     assert_right(bank_of())
     assert len(server.asked) == 4
 
@@ -602,21 +554,24 @@ def test_the_ceiling_of_calls_keeps_what_there_is(server: Server, tmp_path: Path
     path = tmp_path / "bank.json"
     limits = FAST.model_copy(update={"calls": 3})
     message = refused(CeilingError, limits=limits, path=path)
-    assert "3 calls" in message
+    assert "the 3 calls allowed are used up (3 calls, 300 tokens); raise 'limits.calls'" in message
     assert "9 prompts so far are kept" in message
-    assert len(server.asked) == 3
-    assert_right(bank_of(limits=limits, path=path))
+    kept = PromptBank.load(path)
+    done = bank_of(limits=limits, path=path)
+    assert_right(done)
     assert len(server.asked) == 4
+    # Prompts follow from the exchanges, so an interrupted bank needs nothing else.
+    assert (done.exchanges[:3], done.date) == (kept.exchanges, kept.date)
+    assert done.prompts[1, 0] == kept.prompts[1, 0]
 
 
 def test_the_ceiling_of_tokens(server: Server) -> None:
-    tokens = 100 + len(instruction(TASK, (0, 0), N)) // 3 + 30
+    estimate = len(instruction(TASK, (0, 0), N)) // 3 + 1
+    tokens = 100 + estimate + 30
     message = refused(CeilingError, limits=FAST.model_copy(update={"tokens": tokens}))
     assert f"{tokens} tokens" in message
     assert len(server.asked) == 2  # the answers cost 100 each
-    assert (
-        server.asked[0]["max_completion_tokens"] == tokens - len(question(server.asked[0])) // 3 - 1
-    )
+    assert server.asked[0]["max_completion_tokens"] == tokens - estimate
 
 
 def test_tokens_are_estimated_where_they_are_not_told(server: Server) -> None:
@@ -627,10 +582,10 @@ def test_tokens_are_estimated_where_they_are_not_told(server: Server) -> None:
         return status, headers, json.dumps(told).encode()
 
     server.script = [silent]
+    kept: list[Exchange] = []
+    text = instruction(TASK, (0, 0), N)
     with Endpoint(MODEL, FAST) as endpoint:
-        kept: list[dict[str, Any]] = []
-        text = instruction(TASK, (0, 0), N)
-        exchange = endpoint.ask(text, kept.append)
+        exchange = endpoint.ask(text, answer_form(TASK, CONTEXTUAL), kept.append)
         assert kept == [exchange]
         assert endpoint.tokens > len(text) // 3
         assert endpoint.calls == 1
@@ -643,32 +598,29 @@ def test_without_a_model_nobody_is_asked(server: Server) -> None:
     bank = prompt_bank(TASK, 25)
     assert server.asked == []
     assert bank.complete
-    assert bank.model == OFFLINE
-    assert "not an LLM" in repr(bank)
+    assert "not an LLM" in bank.model
     assert (bank.seed, bank.vocabulary, bank.date) == (0, "stable-diffusion", None)
     assert (bank.instructions, bank.exchanges) == ({}, ())
     assert list(bank.prompts[1, 0]) == write_offline(TASK, (1, 0), 25)
+    # The digests of pools, and so the identities of runs, hold this one.
+    assert bank.sha256 == "3f10be8309604254f45d3787eed50d1eb914fad870bc46207e358490ec9f843e"
 
 
 def test_an_offline_bank_is_the_same_byte_for_byte(tmp_path: Path) -> None:
     for name in "ab":
         prompt_bank(TASK, 25, path=tmp_path / name, vocabulary="toyfaces", seed=4)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    other = prompt_bank(TASK, 25, vocabulary="toyfaces", seed=5)
-    assert PromptBank.load(tmp_path / "a").sha256 != other.sha256
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]  # nothing half-written
-    assert "not an LLM" in (tmp_path / "a").read_text()
+    bank = PromptBank.load(tmp_path / "a")
+    assert bank == prompt_bank(TASK, 25, vocabulary="toyfaces", seed=4)
+    assert bank.sha256 != prompt_bank(TASK, 25, vocabulary="toyfaces", seed=5).sha256
 
 
-def test_a_bank_survives_a_file(tmp_path: Path) -> None:
-    bank = prompt_bank(Task("Female", "White"), 2, kind=KINDS[1], facets=("hair", "clothing"))
-    bank.save(tmp_path / "bank.json")
-    assert PromptBank.load(tmp_path / "bank.json") == bank
-
-
-def test_a_bank_that_was_changed_is_refused(tmp_path: Path) -> None:
+def test_a_bank_that_was_changed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "bank.json"
-    prompt_bank(TASK, 1, kind=KINDS[0], path=path)
+    prompt_bank(TASK, 1, kind=PLAIN, path=path)
     text = path.read_text()
     assert "smiling" in text
     path.write_text(text.replace("smiling male", "smiling mole"))
@@ -678,19 +630,14 @@ def test_a_bank_that_was_changed_is_refused(tmp_path: Path) -> None:
         path.write_text(broken)
         with pytest.raises(BankError, match="holds no bank"):
             PromptBank.load(path)
+    for change, message in (({"format": 1}, "format 1"), ({"n": "many"}, "holds no bank")):
+        bank = prompt_bank(TASK, 1, kind=PLAIN)
+        with pytest.warns(UserWarning, match="serialized") if "n" in change else nullcontext():
+            bank.model_copy(update=change).save(path)
+        with pytest.raises(BankError, match=message):
+            PromptBank.load(path)
     with pytest.raises(FileNotFoundError):
         PromptBank.load(tmp_path / "none.json")
-
-
-def test_a_bank_of_another_format_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "bank.json"
-    with monkeypatch.context() as later:
-        later.setattr("repro.aimfair.prompt_record.FORMAT", 1)
-        prompt_bank(TASK, 1, kind=KINDS[0], path=path)
-    with pytest.raises(BankError, match="format 1"):
-        PromptBank.load(path)
 
 
 @pytest.mark.parametrize(
@@ -698,11 +645,9 @@ def test_a_bank_of_another_format_is_refused(
     [
         ({"n": 4}, "n '3', not '4'"),
         ({"seed": 1}, "seed '0', not '1'"),
-        ({"kind": KINDS[1]}, "kind"),
+        ({"kind": CONTEXTUAL}, "kind"),
         ({"model": MODEL}, "model"),
         ({"vocabulary": "toyfaces"}, "vocabulary"),
-        ({"nearest": 0.5}, "nearest"),
-        ({"facets": ("hair",)}, "facets"),
     ],
 )
 def test_a_path_with_another_bank_is_refused(
@@ -716,37 +661,12 @@ def test_a_path_with_another_bank_is_refused(
     assert server.asked == []
 
 
-def test_given_phrases_are_told_apart(tmp_path: Path) -> None:
-    toy = VOCABULARIES["toyfaces"]
-    path = tmp_path / "bank.json"
-    bank = prompt_bank(TASK, 3, vocabulary=toy, path=path)
-    assert prompt_bank(TASK, 3, vocabulary=toy, path=path) == bank
-    with pytest.raises(BankError, match="vocabulary"):
-        prompt_bank(TASK, 3, vocabulary=toy[:-1], path=path)
-
-
 def test_numbers_and_names_are_checked_before_anyone_is_asked(server: Server) -> None:
-    with pytest.raises(ValueError, match="n must be"):
-        bank_of(n=2, kind=KINDS[0])
-    with pytest.raises(ValueError, match="n must be"):
-        bank_of(n=0)
+    for wrong in ({"n": 2, "kind": PLAIN}, {"n": 0}):
+        with pytest.raises(ValueError, match="n must be"):
+            bank_of(**wrong)
     with pytest.raises(UnknownNameError, match="did you mean"):
         bank_of(kind="plane")
     with pytest.raises(ValueError, match="calls"):
         Limits(calls=0)
     assert server.asked == []
-
-
-def test_answers_in_a_recorded_bank_are_checked_again(server: Server, tmp_path: Path) -> None:
-    """Prompts follow from the exchanges, so an interrupted bank needs nothing else."""
-    path = tmp_path / "bank.json"
-    limits = FAST.model_copy(update={"calls": 1, "batch": 1})
-    refused(CeilingError, path=path, limits=limits)
-    kept = PromptBank.load(path)
-    assert len(kept.prompts[0, 0]) == 1
-    done = bank_of(path=path)
-    assert done.prompts[0, 0][0] == kept.prompts[0, 0][0]
-    assert done.exchanges[0] == kept.exchanges[0]
-    assert done.date == kept.date
-    assert done.instructions[0, 0] == kept.instructions[0, 0]
-    assert llm.prompts_in("") == []

@@ -8,7 +8,8 @@ import pytest
 
 from repro.aimfair.prompt_checks import check_prompt
 from repro.aimfair.prompt_files import read_prompts
-from repro.aimfair.prompt_form import GROUPS, KINDS, Task
+from repro.aimfair.prompt_form import KINDS, Task
+from repro.data.splits import GROUPS
 from repro.settings import SettingsError
 
 PLAIN, _, POSED = KINDS

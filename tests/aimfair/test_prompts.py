@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections import Counter
+from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repro.aimfair.prompt_checks import SHARE, similarity
-from repro.aimfair.prompt_form import put_together, take_apart, tidy, words
-from repro.aimfair.prompt_words import claims, contradictions, facet_of
-from repro.aimfair.prompts import (
-    GROUPS,
-    KINDS,
+from repro.aimfair.prompt_checks import SHARE, check_prompt, check_prompts, similarity
+from repro.aimfair.prompt_form import (
+    CONTEXTUAL,
+    PLAIN,
+    POSED,
     VARIED,
-    VOCABULARIES,
     Group,
     Task,
-    VocabularyError,
-    check_prompt,
-    check_prompts,
-    instruction,
-    write_offline,
+    put_together,
+    take_apart,
+    tidy,
+    words,
 )
+from repro.aimfair.prompt_lexicon import VOCABULARIES
+from repro.aimfair.prompt_words import claims, contradictions, facet_of
+from repro.aimfair.prompt_writer import VocabularyError, write_offline
+from repro.aimfair.prompts import instruction
 from repro.data.captions import FACETS, PHRASES_OF, Phrase
+from repro.data.splits import GROUPS
 from repro.names import UnknownNameError
 
-PLAIN, CONTEXTUAL, POSED = KINDS
 SMILING_MALE = Task("Smiling", "Male")
 PAPER = (SMILING_MALE, Task("Smiling", "Young"), Task("Young", "Male"), Task("Female", "White"))
 TASKS = [
@@ -39,6 +40,14 @@ TASKS = [
     for protected in PHRASES_OF
     if target != protected and {target, protected} != {"Male", "Female"}
 ]
+
+
+def rows(table: str) -> list[list[str]]:
+    """Return the cells of a table, ``a | b``, a row a line or between semicolons."""
+    lines = table.replace(";", "\n").strip().splitlines()
+    return [[cell.strip() for cell in line.split("|")] for line in lines]
+
+
 each_group = pytest.mark.parametrize("group", GROUPS, ids=str)
 
 
@@ -73,38 +82,28 @@ def test_a_task_needs_two_attributes_that_differ() -> None:
     assert len(TASKS) == 18
 
 
-# METHODS 1a, from the authors' release: plain prompts and how contextual ones begin.
-FORMS: dict[Task, list[tuple[str, str]]] = {
-    PAPER[0]: [
-        ("Portrait face photo of a no-smiling female.", "a female not smiling, with"),
-        ("Portrait face photo of a no-smiling male.", "a male not smiling, with"),
-        ("Portrait face photo of a smiling female.", "a smiling female with"),
-        ("Portrait face photo of a smiling male.", "a smiling male with"),
-    ],
-    PAPER[1]: [
-        ("Portrait face photo of a no smiling aged person.", "an aged person not smiling, with"),
-        ("Portrait face photo of a no smiling young person.", "a young person not smiling, with"),
-        ("Portrait face photo of a smiling aged person.", "an aged smiling person with"),
-        ("Portrait face photo of a smiling young person.", "a young smiling person with"),
-    ],
-    PAPER[2]: [
-        ("Portrait face photo of an aged female.", "an aged female with"),
-        ("Portrait face photo of an aged male.", "an aged male with"),
-        ("Portrait face photo of a young female.", "a young female with"),
-        ("Portrait face photo of a young male.", "a young male with"),
-    ],
-    PAPER[3]: [
-        (
-            "Face photo of a non-White male.",
-            r"an? \d\d-year-old (?!White)[A-Z][A-Za-z ]+ male with",
-        ),
-        ("Face photo of a White male.", r"an? \d\d-year-old White male with"),
-        (
-            "Face photo of a non-White female.",
-            r"an? \d\d-year-old (?!White)[A-Z][A-Za-z ]+ female with",
-        ),
-        ("Face photo of a White female.", r"an? \d\d-year-old White female with"),
-    ],
+# METHODS 1a, from the authors' release: plain prompts and how contextual ones begin, by group.
+FORMS = {
+    PAPER[0]: """
+        a no-smiling female. | a female not smiling, with
+        a no-smiling male.   | a male not smiling, with
+        a smiling female.    | a smiling female with
+        a smiling male.      | a smiling male with""",
+    PAPER[1]: """
+        a no smiling aged person.  | an aged person not smiling, with
+        a no smiling young person. | a young person not smiling, with
+        a smiling aged person.     | an aged smiling person with
+        a smiling young person.    | a young smiling person with""",
+    PAPER[2]: """
+        an aged female.  | an aged female with
+        an aged male.    | an aged male with
+        a young female.  | a young female with
+        a young male.    | a young male with""",
+    PAPER[3]: r"""
+        a non-White male.   | an? \d\d-year-old (?!White)[A-Z][A-Za-z ]+ male with
+        a White male.       | an? \d\d-year-old White male with
+        a non-White female. | an? \d\d-year-old (?!White)[A-Z][A-Za-z ]+ female with
+        a White female.     | an? \d\d-year-old White female with""",
 }
 
 
@@ -113,7 +112,8 @@ def test_every_task_has_the_authors_forms(task: Task) -> None:
     start = "Face photo of" if task is PAPER[3] else "Portrait face photo of"
     # Two features of the vocabulary; no phrase of it has a comma or "and" in it.
     two, three = r"[^,]+ and [^,]+\.", r"[^,]+, [^,]+, and [^,]+\."
-    for group, (plain, subject) in zip(GROUPS, FORMS[task], strict=True):
+    for group, row in zip(GROUPS, rows(FORMS[task]), strict=True):
+        plain, subject = f"{start} {row[0]}", row[1]
         assert write_offline(task, group, 1, kind=PLAIN) == [plain]
         assert check_prompt(plain, task, group, kind=PLAIN) == []
         for kind, context in ((CONTEXTUAL, two), (POSED, two if task is PAPER[3] else three)):
@@ -155,21 +155,22 @@ def test_taking_apart_undoes_putting_together(context: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    "change",
     [
-        "",
-        "A smiling male",
-        "Portrait face photo of a smiling male, glasses.",
-        "Portrait face photo of a smiling male with glasses, , and head tilted back.",
-        "portrait face photo of a smiling male with glasses, a hat, and head tilted back.",
-        " Portrait face photo of a smiling male with glasses, a hat, and head tilted back.",
-        "Portrait face photo of a smiling male with glasses, a hat, and head tilted back",
-        "Portrait face photo of a smiling male with short hair,  a hat, and head tilted back.",
-        "Face photo of a smiling male with short hair, a hat, and head tilted back.",
+        ("Portrait face", "portrait face"),
+        ("Portrait face", " Portrait face"),
+        ("Portrait face", "Face"),
+        ("Portrait face photo of a ", ""),
+        (".", ""),
+        (" with", ","),
+        ("short hair,", "short hair, ,"),
+        ("short hair, ", "short hair,  "),
     ],
 )
-def test_other_forms_are_rejected(text: str) -> None:
-    assert "not of the form" in reasons(text, (1, 1)) or "shows" in reasons(text, (1, 1))
+def test_other_forms_are_rejected(change: tuple[str, str]) -> None:
+    text = "Portrait face photo of a smiling male with short hair, a hat, and head tilted back."
+    assert reasons(text, (1, 1)) == ""
+    assert re.search("not of the form|shows", reasons(text.replace(*change), (1, 1)))
 
 
 @given(text=st.text(max_size=80))
@@ -231,7 +232,7 @@ def test_articles_are_spoken() -> None:
 # What only the opposite of (attribute, value) is said to be; each is inserted as a phrase.
 OPPOSITE = {
     ("Male", 1): ["the hair of a woman", "a girl's face", "a lady's hat", "her grandmother's nose"],
-    ("Male", 0): ["a man bun", "a boyish haircut", "a gentleman's hat", "a full beard", "a goatee"],
+    ("Male", 0): ["a man bun", "a boyish haircut", "a gentleman's hat", "a beard", "stubble"],
     ("Smiling", 1): ["a frowning mouth", "a neutral expression", "an unsmiling face", "no smile"],
     ("Smiling", 0): ["a toothy grin", "a warm smile", "smiling eyes", "a laughing mouth"],
     ("Young", 1): ["elderly skin", "deep wrinkles", "an old face", "a 70-year-old face"],
@@ -253,24 +254,15 @@ def test_synonyms_of_the_opposite_group_are_rejected(attribute: tuple[str, int])
         assert any(phrase in reason and "is not said of" in reason for reason in wrong), phrase
 
 
-@pytest.mark.parametrize(
-    "phrase",
-    [
-        *("a white hat", "grey hair", "white hair", "black hair", "dark sunglasses", "brown eyes"),
-        *("a gold chain", "an old-fashioned hat", "baby bangs", "a cowboy hat", "a human face"),
-        *("a golden scarf", "a black and white scarf", "no frown", "a semale-brand cap", "a mane"),
-        *(
-            "red lipstick",
-            "heavy make-up",
-            "a light blue hat",
-            "a fair isle hat",
-            "deep-set eyes",
-            "indigo glasses",
-        ),
-    ],
-)
-def test_harmless_words_say_nothing_of_a_person(phrase: str) -> None:
-    assert claims(phrase) == {}
+HARMLESS = """
+    a white hat; grey hair; white hair; black hair; dark sunglasses; brown eyes; a gold chain
+    an old-fashioned hat; baby bangs; a cowboy hat; a human face; a golden scarf; a mane; no frown
+    a black and white scarf; a semale-brand cap; red lipstick; heavy make-up; a light blue hat
+    a fair isle hat; deep-set eyes; indigo glasses"""
+
+
+def test_harmless_words_say_nothing_of_a_person() -> None:
+    assert [phrase for (phrase,) in rows(HARMLESS) if claims(phrase)] == []
 
 
 @pytest.mark.parametrize(
@@ -294,111 +286,70 @@ def test_what_a_phrase_says_of_a_person(phrase: str, said: dict[str, int]) -> No
     assert claims(phrase) == said
 
 
-@pytest.mark.parametrize("phrase", ["a beard", "a thick moustache", "stubble", "sideburns"])
-def test_no_beard_on_a_female_prompt(phrase: str) -> None:
-    assert "is not said of a female face" in reasons(
-        posed("smiling female", phrase, "a hat"), (1, 0)
-    )
-    assert reasons(posed("smiling male", phrase, "a hat"), (1, 1)) == ""
-
-
 # Contradictions
 
 
-@pytest.mark.parametrize(
-    "pair",
-    [
-        ("a bald head", "long brown hair"),
-        ("a shaved head", "a ponytail"),
-        ("short brown hair", "wavy blonde hair"),
-        ("short brown hair", "long brown hair"),
-        ("straight black hair", "curly black hair"),
-        ("gray hair", "auburn curls"),
-        ("blue eyes", "green eyes"),
-        ("an open mouth", "a closed mouth"),
-        ("an oval face", "a round face"),
-        ("glasses", "no glasses"),
-        ("round glasses", "dark sunglasses"),
-        ("a red hat", "no hat"),
-        ("a red hat", "a woollen beanie"),
-        ("a full beard", "a clean-shaven face"),
-        ("deep wrinkles", "a youthful glow"),
-        ("pale skin", "dark skin"),
-        ("a goatee", "no beard"),
-    ],
-)
-def test_phrases_that_exclude_one_another_are_rejected(pair: tuple[str, str]) -> None:
-    task, group = Task("Smiling", "Young"), (1, 1)
+EXCLUSIVE = """
+    a bald head | long brown hair; a shaved head | a ponytail; short brown hair | wavy blonde hair
+    short brown hair | long brown hair; straight black hair | curly black hair
+    gray hair | auburn curls; blue eyes | green eyes; an open mouth | a closed mouth
+    an oval face | a round face; glasses | no glasses; round glasses | dark sunglasses
+    a red hat | no hat; a red hat | a woollen beanie; a full beard | a clean-shaven face
+    pale skin | dark skin; a goatee | no beard"""
+
+TOGETHER = """
+    black hair | a grey beard; a bald head | a full beard; a bald head | bushy black eyebrows
+    long hair | short black eyelashes; brown hair with blond highlights | brown eyes
+    long wavy brown hair | brown bangs; round glasses | a square jaw; a white hat | red hair
+    no glasses | a red hat; a clean-shaven face | glasses; a full beard | red lipstick
+    a bald scalp with a fringe of white hair | glasses"""
+
+
+@pytest.mark.parametrize("pair", rows(EXCLUSIVE), ids=" and ".join)
+def test_phrases_that_exclude_one_another_are_rejected(pair: list[str]) -> None:
     # Of an attribute that the task does not know, either would do.
-    for phrase in pair if "wrinkles" not in pair[0] else pair[1:]:
-        one = posed("young smiling person", phrase, "earrings", "high cheekbones")
-        assert reasons(one, group, task) == ""
-    both = check_prompt(posed("young smiling person", *pair, "earrings"), task, group)
-    assert both
-    for order in (pair, pair[::-1]):
-        kinds = ("Male", "Young", "White")
-        assert contradictions(order) or any(
-            claims(order[0]).get(kind, claims(order[1]).get(kind)) != claims(order[1]).get(kind)
-            for kind in kinds
-        )
+    for phrase in pair:
+        assert reasons(posed("smiling male", phrase, "earrings", "high cheekbones"), (1, 1)) == ""
+    for first, second in (pair, pair[::-1]):
+        assert reasons(posed("smiling male", first, second, "earrings"), (1, 1))
+        assert contradictions([first, second]) or claims(first).keys() & claims(second).keys()
 
 
-@pytest.mark.parametrize(
-    "pair",
-    [
-        ("black hair", "a grey beard"),
-        ("a bald head", "a full beard"),
-        ("a bald head", "bushy black eyebrows"),
-        ("long hair", "short black eyelashes"),
-        ("brown hair with blond highlights", "brown eyes"),
-        ("long wavy brown hair", "brown bangs"),
-        ("round glasses", "a square jaw"),
-        ("a white hat", "red hair"),
-        ("no glasses", "a red hat"),
-        ("a clean-shaven face", "glasses"),
-        ("a full beard", "red lipstick"),  # the authors' lists give men both
-        ("a bald scalp with a fringe of white hair", "glasses"),
-    ],
-)
-def test_phrases_that_go_together_are_not_rejected(pair: tuple[str, str]) -> None:
+@pytest.mark.parametrize("pair", rows(TOGETHER), ids=" and ".join)
+def test_phrases_that_go_together_are_not_rejected(pair: list[str]) -> None:
     assert reasons(posed("smiling male", *pair, "high cheekbones"), (1, 1)) == ""
-
-
-def test_a_grin_contradicts_no_smiling() -> None:
-    assert "'a toothy grin' is not said of a no-smiling face" in reasons(
-        posed("male not smiling,", "a toothy grin", "a hat"), (0, 1)
-    )
 
 
 # Head poses and facets
 
 
-def test_exactly_one_head_pose_where_it_is_asked_for_and_last() -> None:
-    bare = put_together("smiling male", ["freckles", "glasses"])
-    assert reasons(bare, (1, 1), kind=CONTEXTUAL) == ""
-    assert "no head pose" in reasons(bare, (1, 1))
-    one = posed("smiling male", "freckles", "glasses")
-    assert reasons(one, (1, 1)) == ""
-    assert "none is asked for" in reasons(one, (1, 1), kind=CONTEXTUAL)
-    assert "2 head poses" in reasons(
-        posed("smiling male", "freckles", "glasses", "chin raised"), (1, 1)
-    )
-    assert "not the last" in reasons(
-        put_together("smiling male", ["freckles", "chin raised", "glasses"]), (1, 1)
-    )
-    assert "plain" in reasons(bare, (1, 1), kind=PLAIN)
-
-
-def test_a_head_pose_or_an_expression_where_the_form_has_either() -> None:
-    task = PAPER[2]
-    for last in ("a soft smile", "an intense gaze", "looking slightly down", "straight hair"):
-        assert reasons(posed("young male", "freckles", "glasses", pose=last), (1, 1), task) == ""
-    assert "none is asked for" in reasons(
-        posed("young male", "freckles", "glasses"), (1, 1), task, CONTEXTUAL
-    )
-    assert "none is asked for" in "; ".join(
-        check_prompt(of(PAPER[3], (1, 1), "a calm look", "chin raised"), PAPER[3], (1, 1))
-    )
+@pytest.mark.parametrize(
+    ("task", "who", "context", "kind", "told"),
+    [
+        (0, "smiling male", "freckles|glasses", CONTEXTUAL, ""),
+        (0, "smiling male", "freckles|glasses", POSED, "has no head pose"),
+        (0, "smiling male", "freckles|glasses", PLAIN, "a plain prompt has no context"),
+        (0, "smiling male", "freckles|glasses|chin raised", POSED, ""),
+        (0, "smiling male", "freckles|glasses|chin raised", CONTEXTUAL, "none is asked for"),
+        (0, "smiling male", "freckles|looking up|chin raised", POSED, "2 head poses"),
+        (0, "smiling male", "freckles|chin raised|glasses", POSED, "not the last"),
+        (0, "smiling male", "freckles|full lips|chin raised", POSED, ""),  # of one kind
+        (0, "smiling male", "big ears|a tie|chin raised", POSED, ""),
+        (0, "smiling male", "chin raised", POSED, "has 1 phrases"),
+        (0, "smiling male", "a|b|c|d|e|f|chin raised", POSED, "has 7 phrases"),
+        (2, "young male", "freckles|glasses|a soft smile", POSED, ""),
+        (2, "young male", "freckles|glasses|an intense gaze", POSED, ""),
+        (2, "young male", "freckles|glasses|looking slightly down", POSED, ""),
+        (2, "young male", "freckles|glasses|chin raised", CONTEXTUAL, "none is asked for"),
+        (3, "27-year-old White female", "a calm look|chin raised", POSED, "none is asked for"),
+    ],
+)
+def test_how_many_phrases_and_head_poses_a_prompt_has(
+    task: int, who: str, context: str, kind: str, told: str
+) -> None:
+    prompt = put_together(who, context.split("|"), start=PAPER[task].start)
+    said = reasons(prompt, (1, 1), PAPER[task], kind)
+    assert told in said if told else said == ""
 
 
 @pytest.mark.parametrize(
@@ -429,50 +380,29 @@ def test_the_authors_ways_of_writing_are_right(task: int, group: Group, prompt: 
     assert all(check_prompt(f"{start} {prompt}", PAPER[task], other) for other in others)
 
 
-def test_features_may_be_of_any_kind_and_must_be_enough() -> None:
-    for two in (("freckles", "full lips"), ("a red hat", "earrings"), ("big ears", "a tie")):
-        assert reasons(posed("smiling male", *two), (1, 1)) == ""
-    assert "1 phrases" in reasons(posed("smiling male"), (1, 1))
-    many = ["freckles", "full lips", "glasses", "brown hair", "blue eyes", "a mole"]
-    assert "7 phrases" in reasons(posed("smiling male", *many), (1, 1))
-
-
 @pytest.mark.parametrize("name", VOCABULARIES)
 def test_the_facet_of_every_phrase_is_known(name: str) -> None:
     wrong = {p.text: facet_of(p.text) for p in VOCABULARIES[name] if facet_of(p.text) != p.facet}
     assert wrong == {}
 
 
-@pytest.mark.parametrize(
-    ("phrase", "facet"),
-    [
-        ("head slightly tilted to the side", "head pose"),
-        ("a slight head tilt", "head pose"),
-        ("eyes looking at the camera", "head pose"),
-        ("a face with raised eyebrows", "facial features"),
-        ("green eyes with long lashes", "facial features"),
-        ("hair swept back from the face", "hair"),
-        ("a hair clip", "accessories"),
-        ("soft studio lighting", "background"),
-        ("an indescribable something", None),
-    ],
-)
-def test_facets_of_other_words(phrase: str, facet: str | None) -> None:
-    assert facet_of(phrase) == facet
+FACETS_OF = """
+    head slightly tilted to the side | head pose; a slight head tilt | head pose
+    eyes looking at the camera | head pose; a face with raised eyebrows | facial features
+    green eyes with long lashes | facial features; hair swept back from the face | hair
+    a hair clip | accessories; soft studio lighting | background; an indescribable thing | None"""
+
+
+def test_facets_of_other_words() -> None:
+    assert [[phrase, str(facet_of(phrase))] for phrase, _ in rows(FACETS_OF)] == rows(FACETS_OF)
 
 
 def test_unknown_names_are_answered_with_the_nearest() -> None:
     prompt = posed("smiling male", "freckles", "glasses")
     with pytest.raises(UnknownNameError, match="did you mean 'contextual'"):
         check_prompt(prompt, SMILING_MALE, (1, 1), kind="contextal")
-    with pytest.raises(UnknownNameError, match="did you mean 'accessories'"):
-        check_prompt(prompt, SMILING_MALE, (1, 1), facets=["accesories"])
     with pytest.raises(UnknownNameError, match="did you mean 'toyfaces'"):
         write_offline(SMILING_MALE, (1, 1), 2, vocabulary="toyface")
-    with pytest.raises(ValueError, match="asked for by the kind"):
-        check_prompt(prompt, SMILING_MALE, (1, 1), facets=["head pose"])
-    with pytest.raises(ValueError, match="at least one facet"):
-        check_prompt(prompt, SMILING_MALE, (1, 1), facets=[])
     with pytest.raises(ValueError, match="no group"):
         check_prompt(prompt, SMILING_MALE, (1, 2))
 
@@ -484,15 +414,11 @@ def test_near_duplicates_are_rejected_and_say_of_what() -> None:
     first = posed("smiling male", "light freckles", "short wavy brown hair", "thin round glasses")
     second = first.replace("thin round glasses", "the thin round glasses")
     other = posed("smiling male", "full lips", "long black hair", "a red hat", pose="chin raised")
-    checked = check_prompts([first, second, other, first], SMILING_MALE, (1, 1))
+    checked = check_prompts([first, second, other, first], SMILING_MALE, (1, 1), 9)
     assert checked.accepted == (first, other)
     assert [r.prompt for r in checked.rejected] == [second, first]
     assert first in checked.rejected[0].reasons[0]
     assert checked.rejected[1].reasons == ("written before",)
-    strict = check_prompts([first, second], SMILING_MALE, (1, 1), nearest=0.01)
-    assert len(strict.accepted) == 1
-    with pytest.raises(ValueError, match="nearest"):
-        check_prompts([first], SMILING_MALE, (1, 1), nearest=0.0)
 
 
 def test_negation_tells_two_prompts_apart() -> None:
@@ -512,15 +438,15 @@ def test_places_are_kept_for_a_facet_that_is_missing() -> None:
     ]
     n = 4
     assert int(n * SHARE) == 1
-    checked = check_prompts(without_hair, SMILING_MALE, (1, 1), n=n)
+    checked = check_prompts(without_hair, SMILING_MALE, (1, 1), n)
     assert len(checked.accepted) == n - 1
     assert {r.reasons for r in checked.rejected} == {
         ("the places that are left are for prompts that vary hair",)
     }
     haired = posed("smiling male", "a small mole", "brown hair", pose="looking straight ahead")
-    assert len(check_prompts([*without_hair, haired], SMILING_MALE, (1, 1), n=n).accepted) == n
+    assert len(check_prompts([*without_hair, haired], SMILING_MALE, (1, 1), n).accepted) == n
     # Nothing is looked at once the set is full.
-    full = check_prompts([haired, *without_hair], SMILING_MALE, (1, 1), n=1)
+    full = check_prompts([haired, *without_hair], SMILING_MALE, (1, 1), 1)
     assert (full.accepted, full.rejected) == ((haired,), ())
 
 
@@ -530,14 +456,13 @@ def test_places_are_kept_for_a_facet_that_is_missing() -> None:
 @each_group
 def test_the_instruction_says_what_is_wanted(group: Group) -> None:
     task = Task("Smiling", "Male")
-    asked = instruction(task, group, 25, facets=(*VARIED, "clothing"))
-    for text in ("25", "Smiling", "Male", *VARIED, "clothing", "head pose", '"prompts"'):
+    asked = instruction(task, group, 25)
+    for text in ("25", "Smiling", "Male", *VARIED, "head pose", '"prompts"', '"head_pose"'):
         assert text in asked
-    assert f"{put_together(task.contextual(group))[:-1]} with" in asked
+    assert f"{put_together(task.contextual(group))[:-1]} with {{feature}}" in asked
     assert "no head pose" in instruction(task, group, 25, kind=CONTEXTUAL)
-    plain = instruction(task, group, 1, kind=PLAIN)
-    assert "with {" not in plain
-    assert "hair" not in plain
+    assert "{head pose or expression}" in instruction(PAPER[2], group, 25)
+    assert '"age": 27, "ancestry"' in instruction(PAPER[3], group, 25)
     with pytest.raises(ValueError, match="n must be"):
         instruction(task, group, 0)
 
@@ -560,7 +485,7 @@ def test_offline_prompts_always_pass(
     if vocabulary == "faces":
         kind = CONTEXTUAL
     written = write_offline(task, group, n, seed=seed, vocabulary=vocabulary, kind=kind)
-    checked = check_prompts(written, task, group, kind=kind, n=n)
+    checked = check_prompts(written, task, group, n, kind=kind)
     assert checked.rejected == ()
     assert checked.accepted == tuple(written)
     assert len(set(written)) == n
@@ -662,13 +587,11 @@ RECORDED = "3ca241c45d0cbfbb844fd3da0cb396b6f69a73efce6671a5585ed2962008fa53"
 def test_a_vocabulary_without_head_poses_says_so() -> None:
     with pytest.raises(VocabularyError, match=r"'faces' has no phrase of head pose.*'contextual'"):
         write_offline(SMILING_MALE, (1, 1), 25, vocabulary="faces", kind=POSED)
-    with pytest.raises(VocabularyError, match="no phrase of background"):
-        write_offline(
-            SMILING_MALE, (1, 1), 2, vocabulary="faces", kind=CONTEXTUAL, facets=["background"]
-        )
 
 
-def test_a_vocabulary_that_is_too_small_says_how_many_it_gives() -> None:
+def test_a_vocabulary_that_is_too_small_says_how_many_it_gives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     small = [
         Phrase("blue eyes", "facial features"),
         Phrase("a full beard", "facial features", only={"Male": 1}),
@@ -677,9 +600,10 @@ def test_a_vocabulary_that_is_too_small_says_how_many_it_gives() -> None:
         Phrase("glasses", "accessories"),
         Phrase("a hat", "accessories"),
     ]
+    monkeypatch.setitem(VOCABULARIES, "small", small)
 
     def write(group: Group, n: int) -> list[str]:
-        return write_offline(SMILING_MALE, group, n, vocabulary=small, kind=CONTEXTUAL)
+        return write_offline(SMILING_MALE, group, n, vocabulary="small", kind=CONTEXTUAL)
 
     # Two features, hair and two accessories: two of a kind exclude one another by default.
     assert len(write((1, 1), 8)) == 2 * 1 + 2 * 2 + 1 * 2
@@ -690,27 +614,24 @@ def test_a_vocabulary_that_is_too_small_says_how_many_it_gives() -> None:
 
 
 def test_the_number_that_an_error_gives_is_reached() -> None:
-    two = ("hair", "accessories")
-
     def write(n: int) -> list[str]:
-        return write_offline(SMILING_MALE, (0, 0), n, vocabulary="toyfaces", facets=two)
+        return write_offline(SMILING_MALE, (0, 0), n, vocabulary="faces", kind=CONTEXTUAL)
 
     with pytest.raises(VocabularyError, match="gives") as error:
         write(1000)
     most = int(str(error.value).split(" gives ")[1].split()[0])
-    fitting = [p for p in VOCABULARIES["toyfaces"] if p.only.get("Male", 0) == 0]
-    combinations = math.prod(sum(p.facet == facet for p in fitting) for facet in two)
-    assert 200 < most < combinations  # near duplicates are no new prompts
-    assert len(check_prompts(write(most), SMILING_MALE, (0, 0), facets=two).accepted) == most
+    fitting = [
+        phrase
+        for phrase in VOCABULARIES["faces"]
+        if phrase.facet in VARIED
+        and phrase.only.get("Male", 0) == phrase.only.get("Smiling", 0) == 0
+    ]
+    pairs = sum(a.slot != b.slot for a, b in combinations(fitting, 2))
+    assert 100 < most <= pairs  # near duplicates are no new prompts
+    checked = check_prompts(write(most), SMILING_MALE, (0, 0), most, kind=CONTEXTUAL)
+    assert len(checked.accepted) == most
     with pytest.raises(VocabularyError, match=f"gives {most} "):
         write(most + 1)
-
-
-def test_one_facet_is_enough_where_one_is_asked_for() -> None:
-    for kind in (CONTEXTUAL, POSED):
-        written = write_offline(SMILING_MALE, (1, 1), 9, kind=kind, facets=["hair"])
-        checked = check_prompts(written, SMILING_MALE, (1, 1), kind=kind, facets=["hair"], n=9)
-        assert checked.accepted == tuple(written)
 
 
 def test_there_is_one_plain_prompt() -> None:

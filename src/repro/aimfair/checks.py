@@ -18,7 +18,7 @@ from repro.names import check_name
 Read = Callable[[Tensor], Mapping[str, NDArray[np.floating]]]
 """From (n, 3, s, s) uint8 to (n,) probabilities of each attribute being 1, by its name."""
 
-_BLOCK = 1024  # images that are compared with all others at once
+_BLOCK = 1024  # images that are averaged at once
 _THUMB = 16  # pixels a side
 
 
@@ -98,14 +98,17 @@ def near_duplicates(
     ValueError
         If the labels do not fit the images.
     """
+    from sklearn.neighbors import radius_neighbors_graph  # late: blanks are found without it
+
     group = _labels(target, protected)
     if len(group) != len(images):
         raise ValueError(f"{len(images)} images but {len(group)} labels; one of each is needed")
     rows = {}
     for name in sorted(set(group)):
         thumbs = _thumbnails(images, np.flatnonzero(group == name))
-        pairs, involved = _close_pairs(thumbs, below)
-        n = len(thumbs)
+        n, radius = len(thumbs), np.nextafter(below * thumbs.shape[1] ** 0.5, 0)
+        close = radius_neighbors_graph(thumbs, radius, include_self=False).sum(axis=1)
+        pairs, involved = int(close.sum()) // 2, int((close > 0).sum())
         rows[name] = {
             "images": n,
             "pairs": pairs,
@@ -115,31 +118,14 @@ def near_duplicates(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("group")
 
 
-def _thumbnails(images: Tensor, rows: NDArray[np.int64]) -> Tensor:
-    """(k, 3 * 16 * 16) float32, in parts: the images may be memory-mapped and large."""
+def _thumbnails(images: Tensor, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(k, 3 * 16 * 16), in parts: the images may be memory-mapped and large."""
     parts = [
         adaptive_avg_pool2d(images[torch.from_numpy(some)].float(), _THUMB).flatten(1)
         for some in np.split(rows, range(_BLOCK, len(rows), _BLOCK))
     ]
-    return torch.cat(parts)
-
-
-def _close_pairs(thumbs: Tensor, below: float) -> tuple[int, int]:
-    """Return how many pairs of rows are closer than ``below``, and how many rows are in one."""
-    pairs, involved = 0, torch.zeros(len(thumbs), dtype=torch.bool)
-    limit = below**2 * thumbs.shape[1]  # of the squared Euclidean distance
-    # |a - b|^2 = |a|^2 + |b|^2 - 2ab is small where its terms are large: it takes double precision.
-    thumbs = thumbs.double()
-    squares = thumbs.square().sum(dim=1)
-    for start in range(0, len(thumbs), _BLOCK):
-        some, others = thumbs[start : start + _BLOCK], thumbs[start:]
-        apart = squares[start : start + len(some), None] + squares[start:] - 2 * some @ others.T
-        close = apart < limit
-        close &= torch.ones_like(close).triu(1)  # each pair once, and no image with itself
-        pairs += int(close.sum())
-        involved[start : start + len(some)] |= close.any(dim=1)
-        involved[start:] |= close.any(dim=0)
-    return pairs, int(involved.sum())
+    # Differences are small where the terms are large: distances take double precision.
+    return torch.cat(parts).double().numpy()
 
 
 @dataclass(frozen=True)

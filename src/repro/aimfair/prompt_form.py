@@ -24,25 +24,26 @@ Source: Zhao et al. (2025), arXiv 2503.05665, section 3.1 and Table 5, and the a
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 from repro.aimfair.prompt_words import HEAD_POSE, claims, normal
-from repro.data.captions import FACETS, PHRASES_OF, joined
+from repro.data.captions import PHRASES_OF, joined
+from repro.data.splits import GROUPS
 from repro.names import check_name
 
 Group = tuple[int, int]
 """Target and protected attribute (t,p), each 0 or 1."""
 
-GROUPS: tuple[Group, ...] = ((0, 0), (0, 1), (1, 0), (1, 1))
-
 KINDS = ("plain", "contextual", "contextual with head poses")
 """The kinds of prompt that Table 5 compares."""
 
+PLAIN, CONTEXTUAL, POSED = KINDS
+
 VARIED = ("facial features", "hair", "accessories")
-"""The facets of the paper, but for the head pose, which a kind adds."""
+"""The facets of the paper that every contextual prompt varies; `POSED` adds the head pose."""
 
 PORTRAIT, FACE = "Portrait face photo of", "Face photo of"
 """How prompts begin; the second those with an age and an ancestry."""
@@ -50,9 +51,7 @@ PORTRAIT, FACE = "Portrait face photo of", "Face photo of"
 AGES = range(20, 100)
 """Ages that this study writes; the authors' lists, which may be given, have 1 to 99."""
 
-ANCESTRIES = (
-    *("Black", "East Asian", "Hispanic", "Middle Eastern", "South Asian", "Southeast Asian"),
-)
+ANCESTRIES = ("Black", "East Asian", "Hispanic", "Middle Eastern", "South Asian", "Southeast Asian")
 """What stands for not White where this study writes."""
 
 
@@ -106,19 +105,15 @@ class Task:
         """How its prompts begin."""
         return FACE if self.ancestral else PORTRAIT
 
-    @property
-    def posed(self) -> bool:
-        """Whether prompts with head poses must have one; others may have an expression instead."""
-        return "Smiling" in (self.target, self.protected)
+    def poses(self, kind: str) -> str:
+        """Return what prompts of a kind end in: "", "head pose", or "head pose or expression"."""
+        if kind != POSED or self.ancestral:
+            return ""
+        smiling = "Smiling" in (self.target, self.protected)
+        return HEAD_POSE if smiling else f"{HEAD_POSE} or expression"
 
     def plain(self, group: Group) -> str:
-        """Return who is shown, as the plain prompt says it: "no-smiling female".
-
-        Raises
-        ------
-        ValueError
-            If ``group`` is not one of `GROUPS`.
-        """
+        """Return who is shown, as the plain prompt says it: "no-smiling female"."""
         known, noun = self._words(group)
         # The authors write "no-smiling male" and "no smiling young person".
         no = "no smiling" if noun == "person" else "no-smiling"
@@ -134,11 +129,6 @@ class Task:
             One of `GROUPS`.
         age, ancestry
             Of `ancestral` tasks; White faces need no ancestry.
-
-        Raises
-        ------
-        ValueError
-            If ``group`` is not one of `GROUPS`.
         """
         known, noun = self._words(group)
         if self.ancestral:
@@ -172,46 +162,21 @@ class Task:
         return found[1] == "White" if known["White"] else white == 0
 
     def attributes(self, group: Group) -> dict[str, int]:
-        """Return what is known of the group's faces, attribute -> 0 or 1 (see `attribute_of`)."""
-        t, p = check_group(group)
-        return dict([attribute_of(self.target, t), attribute_of(self.protected, p)])
+        """Return what is known of the group's faces, attribute -> 0 or 1 (see `attribute_of`).
+
+        Raises
+        ------
+        ValueError
+            If ``group`` is not one of `GROUPS`.
+        """
+        if tuple(group) not in GROUPS:
+            raise ValueError(f"no group {group!r}; they are (target, protected) in {GROUPS}")
+        return dict(map(attribute_of, (self.target, self.protected), group))
 
 
-def check_group(group: Group) -> Group:
-    """Return ``group`` if it is one of `GROUPS`, else raise a ValueError that lists them."""
-    if tuple(group) not in GROUPS:
-        raise ValueError(f"no group {group!r}; they are (target, protected) in {GROUPS}")
-    return group
-
-
-def check_facets(kind: str, facets: Collection[str]) -> tuple[str, ...]:
-    """Return the facets that prompts of a kind vary, in the order in which a prompt names them.
-
-    Parameters
-    ----------
-    kind
-        One of `KINDS`: "plain" varies none, "contextual with head poses" adds the head pose, last.
-    facets
-        Other facets to vary, of `repro.data.captions.FACETS`.
-
-    Raises
-    ------
-    UnknownNameError
-        For a kind or a facet that does not exist.
-    ValueError
-        If a contextual kind is given no facet, or the head pose, which its name decides.
-    """
-    check_name("kind of prompts", kind, KINDS)
-    for facet in facets:
-        check_name("facet", facet, FACETS)
-    if HEAD_POSE in facets:
-        raise ValueError(f"facet {HEAD_POSE!r} is asked for by the kind {KINDS[2]!r}, not by name")
-    if kind == "plain":
-        return ()
-    if not facets:
-        raise ValueError(f"{kind} prompts vary at least one facet; none is given")
-    asked = tuple(facet for facet in FACETS if facet in facets)
-    return (*asked, HEAD_POSE) if kind == KINDS[2] else asked
+def check_kind(kind: str) -> str:
+    """Return ``kind`` if it is one of `KINDS`, else raise an UnknownNameError."""
+    return check_name("kind of prompts", kind, KINDS)
 
 
 class Parts(NamedTuple):

@@ -126,25 +126,6 @@ _PHRASES: tuple[tuple[str, Mapping[str, int], tuple[str, ...]], ...] = (
             *("face angled downwards", "facing away to the side"),
         ),
     ),
-    (
-        "clothing",
-        _ANYONE,
-        (
-            *("a white shirt", "a black turtleneck", "a navy suit", "a denim jacket"),
-            *("a grey hoodie", "a red sweater", "a leather jacket", "a green raincoat"),
-            *("a striped t-shirt", "a beige cardigan", "a plaid shirt", "a wool coat"),
-        ),
-    ),
-    (
-        "background",
-        _ANYONE,
-        (
-            *("a plain white background", "a grey studio background", "a blurred city background"),
-            *("a leafy green background", "a brick wall behind", "a bookshelf background"),
-            *("a beach background", "a dark background", "warm evening light", "soft daylight"),
-            *("a snowy background", "an office background"),
-        ),
-    ),
 )
 
 # What two features of one kind may not both decide: nobody has thick and thin eyebrows.

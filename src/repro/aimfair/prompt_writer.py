@@ -1,9 +1,9 @@
-"""How the offline writer chooses: a grammar with no chance in it.
+"""The offline writer: a grammar with no language model, no network and no chance in it.
 
 Everything comes from low-discrepancy sequences: with x a shift by the seed and a the square root of
 a prime of its own, the i-th choice among m is the one at the place floor(m u_i), u_i = (x + i a)
-mod 1. So are chosen the facets of A and B, each among all that are asked for, and each facet's
-phrases: every phrase of a facet then appears about equally often, in every stretch of the sequence.
+mod 1. So are chosen the facets of A and B, each among all, and each facet's phrases: every phrase
+of a facet then appears about equally often, in every stretch of the sequence.
 """
 
 from __future__ import annotations
@@ -13,26 +13,115 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
-from repro.aimfair.prompt_checks import check_prompt, similarity
+from repro.aimfair.prompt_checks import NEAREST, check_prompt, similarity
 from repro.aimfair.prompt_form import (
     AGES,
     ANCESTRIES,
-    KINDS,
+    CONTEXTUAL,
+    PLAIN,
+    POSED,
+    VARIED,
     Group,
     Task,
     attribute_of,
+    check_kind,
     put_together,
     words,
 )
-from repro.aimfair.prompt_lexicon import EXPRESSION
+from repro.aimfair.prompt_lexicon import EXPRESSION, VOCABULARIES
 from repro.aimfair.prompt_words import HEAD_POSE, claims
-from repro.data.captions import FACETS, Phrase
+from repro.data.captions import FACETS, Phrase, joined
+from repro.names import check_name
+
+Choice = Mapping[str, Sequence[Phrase]]
+"""Facet -> phrases, of which A or B is one."""
 
 _DRAWS = 20_000  # of the sequence; a constant, so that a smaller set is the start of a larger one
 _LISTED = 50_000  # combinations that are tried one by one where the sequence did not give enough
 _PRIMES = dict(
     zip((*FACETS, "A", "B", "age", "ancestry"), (2, 3, 5, 7, 11, 13, 17, 19, 23, 29), strict=True)
 )
+
+
+class VocabularyError(ValueError):
+    """A vocabulary cannot give the prompts asked for; the message says what it can."""
+
+
+def write_offline(
+    task: Task,
+    group: Group,
+    n: int,
+    *,
+    seed: int = 0,
+    vocabulary: str = "stable-diffusion",
+    kind: str = POSED,
+) -> list[str]:
+    """Write n prompts for a group.
+
+    Parameters
+    ----------
+    task, group
+        Whom the prompts show.
+    n
+        How many; 1 for the plain kind.
+    seed
+        Shifts the sequences. It is the same for all groups, so that groups which the same phrases
+        fit get the same contexts, and context tells nothing about the group.
+    vocabulary
+        A key of `repro.aimfair.prompt_lexicon.VOCABULARIES`.
+    kind
+        One of `repro.aimfair.prompt_form.KINDS`.
+
+    Returns
+    -------
+    list of str
+        n different prompts that :func:`repro.aimfair.prompt_checks.check_prompts` accepts, the same
+        on every machine. A smaller set is the start of a larger one, and the set with head poses is
+        the set without, each with a pose added (where the vocabulary has poses), so that their
+        effects can be told apart. Of a task with ages, both are the same.
+
+    Raises
+    ------
+    VocabularyError
+        If a facet has no phrase that fits the group, or the vocabulary cannot give n different
+        prompts; the message says how many it gives.
+    UnknownNameError, ValueError
+        For a name, group, or number that does not exist.
+    """
+    check_kind(kind)
+    known = VOCABULARIES[check_name("vocabulary", vocabulary, VOCABULARIES)]
+    if n < 1:
+        raise ValueError(f"n must be at least 1, not {n}")
+    if kind == PLAIN:
+        if n > 1:
+            raise ValueError(f"there is one plain prompt for each group, not {n}")
+        return [put_together(task.plain(group), start=task.start)]
+    chosen = {facet: _fitting(known, facet, task, group) for facet in FACETS}
+    expressions = _fitting(known, EXPRESSION, task, group)
+    if task.poses(POSED) != HEAD_POSE:
+        chosen[HEAD_POSE] += expressions
+    last = task.poses(kind)
+    if empty := [x for x in (*VARIED, *[HEAD_POSE] * bool(last)) if not chosen[x]]:
+        has = [facet for facet in FACETS if chosen[facet]]
+        raise VocabularyError(
+            f"vocabulary {vocabulary!r} has no phrase of {joined(empty)} for group {group} of "
+            f"{task}; it has {has}. Ask for the kind {CONTEXTUAL!r}, or use vocabulary "
+            "'stable-diffusion'"
+        )
+    features = {facet: chosen[facet] for facet in VARIED}
+    first, second = features, features
+    if task.ancestral:  # EXPRESSION and HAIR, where there are any expressions
+        first = {EXPRESSION: expressions} if expressions else features
+        second = {"hair": chosen["hair"]}
+    poses = [] if task.ancestral else chosen[HEAD_POSE]
+    written = _Writer(task, group, seed, poses).write(n, first, second, posed=bool(last))
+    if len(written) < n:
+        raise VocabularyError(
+            f"vocabulary {vocabulary!r} gives {len(written)} distinct {kind} prompts for group "
+            f"{group} of {task}, not {n}; ask for at most {len(written)}, or use a larger "
+            f"vocabulary (prompts are distinct below a similarity of {NEAREST})"
+        )
+    return written
 
 
 def _known(phrase: Phrase) -> dict[str, int] | None:
@@ -47,7 +136,7 @@ def _merged(first: dict[str, int] | None, second: dict[str, int] | None) -> dict
     return {**first, **second}
 
 
-def fitting(vocabulary: Sequence[Phrase], facet: str, task: Task, group: Group) -> list[Phrase]:
+def _fitting(vocabulary: Sequence[Phrase], facet: str, task: Task, group: Group) -> list[Phrase]:
     """Return the phrases of a facet, or all expressions, that can be said of a group."""
     person = task.attributes(group)
     return [
@@ -66,47 +155,25 @@ def _places(name: str, count: int, seed: int) -> Iterator[int]:
     shift = int.from_bytes(hashlib.sha256(f"{seed}|{name}".encode()).digest()[:8], "big")
     step = math.isqrt(_PRIMES[name] << 128) % one
     while True:
-        yield shift * count // one
+        yield shift * max(1, count) // one
         shift = (shift + step) % one
 
 
-class Writer:
-    """Chooses phrases for one group; a prompt is tried with a pose and without, if there are any.
+class _Writer:
+    """Chooses phrases for one group; ``poses`` may come last: head poses, or expressions too."""
 
-    Parameters
-    ----------
-    first, second
-        Kind -> phrases that fit the group, for A and for B.
-    poses
-        What may come last: none, or any head pose, or expression.
-    posed
-        Whether it is written.
-    """
+    def __init__(self, task: Task, group: Group, seed: int, poses: Sequence[Phrase]) -> None:
+        self.task, self.group, self.seed, self.poses = task, group, seed, poses
+        # Prompts without and with a pose, and the words of both.
+        self.kept: list[tuple[str, str, frozenset[str], frozenset[str]]] = []
 
-    def __init__(
-        self,
-        task: Task,
-        group: Group,
-        first: Mapping[str, list[Phrase]],
-        second: Mapping[str, list[Phrase]],
-        poses: Sequence[Phrase],
-        posed: bool,
-        nearest: float,
-        seed: int,
-    ) -> None:
-        self.task, self.group, self.nearest, self.seed = task, group, nearest, seed
-        self.first, self.second, self.poses, self.posed = first, second, poses, posed
-        every = [phrase for kind in (first, second) for of in kind.values() for phrase in of]
-        self.facets = {phrase.facet for phrase in every}
-        self.kept: list[tuple[str, frozenset[str], frozenset[str]]] = []
-
-    def write(self, n: int) -> list[str]:
-        """Return up to n prompts, fewer where the vocabulary has no more."""
-        pose, age = self._at(HEAD_POSE, len(self.poses)), self._at("age", len(AGES))
-        ancestry = self._at("ancestry", len(ANCESTRIES))
+    def write(self, n: int, first: Choice, second: Choice, *, posed: bool) -> list[str]:
+        """Return up to n prompts, fewer where there are no more."""
+        pose, age = self._at(HEAD_POSE, self.poses), self._at("age", AGES)
+        ancestry = self._at("ancestry", ANCESTRIES)
         last, subject = next(pose), self._subject(next(age), next(ancestry))
         tried: set[frozenset[str]] = set()
-        for phrases in self._pairs():
+        for phrases in self._pairs(first, second):
             said = frozenset(phrase.text for phrase in phrases)
             if len(self.kept) == n:
                 break
@@ -116,38 +183,34 @@ class Writer:
             # These move on with the prompts that are kept, so that they stay even.
             if self._keep(subject, phrases, self.poses[last] if self.poses else None):
                 last, subject = next(pose), self._subject(next(age), next(ancestry))
-        return [prompt for prompt, *_ in self.kept]
+        return [full if posed else bare for bare, full, *_ in self.kept]
 
-    def _at(self, name: str, count: int) -> Iterator[int]:
-        return _places(name, max(1, count), self.seed)
+    def _at(self, name: str, among: Sequence[object]) -> Iterator[int]:
+        return _places(name, len(among), self.seed)
 
     def _subject(self, age: int, ancestry: int) -> str:
         return self.task.contextual(self.group, age=str(AGES[age]), ancestry=ANCESTRIES[ancestry])
 
-    def _pairs(self) -> Iterator[list[Phrase]]:
-        """Yield A and B, or A alone where two are never possible, in the order of the facets."""
-        every = [[p for ps in part.values() for p in ps] for part in (self.first, self.second)]
-        if len({phrase.slot for part in every for phrase in part}) == 1:
-            yield from ([phrase] for phrase in every[0])
-            return
-        kinds = [list(part) for part in (self.first, self.second)]
-        chosen = [self._at(name, len(kind)) for name, kind in zip("AB", kinds, strict=True)]
-        phrases = {**self.first, **self.second}
+    def _pairs(self, first: Choice, second: Choice) -> Iterator[list[Phrase]]:
+        """Yield A and B, in the order of the facets."""
+        kinds = [list(first), list(second)]
+        chosen = [self._at(name, kind) for name, kind in zip("AB", kinds, strict=True)]
+        phrases = {**first, **second}
         # An expression is a facial feature; no form asks for both.
         place = {
-            kind: self._at(FACETS[0] if kind == EXPRESSION else kind, len(of))
+            kind: self._at(FACETS[0] if kind == EXPRESSION else kind, of)
             for kind, of in phrases.items()
         }
-        order = {facet: at for at, facet in enumerate(FACETS)}
         drawn = (
             [phrases[kind][next(place[kind])] for kind in (a[next(x)], b[next(y)])]
             for (a, b), (x, y) in ((kinds, chosen) for _ in range(_DRAWS))
         )
+        every = [[phrase for of in part.values() for phrase in of] for part in (first, second)]
         listed = product(*every) if math.prod(map(len, every)) <= _LISTED else ()
         for part in (drawn, listed):
             for pair in part:
                 if pair[0].slot != pair[1].slot:
-                    yield sorted(pair, key=lambda phrase: order[phrase.facet])
+                    yield sorted(pair, key=lambda phrase: FACETS.index(phrase.facet))
 
     def _keep(self, subject: str, phrases: list[Phrase], pose: Phrase | None) -> bool:
         """Keep a prompt if it can be used both with its pose and without."""
@@ -157,17 +220,16 @@ class Writer:
             person = _merged(person, _known(phrase))
         if person is None:
             return False
-        start = self.task.start
-        without = put_together(subject, [phrase.text for phrase in phrases], start=start)
-        whole = put_together(subject, [phrase.text for phrase in said], start=start)
-        bare, full = frozenset(words(without)), frozenset(words(whole))
-        for _, bare_before, full_before in self.kept:
-            if similarity(bare, bare_before) >= self.nearest:
+        bare, full = (
+            put_together(subject, [phrase.text for phrase in of], start=self.task.start)
+            for of in (phrases, said)
+        )
+        mine = frozenset(words(bare)), frozenset(words(full))
+        for _, _, *before in self.kept:
+            if any(similarity(a, b) >= NEAREST for a, b in zip(mine, before, strict=True)):
                 return False
-            if similarity(full, full_before) >= self.nearest:
+        for prompt, kind in ((bare, CONTEXTUAL), (full, POSED if pose else CONTEXTUAL)):
+            if check_prompt(prompt, self.task, self.group, kind=kind):
                 return False
-        for prompt, kind in ((without, KINDS[1]), (whole, KINDS[2] if pose else KINDS[1])):
-            if check_prompt(prompt, self.task, self.group, kind=kind, facets=self.facets):
-                return False
-        self.kept.append((whole if self.posed else without, bare, full))
+        self.kept.append((bare, full, *mine))
         return True

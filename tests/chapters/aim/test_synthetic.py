@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from repro.aimfair.prompts import VocabularyError
+from repro.aimfair.prompt_writer import VocabularyError
 from repro.chapters.aim import data as aim_data
 from repro.chapters.aim import synthetic
 from repro.settings import FaceData, SettingsError, SyntheticFaces

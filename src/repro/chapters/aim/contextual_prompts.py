@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from repro.aimfair.diversity import diversity
 from repro.aimfair.prompt_checks import check_prompt
 from repro.aimfair.prompt_form import KINDS, Group, Task, put_together
-from repro.aimfair.prompts import VocabularyError, instruction, write_offline
+from repro.aimfair.prompt_writer import VocabularyError, write_offline
+from repro.aimfair.prompts import instruction
 from repro.chapters.aim.synthetic import vocabulary_of
 from repro.data.captions import FACETS
 from repro.study.profiles import TABLE_5, PromptSet

@@ -13,18 +13,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pandas as pd
 
-from repro.aimfair.diversity import diversity
-from repro.aimfair.generators import GenerationSettings, load
-from repro.aimfair.llm import prompt_bank
-from repro.aimfair.loading import load_set
-from repro.aimfair.pipelinefolder import folder_digest
+from repro.aimfair.imagestore import read_manifest
+from repro.aimfair.pipelinefolder import HOW_IT_RUNS, GenerationSettings, folder_digest
+from repro.aimfair.prompt_bank import GIVEN, PromptBank, prompt_bank
 from repro.aimfair.prompt_files import read_prompts
 from repro.aimfair.prompt_form import Task
-from repro.aimfair.prompt_record import GIVEN, PromptBank
-from repro.aimfair.synthesis import generate, read_manifest
 from repro.data.images import ImageSet
 from repro.data.sources import cache_root
 from repro.generator import package
@@ -130,7 +125,9 @@ def bank_of(data: FaceData, synthetic: SyntheticFaces) -> PromptBank:
         lists = read_prompts(synthetic.prompts_file, task, kind=synthetic.prompts)
         number = synthetic.prompts_per_group
         prompts = {group: texts[:number] for group, texts in lists.items()}
-        return PromptBank(task, synthetic.prompts, number, prompts, model=GIVEN, facets=())
+        return PromptBank(
+            task=task, kind=synthetic.prompts, n=number, prompts=prompts, model=GIVEN, facets=()
+        )
     return _bank(
         task,
         synthetic.prompts,
@@ -170,10 +167,7 @@ def request_digest(data: FaceData, synthetic: SyntheticFaces) -> str:
     how = generation_settings(data, synthetic)
     folder = generator_folder(synthetic.generator or "")
     source = folder_digest(folder) if folder else f"{how.pipeline}@{how.revision}"
-    drawn = how.model_dump(
-        mode="json",
-        exclude={"pipeline", "revision", "sha256", "batch", "compile", "channels_last"},
-    )
+    drawn = how.model_dump(mode="json", exclude=set(HOW_IT_RUNS))
     text = json.dumps(
         [
             VERSION,
@@ -189,26 +183,25 @@ def request_digest(data: FaceData, synthetic: SyntheticFaces) -> str:
 
 def pool_folder(data: FaceData, synthetic: SyntheticFaces) -> Path:
     """Return where the images of a pool are kept."""
-    return cache_root() / "synthetic" / request_digest(data, synthetic)[:16]
+    return cache_root() / "pools" / request_digest(data, synthetic)[:16]
 
 
 @lru_cache(maxsize=4)
 def _pool(data: FaceData, synthetic: SyntheticFaces) -> ImageSet:
+    from repro.aimfair.generators import load
+    from repro.aimfair.synthesis import generate, load_set
+
     folder = pool_folder(data, synthetic)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     # Two processes that want one pool draw it once; what was drawn before is found and checked.
-    with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
-        bank = bank_of(data, synthetic)
-        generate(
-            load(generation_settings(data, synthetic)),
-            bank.prompts,
-            synthetic.pool,
-            folder,
-            target=data.target,
-            protected=data.protected,
-            seed=synthetic.seed,
-            storage="array" if data.size <= 128 else "png",
-        )
+    generate(
+        load(generation_settings(data, synthetic)),
+        bank_of(data, synthetic).prompts,
+        synthetic.pool,
+        folder,
+        target=data.target,
+        protected=data.protected,
+        seed=synthetic.seed,
+    )
     return load_set(folder)
 
 
@@ -246,5 +239,7 @@ _SHOWN = ("facets", "distinct-1", "distinct-2", "jaccard distance", "tf-idf dist
 
 def variety(bank: PromptBank) -> dict[str, str]:
     """Return measures of variety of the prompts of one group, mean over the groups, as text."""
+    from repro.aimfair.diversity import diversity
+
     found = pd.DataFrame([diversity(texts) for texts in bank.prompts.values()]).mean()
     return {name: f"{found[name]:.2f}" for name in _SHOWN}

@@ -13,7 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from repro.aimfair.generators import GenerationSettings, Generator, load
+from repro.aimfair.generators import Generator, load
+from repro.aimfair.pipelinefolder import GenerationSettings
 from repro.chapters.aim.figures import faces_figure
 from repro.chapters.aim.generator_quality import measure_faces, measure_toyfaces
 from repro.chapters.aim.synthetic import MODELS
