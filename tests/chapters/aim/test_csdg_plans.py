@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from repro.chapters.aim import bias_ratio, plans, prompt_diversity, synthetic, synthetic_amount
+from repro.chapters.aim import bias_ratio, plans, prompt_diversity, synthetic
 from repro.chapters.aim import plans as aim_plans
 from repro.chapters.aim.configs import FaceTraining, FaceTuning
 from repro.settings import SyntheticFaces
@@ -76,17 +76,6 @@ def test_images_of_the_renderer_come_from_no_prompts(quick: Profile) -> None:
     studio = SyntheticFaces(total=200, pool=200)
     faces = quick.faces.model_copy(update={"synthetic": studio})
     assert prompt_diversity.prompt_diversity(quick.model_copy(update={"faces": faces}), [0]) == {}
-
-
-def test_amounts_differ_in_fine_tuning_alone(quick: Profile) -> None:
-    plan = synthetic_amount.synthetic_amount(quick, [3])
-    assert list(plan) == ["erm", "0.5x", "1x", "1.5x", "2x"]
-    tuned = [run for key in plan if key != "erm" for run in plan[key]]
-    assert [synthetic_of(run).amount for run in tuned] == [0.5, 1.0, 1.5, 2.0]
-    # One mask, measured at the usual amount.
-    assert all(isinstance(run, FaceTuning) for run in tuned)
-    assert len({run.sensitivity.identity for run in tuned if isinstance(run, FaceTuning)}) == 1
-    assert plan["1x"] == aim_plans.strategies(quick, [3])["mask"]
 
 
 def test_ratios_differ_in_the_mask_alone(quick: Profile) -> None:

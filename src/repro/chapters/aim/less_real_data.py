@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from repro.chapters.aim.contrasts import (
     ACC,
@@ -12,6 +20,7 @@ from repro.chapters.aim.contrasts import (
     MAIN_TASK,
     PAIRED,
     SHORT,
+    WORDS,
     WST,
     biased,
     finds,
@@ -20,11 +29,18 @@ from repro.chapters.aim.contrasts import (
     versus,
 )
 from repro.chapters.aim.plans import aim_experiment, known_strategies, training, tuning
-from repro.chapters.reported import aim_value
+from repro.chapters.aim.tables import METRICS, by_group, paired
+from repro.chapters.reported import aim_keyed, aim_value
 from repro.chapters.substitutions import ERM
 from repro.study.claims import Claim, Contrast
 from repro.study.experiments import Plan
+from repro.study.figures import GREY, LABELS, in_points
+from repro.study.intervals import mean_interval
 from repro.study.profiles import Profile
+from repro.study.tables import Reported, means
+
+if TYPE_CHECKING:
+    from repro.study.session import View
 
 NOTEBOOK = "36_less_real_data"
 
@@ -135,3 +151,120 @@ CLAIMS = (
         _still_helps((WST, ACC)),
     ),
 )
+
+
+NAMES = {key: WORDS[key] for key in ("erm", "fully fine-tuning", "mask")}
+
+
+def percents(view: View) -> list[float]:
+    """Return the shares of the real images in per cent, largest first."""
+    return sorted((100 * share for share in view.profile.faces.fractions), reverse=True)
+
+
+def reported(view: View) -> Reported | None:
+    """Return Table 2, and for all of the real data Table 1, where the data are real."""
+    whole = {"100 %, erm": "ERM", "100 %, mask": "AIM-Fair"}
+    where = task(view.profile)
+    return view.paper(aim_keyed("2", where, TABLE_2) | aim_keyed("1", where, whole))
+
+
+def training_sets(view: View) -> list[str | pd.DataFrame | View]:
+    """Return how many images, real and synthetic, each share trains on."""
+    rows = []
+    for percent in percents(view):
+        counts = [
+            np.asarray(view.results[key][0].results["training_images"])
+            for key in (f"{percent:g} %, erm", f"{percent:g} %, mask")
+            if key in view.results
+        ]
+        if f"{percent:g} %, erm" in view.results:
+            row = {"share of real images": f"{percent:g} %"} | by_group(counts[0])
+            row["real images"] = f"{counts[0].sum():,}"
+            row["synthetic images, balanced"] = f"{counts[1].sum():,}" if counts[1:] else "none"
+            rows.append(row)
+    return [f"**{view.label}**, training images by group (t,p):", pd.DataFrame(rows), view]
+
+
+def beside_paper(view: View) -> list[str | Figure | pd.DataFrame | View]:
+    """Return figure and table of each share, beside what the paper reports."""
+    names = {
+        f"{percent:g} %, {key}": f"{percent:g} %, {name}"
+        for percent in percents(view)
+        for key, name in NAMES.items()
+    }
+    table = means(view.results, METRICS, names, reported(view))
+    tuned = any(key.endswith("mask") for key in view.results)
+    missing = [] if tuned else [f"**{view.label}**: no fine-tuned model is among these runs."]
+    return [*missing, fractions_figure(view), table, view]
+
+
+def fractions_figure(view: View) -> Figure:
+    """Draw each metric against the share of real images, one line for each strategy."""
+    paper = reported(view)
+    figure, panels = plt.subplots(1, 3, figsize=(10, 3.3))
+    for axes, metric in zip(panels, METRICS, strict=True):
+        for key, colour in zip(NAMES, sns.color_palette("colorblind"), strict=False):
+            _draw_strategy(axes, view, key, metric, colour, paper or {})
+        axes.set_xscale("log")
+        axes.set_xticks(percents(view), [f"{p:g}" for p in percents(view)])
+        axes.minorticks_off()
+        axes.set_xlabel("share of the real images (%)")
+        axes.set_ylabel(LABELS[metric])
+    if paper:
+        panels[0].plot([], [], "D", color=GREY, fillstyle="none", label="paper")
+    panels[0].legend(fontsize="x-small")
+    figure.suptitle(view.label, fontsize="medium")
+    return figure
+
+
+def _draw_strategy(
+    axes: Axes,
+    view: View,
+    key: str,
+    metric: str,
+    colour: tuple[float, float, float],
+    paper: Reported,
+) -> None:
+    """Draw seeds as dots, means with their interval as a line, the paper as open diamonds."""
+    beside = 1.06 ** (list(NAMES).index(key) - 1)  # strategies stand side by side
+    values = {
+        percent * beside: in_points(view.results[f"{percent:g} %, {key}"], metric)
+        for percent in percents(view)
+        if f"{percent:g} %, {key}" in view.results
+    }
+    if not values:
+        return
+    for x, each in values.items():
+        axes.plot([x] * len(each), each, "o", color=colour, alpha=0.3, markersize=3)
+    found = [mean_interval(v) for v in values.values()]
+    error = [[f.mean - f.low for f in found], [f.high - f.mean for f in found]]
+    axes.errorbar(
+        list(values), [f.mean for f in found], yerr=None if found[0].n < 2 else error, fmt="s-",
+        color=colour, capsize=3, markersize=4, linewidth=1, label=NAMES[key],
+    )  # fmt: skip
+    told = {p: paper.get((f"{p:g} %, {key}", metric)) for p in percents(view)}
+    known = {p: 100 * number for p, number in told.items() if number is not None}
+    axes.plot(list(known), list(known.values()), "D", color=colour, fillstyle="none")
+
+
+def less_hurts(view: View) -> list[str | pd.DataFrame]:
+    """Return each strategy at a smaller share against itself at the largest, seed by seed."""
+    most, *smaller = (f"{percent:g} %" for percent in percents(view))
+    pairs = [
+        (f"{name}: {share} − {most}", f"{share}, {key}", f"{most}, {key}")
+        for key, name in NAMES.items()
+        for share in smaller
+        if f"{share}, {key}" in view.results
+    ]
+    return paired(view, pairs, "one share only, nothing to compare.")
+
+
+def lead(view: View) -> list[str | pd.DataFrame]:
+    """Return selective fine-tuning against the others at every share, seed by seed."""
+    pairs = [
+        (f"{percent:g} %: SFT − {NAMES[key]}", f"{percent:g} %, mask", f"{percent:g} %, {key}")
+        for key in ("erm", "fully fine-tuning")
+        for percent in percents(view)
+        if f"{percent:g} %, mask" in view.results
+    ]
+    return paired(view, pairs, "SFT is not among these runs.")

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from repro.chapters.aim.contrasts import best, fine_tuning_claim
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from repro.chapters.aim.contrasts import best, fine_tuning_claim, task
+from repro.chapters.aim.figures import against_number_figure
 from repro.chapters.aim.plans import aim_experiment, bases_of, tuning
+from repro.chapters.aim.tables import METRICS, by_group, paired
+from repro.chapters.reported import aim_keyed
 from repro.study.claims import Contrast
 from repro.study.experiments import Plan
 from repro.study.profiles import Profile, synthetic_of
+from repro.study.tables import means
+
+if TYPE_CHECKING:
+    from repro.study.session import View
 
 NOTEBOOK = "34_synthetic_amount"
 
@@ -56,3 +68,57 @@ CLAIMS = (
         kind="best",
     ),
 )
+
+
+def amounts(view: View) -> dict[str, float]:
+    """Return synthetic images for each real one by setting, smallest first; ERM has none."""
+    found = {key: float(key[:-1]) for key in view.results if key.endswith("x")}
+    return dict(sorted(found.items(), key=lambda pair: pair[1]))
+
+
+def training_sets(view: View) -> list[str | pd.DataFrame | View]:
+    """Return how many synthetic images of each group every setting is fine-tuned on."""
+    rows = []
+    for key, amount in amounts(view).items():
+        counts = np.asarray(view.results[key][0].results["training_images"])
+        row = {"synthetic : real": f"{amount:g}"} | by_group(counts)
+        rows.append(row | {"in all": f"{counts.sum():,}"})
+    if not rows:
+        return [f"**{view.label}**: no fine-tuned model is among these runs."]
+    heading = f"**{view.label}**, synthetic images by group (t,p):"
+    return [heading, pd.DataFrame(rows), view]
+
+
+def beside_paper(view: View) -> list[Figure | pd.DataFrame | View]:
+    """Return figure and table of each amount, beside what the paper reports."""
+    paper = view.paper(aim_keyed("6", task(view.profile), TABLE_6))
+    names = {"erm": "ERM"} | {key: f"SFT, {key}" for key in amounts(view)}
+    table = means(view.results, METRICS, names, paper)
+    if not amounts(view):
+        return [table, view]
+    figure = against_number_figure(
+        view.results,
+        amounts(view),
+        lines={"erm": "ERM"},
+        xlabel="synthetic images for each real one",
+        reported=paper,
+        title=view.label,
+    )
+    return [figure, table, view]
+
+
+def seed_by_seed(view: View) -> list[str | pd.DataFrame]:
+    """Return every other amount against as many synthetic images as real ones."""
+    others = [key for key in amounts(view) if key != "1x" and "1x" in view.results]
+    return paired(view, [(f"{key} − 1x", key, "1x") for key in others])
+
+
+def kept_epochs(view: View) -> list[str | pd.DataFrame]:
+    """Return which epoch was kept in each seed."""
+    rows = []
+    for key in amounts(view):
+        records = view.results[key]
+        kept = ", ".join(str(record.results["epoch"]) for record in records)
+        of = str(len(records[0].body["history"]))
+        rows.append({"setting": f"SFT, {key}", "kept epoch of each seed": kept, "of": of})
+    return [f"**{view.label}**", pd.DataFrame(rows)] if rows else []
