@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -10,15 +11,35 @@ import pandas as pd
 from repro.chapters.aim.contrasts import ACC, EO, STD, WST
 from repro.metrics import flatten_metrics, metrics_from_counts
 from repro.study.records import Results
-from repro.study.tables import points
+from repro.study.tables import differences, points
+
+if TYPE_CHECKING:
+    from repro.study.session import View
 
 GROUPS = ("(0,0)", "(0,1)", "(1,0)", "(1,1)")
+#: Metric -> heading of its column.
+METRICS = {ACC: "ACC", WST: "WST", EO: "EO (max)"}
 
 
 def spread(values: Sequence[float], form: str) -> str:
     """Return the lowest and the highest value, in one form."""
     low, high = form.format(min(values)), form.format(max(values))
     return low if low == high else f"{low} – {high}"
+
+
+def by_group(counts: Any) -> dict[str, str]:
+    """Return numbers of images, (2, 2) [t, p], by the name of their group."""
+    return {name: f"{n:,}" for name, n in zip(GROUPS, np.ravel(counts).tolist(), strict=True)}
+
+
+def paired(
+    view: View, pairs: Sequence[tuple[str, str, str]], otherwise: str | None = None
+) -> list[str | pd.DataFrame]:
+    """Return differences seed by seed below a heading; without pairs what is said ``otherwise``."""
+    if pairs:
+        heading = f"**{view.label}**, points, 95 % interval over seeds:"
+        return [heading, differences(view.results, METRICS, pairs)]
+    return [] if otherwise is None else [f"**{view.label}**: {otherwise}"]
 
 
 def kept_by_rules(results: Results, names: Mapping[str, str]) -> pd.DataFrame:
