@@ -18,19 +18,11 @@ from matplotlib.figure import Figure
 from scipy import stats
 from tests.conftest import Computed, MakeRecord
 
-from repro.chapters.win import (
-    bias_returns,
-    group_weight,
-    low_rank_head,
-    weight_importance,
-    win_on_adult,
-)
 from repro.chapters.win import contrasts as win_contrasts
 from repro.metrics import group_metrics
 from repro.study import figures, tables
 from repro.study.interactive import score_histogram, threshold_playground
 from repro.study.records import Results, value
-from repro.study.runs import Record
 
 METRICS = {win_contrasts.ERROR: "Err", win_contrasts.DP: "ΔDP", win_contrasts.EO: "ΔEO (sum)"}
 
@@ -68,16 +60,6 @@ def test_figures_draw_with_one_seed_and_with_more(computed: Computed, seeds: int
     )
     assert len(settings.axes) == 3
     assert [label.get_text() for label in settings.axes[0].get_xticklabels()] == [*names.values()]
-    rows = bias_returns.before_after_rows(few(computed.tuned))
-    assert [row[1:] for row in rows] == [("dp 0.5, before", "dp 0.5, after", win_contrasts.DP)]
-    drawn(bias_returns.before_after_figure(few(computed.tuned), rows))
-    drawn(win_on_adult.trade_off_figure(few(computed.strategies), names, reported=paper))
-    for rank in (1, 2):
-        weights = drawn(group_weight.weight_figure(few(computed.weights), rank))
-        low, high = weights.axes[0].get_ylim()
-        assert low <= -0.5 < 0.5 <= high
-    drawn(weight_importance.null_figure(few(computed.probes)["unconstrained"]))
-    drawn(weight_importance.importance_figure(computed.probes["unconstrained"][0]))
 
 
 def test_the_seeds_are_the_dots_and_the_paper_the_diamond(computed: Computed) -> None:
@@ -95,22 +77,9 @@ def test_the_seeds_are_the_dots_and_the_paper_the_diamond(computed: Computed) ->
         np.testing.assert_allclose(np.asarray(marks[mark].get_ydata(), dtype=float), values)
 
 
-def probe_of(make: MakeRecord, *, auc: float | None) -> Record:
-    results = {"separation_auc": auc, "separation_auc_pca": auc}
-    if auc is not None:
-        edges = np.linspace(-1, 1, 33).tolist()
-        density = np.random.default_rng(0).integers(0, 9, (2, 32, 32)).tolist()
-        results |= {"pca_edges": [edges, edges], "pca_density": density}
-    return make(results=results)
-
-
 def test_missing_values_leave_a_gap(made_up: MakeRecord) -> None:
-    none, some = probe_of(made_up, auc=None), probe_of(made_up, auc=0.7)
-    both = drawn(bias_returns.pca_figure({"none": none, "some": some}))
-    assert "too few" in both.axes[0].get_title()
-    assert "AUC 0.70" in both.axes[1].get_title()
-    drawn(bias_returns.pca_figure({"none": none}))
     quantity = "results:separation_auc_pca"
+    none, some = (made_up(results={"separation_auc_pca": auc}) for auc in (None, 0.7))
     results = {"none": [none], "some": [some, none, some]}
     names = {key: key for key in results}
     figure = drawn(figures.settings_figure(results, [quantity], names=names))
@@ -130,8 +99,6 @@ def test_missing_values_leave_a_gap(made_up: MakeRecord) -> None:
 def test_figures_draw_where_nothing_is_known(computed: Computed) -> None:
     names = {"tl": "TL"}
     drawn(figures.settings_figure({}, [win_contrasts.DP], names=names))
-    drawn(bias_returns.before_after_figure({}, [("DP 0.5", "a", "b", win_contrasts.DP)]))
-    drawn(win_on_adult.trade_off_figure({}, names))
     assert len(tables.means({}, METRICS, names)) == 0
     assert "No records of nothing" in tables.source({}, "nothing", "again").text
 
@@ -194,42 +161,6 @@ def test_tables_escape_what_they_hold() -> None:
     html = tables.show(pd.DataFrame({"a": ["<script>"]}))
     assert "<script>" not in html._repr_html_()
     assert "characters" in repr(html)
-
-
-def test_reports_have_a_row_for_each_setting(computed: Computed) -> None:
-    for some in (computed, None):
-        strategies = computed.strategies if some else first_seed(computed.strategies)
-        tuned = computed.tuned if some else first_seed(computed.tuned)
-        probes = computed.probes if some else first_seed(computed.probes)
-        weights = computed.weights if some else first_seed(computed.weights)
-        assert len(bias_returns.before_after(tuned, {})) == 1
-        assert len(weight_importance.importance_distances(probes)) == len(probes)
-        changes = group_weight.weight_changes(weights)
-        assert len(changes) == len(weights)
-        assert "nan" not in changes.to_string().casefold()
-        names = {key: key for key in strategies}
-        assert len(win_on_adult.choices(strategies, names)) == len(strategies)
-        starts = {"svd": strategies["svd, rank 1"], "rank 1, a 0.5": weights["rank 1, a 0.5"]}
-        assert len(group_weight.rank_one_starts(starts)) == 2
-
-
-def test_sizes_of_the_paper() -> None:
-    assert low_rank_head.size_derivations(742) == [
-        "71 inputs and 2 linear layers of width 10",
-        "60 inputs and 3 linear layers of width 10",
-        "49 inputs and 4 linear layers of width 10",
-        "38 inputs and 5 linear layers of width 10",
-    ]
-    assert low_rank_head.rank_for_size(46) is None
-    assert [low_rank_head.rank_for_size(12 * rank + 2) for rank in (1, 2, 3)] == [1, 2, None]
-
-
-def test_angles() -> None:
-    first = np.array([1.0, 0.0])
-    for degrees in (0.0, 1e-4, 30.0, 90.0):
-        second = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
-        assert group_weight.angle(first, second) == pytest.approx(degrees, rel=1e-6, abs=1e-9)
-        assert group_weight.angle(first, -second) == pytest.approx(degrees, rel=1e-6, abs=1e-9)
 
 
 # To play with

@@ -29,6 +29,11 @@ class Interval:
     high: float
     n: int
 
+    @property
+    def whiskers(self) -> list[list[float]] | None:
+        """Lengths below and above the mean, as matplotlib draws them; None of a single seed."""
+        return None if self.n < 2 else [[self.mean - self.low], [self.high - self.mean]]
+
     def excludes(self, value: float) -> bool:
         """Tell whether ``value`` lies outside; False where there is no interval."""
         return bool(value < self.low or value > self.high)

@@ -8,15 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from tests.conftest import Computed, MakeRecord
 
-from repro import models
-from repro.chapters.win import bias_returns, group_weight, low_rank_head, win_on_adult
-from repro.data import toycensus
-from repro.data.tabular import Encoder
 from repro.study import experiments, glance, rule
 from repro.study.experiments import claims, everything
 from repro.study.intervals import Interval
@@ -25,93 +18,6 @@ from repro.study.profiles import load_profile, project_root
 from repro.study.records import recorded
 from repro.study.runs import Runs
 from repro.study.verdicts import Verdict
-from repro.win.lowrank import LowRankLinear
-
-
-def test_share_that_returns(made_up: MakeRecord) -> None:
-    results = {
-        "unconstrained, before": [made_up(0, (0, 0, 0, 390))],
-        "unconstrained, after": [made_up(0, (0, 0, 0, 400))],
-        "dp 0.5, before": [made_up(0, (0, 0, 0, 200))],
-        "dp 0.5, after": [made_up(0, (0, 0, 0, 250))],
-    }
-    table = bias_returns.before_after(results, {("dp 0.5, before", verdict_metric()): 0.047})
-    assert list(table["fair model and gap"]) == ["DP 0.5: ΔDP"]
-    row = table.iloc[0]
-    # 200 of 2000 men predicted 1 and no woman: a gap of 10 points, then 12.5; 20 would be all.
-    assert (row["before"], row["after"], row["unconstrained, after"]) == ("10.00", "12.50", "20.00")
-    assert row["share that returns"] == "25 %"
-    assert row["before, paper"] == "4.70"
-    assert "before, paper" not in bias_returns.before_after(results, None)
-
-
-def verdict_metric() -> str:
-    return "demographic_parity"
-
-
-@pytest.mark.parametrize("degrees", [0.0, 0.001, 5.0, 45.0, 90.0])
-def test_angle_has_no_sign_and_is_exact_when_small(degrees: float) -> None:
-    first = np.array([1.0, 0.0])
-    second = np.array([math.cos(math.radians(degrees)), math.sin(math.radians(degrees))])
-    for sign in (1, -1):
-        assert group_weight.angle(first, sign * second) == pytest.approx(
-            degrees, rel=1e-9, abs=1e-12
-        )
-
-
-def test_sizes_are_those_of_real_models() -> None:
-    for words in low_rank_head.size_derivations(742):
-        inputs, layers = (int(word) for word in words.split() if word.isdigit() and word != "10")
-        model = models.mlp(inputs, layers=layers, hidden=10, classes=2, seed=0)
-        assert models.parameter_count(model) == 742
-    assert len(low_rank_head.size_derivations(742)) == 4
-    for rank in (1, 2):
-        head = LowRankLinear.from_linear(torch.nn.Linear(10, 2), None, rank)
-        assert low_rank_head.rank_for_size(models.parameter_count(head)) == rank
-    assert low_rank_head.rank_for_size(46) is None
-
-
-def test_widths_agree_with_the_encoder() -> None:
-    table = toycensus.generate(toycensus.CensusSettings(n=3000))
-    everybody = np.arange(len(table))
-    widths = low_rank_head.adult_widths()
-
-    def ways(width: int, words: str) -> bool:
-        return words in widths[width]
-
-    encoder = Encoder.fit(table, everybody, include_protected=True)
-    assert ways(
-        encoder.d,
-        "incomplete records kept, every level, country one-hot, fnlwgt in, sex in 1 columns",
-    )
-    without = Encoder.fit(table, everybody, drop=("native-country", "fnlwgt"))
-    assert ways(
-        without.d,
-        "incomplete records kept, every level, country out, fnlwgt out, sex in 0 columns",
-    )
-    assert 71 not in widths
-
-
-def test_weight_changes_tell_where_nothing_changed(computed: Computed) -> None:
-    table = group_weight.weight_changes(computed.weights).set_index("setting")
-    assert table.loc["rank 1, a 0.5", "same confusion table"] == "3 of 3 seeds"
-    assert table.loc["rank 1, a 0.5", "kept direction turns by (°)"] == "0.000"
-    assert table.loc["rank 2, a 0.9", "kept direction turns by (°)"] == ""
-
-
-def test_starts_in_words_count_what_differs(computed: Computed) -> None:
-    results = {k: v for k, v in computed.weights.items() if k.startswith("rank 1")}
-    results["svd"] = computed.strategies["svd, rank 1"]
-    words = group_weight.starts_in_words(results)
-    people = sum(int(r.counts().sum()) for k, v in results.items() if k != "svd" for r in v)
-    assert f"of {people:,} decisions" in words
-
-
-def test_choices_flag_the_ends(computed: Computed) -> None:
-    table = win_on_adult.choices(computed.strategies, {"tl": "TL", "retrain": "Retrain", "no": "x"})
-    assert list(table["setting"]) == ["TL", "Retrain"]
-    assert list(table["at an end of the grid"]) == ["3 of 3"] * 2  # a grid of one rate
-    assert list(table["at the last epoch"]) == ["3 of 3"] * 2  # one epoch
 
 
 def judged(mean: float, half: float) -> Judged:

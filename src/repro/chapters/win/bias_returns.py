@@ -1,20 +1,19 @@
-"""Chapter 40: fine-tuning brings bias back (Table 2), and where it hides (Figure 1)."""
+"""Chapter 40: fine-tuning brings bias back (Table 2)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from repro.chapters.reported import win_value
+from repro.chapters.reported import table_2, win_value
 from repro.chapters.win.contrasts import (
     CLOSES,
-    DP,
-    EO,
+    ERROR,
     ROUNDING,
     SCALE,
     SHORT,
@@ -22,18 +21,17 @@ from repro.chapters.win.contrasts import (
     SPLIT,
     difference,
     finds_fairness,
-    unfair,
 )
-from repro.chapters.win.plans import finetune, pretrain
-from repro.chapters.win.weight_importance import probes
+from repro.chapters.win.plans import constrained, finetune, pretrain
+from repro.chapters.win.tables import measured
 from repro.study.claims import MARGIN, Check, Claim, Contrast
 from repro.study.experiments import Experiment, Plan, experiment
-from repro.study.figures import GREY, GROUPS, PAPER, in_points
+from repro.study.figures import GREY, PAPER, in_points
 from repro.study.intervals import mean_interval
 from repro.study.profiles import Profile
 from repro.study.records import Results
-from repro.study.runs import Record
-from repro.study.tables import Reported, differences, known_values, means, points
+from repro.study.session import View
+from repro.study.tables import differences, known_values, means, points
 
 NOTEBOOK = "40_finetuning_brings_bias_back"
 
@@ -50,15 +48,10 @@ def fair_then_tuned(profile: Profile, seeds: Sequence[int]) -> Plan:
         "unconstrained, before": list(plain),
         "unconstrained, after": [finetune(profile, base, "tl") for base in plain],
     }
-    for constraint in profile.win.constraints:
-        for intensity in profile.win.intensities:
-            bases = [
-                pretrain(profile, s, constraint=constraint, intensity=intensity) for s in seeds
-            ]
-            plan[f"{constraint} {intensity:g}, before"] = list(bases)
-            plan[f"{constraint} {intensity:g}, after"] = [
-                finetune(profile, base, "tl") for base in bases
-            ]
+    for constraint, intensity in constrained(profile):
+        fair = [pretrain(profile, s, constraint=constraint, intensity=intensity) for s in seeds]
+        plan[f"{constraint} {intensity:g}, before"] = list(fair)
+        plan[f"{constraint} {intensity:g}, after"] = [finetune(profile, b, "tl") for b in fair]
     return plan
 
 
@@ -78,7 +71,7 @@ def otherwise(profile: Profile) -> Profile | None:
     return profile.model_copy(update={"win": win})
 
 
-def _row(constraint: str, intensity: float) -> str:
+def row_of(constraint: str, intensity: float) -> str:
     """Return the beginning of a row of Table 2."""
     return f"fair pre-trained, {constraint.upper()} constraint, intensity {intensity:g}, "
 
@@ -107,54 +100,25 @@ def fair_start(key: str, words: str, metric: str, plan: Experiment) -> Check:
     return Check(f"the pre-trained model under {name} is fair", plan, (key,), passes)
 
 
-def _unconstrained_unfair(profile: Profile) -> Sequence[Check]:
-    """Return the check of Figure 1's unfair model, which is the original one of Table 3."""
-    told = win_value("3", "original pre-trained model", EO)
-    return (unfair(told, fair_then_tuned, "unconstrained, before", "the unconstrained model"),)
-
-
-def _separation(quantity: str, words: str) -> Callable[[Profile], list[Contrast]]:
-    return lambda profile: [
-        Contrast(
-            f"unfair model against {constraint.upper()} {intensity:g}: AUC of telling positively "
-            f"predicted men and women apart {words}",
-            "unconstrained",
-            f"{constraint} {intensity:g}",
-            quantity,
-            "greater",
-            check=fair_start(
-                f"{constraint} {intensity:g}, before",
-                _row(constraint, intensity),
-                CLOSES[constraint],
-                fair_then_tuned,
-            ),
-        )
-        for constraint in profile.win.constraints
-        for intensity in profile.win.intensities
-    ]
-
-
 def _table_2(profile: Profile) -> list[Contrast]:
     contrasts = []
-    for constraint in profile.win.constraints:
-        metric = CLOSES[constraint]
-        for intensity in profile.win.intensities:
-            row = _row(constraint, intensity)
-            key = f"{constraint} {intensity:g}, "
-            contrasts.append(
-                Contrast(
-                    f"{constraint.upper()} {intensity:g}: {SHORT[metric]} after against before",
-                    key + "after",
-                    key + "before",
-                    metric,
-                    "greater",
-                    reported=difference(
-                        "2", row + "after fine-tuning", row + "before fine-tuning", metric
-                    ),
-                    slack=ROUNDING[metric],
-                    check=fair_start(f"{key}before", row, metric, fair_then_tuned),
-                )
+    for constraint, intensity in constrained(profile):
+        metric, row = CLOSES[constraint], row_of(constraint, intensity)
+        key = f"{constraint} {intensity:g}, "
+        contrasts.append(
+            Contrast(
+                f"{constraint.upper()} {intensity:g}: {SHORT[metric]} after against before",
+                key + "after",
+                key + "before",
+                metric,
+                "greater",
+                reported=difference(
+                    "2", row + "after fine-tuning", row + "before fine-tuning", metric
+                ),
+                slack=ROUNDING[metric],
+                check=fair_start(f"{key}before", row, metric, fair_then_tuned),
             )
+        )
     return contrasts
 
 
@@ -169,7 +133,7 @@ def _short_of_unconstrained(profile: Profile) -> list[Contrast]:
             metric,
             "less",
         )
-        for constraint, metric in (("dp", DP), ("eo", EO))
+        for constraint, metric in CLOSES.items()
         if constraint in profile.win.constraints
         for intensity in profile.win.intensities
     ]
@@ -189,22 +153,22 @@ def before_after_rows(results: Results) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def before_after(results: Results, paper: Reported | None) -> pd.DataFrame:
+def before_after(view: View) -> pd.DataFrame:
     """Table 2: the gap before and after fine-tuning, beside the paper's, and how much returns.
 
     "share that returns" is (after - before) / (unconstrained after - before), of the means: 100 %
     where fine-tuning leaves the fair model as unfair as one that never was.
     """
-    rows = []
+    rows, results, paper = [], view.results, view.paper(table_2())
     for label, before, after, quantity in before_after_rows(results):
         row = {"fair model and gap": label}
         mean = {}
         for when, key in (("before", before), ("after", after)):
             mean[when] = mean_interval(known_values(results[key], quantity)).mean
             row[when] = means(results, {quantity: "x"}, {key: key})["x"].iloc[0]
-            reported = (paper or {}).get((key, quantity))
             if paper is not None:
-                row[f"{when}, paper"] = "" if reported is None else points(reported)
+                told = paper.get((key, quantity))
+                row[f"{when}, paper"] = "" if told is None else points(told)
         change = differences(results, {quantity: "x"}, [("", after, before)]).iloc[0]
         row["change [95 %]"] = change["x"]
         if "unconstrained, after" in results:
@@ -217,31 +181,22 @@ def before_after(results: Results, paper: Reported | None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def before_after_figure(
-    results: Results, rows: Sequence[tuple[str, str, str, str]], *, title: str = ""
-) -> Figure:
-    """Draw arrows from before to after fine-tuning.
+def errors(view: View) -> pd.DataFrame:
+    """Table 2: the error of each model, beside the paper's."""
+    return measured(view, table_2(), {ERROR: SHORT[ERROR]})
 
-    Parameters
-    ----------
-    results
-        Records by setting.
-    rows
-        (label, key before, key after, quantity).
-    title
-        Says which data these are.
-    """
+
+def before_after_figure(view: View) -> Figure:
+    """Draw arrows from before to after fine-tuning: thin lines are seeds."""
+    rows = before_after_rows(view.results)
     figure, axes = plt.subplots(figsize=(7.2, 0.48 * len(rows) + 1.4))
     for at, (_, before, after, quantity) in enumerate(rows):
-        if before not in results or after not in results:
-            continue
-        first, second = in_points(results[before], quantity), in_points(results[after], quantity)
+        first, second = (in_points(view.results[key], quantity) for key in (before, after))
         for a, b in zip(first, second, strict=True):
             axes.plot([a, b], [at, at], color=GREY, alpha=0.25, linewidth=1)
         for values, colour, mark in ((first, GREY, "o"), (second, PAPER, ">")):
             mean = mean_interval(values)
-            error = None if mean.n < 2 else [[mean.mean - mean.low], [mean.high - mean.mean]]
-            axes.errorbar(mean.mean, at, xerr=error, fmt=mark, color=colour, capsize=3)
+            axes.errorbar(mean.mean, at, xerr=mean.whiskers, fmt=mark, color=colour, capsize=3)
     axes.set_yticks(range(len(rows)), [row[0] for row in rows])
     axes.invert_yaxis()
     axes.set_xlabel("gap between men and women on the test part (points)")
@@ -249,80 +204,11 @@ def before_after_figure(
     axes.plot([], [], ">", color=PAPER, label="after fine-tuning")
     axes.legend(loc="best", fontsize="small")
     axes.grid(axis="y", visible=False)
-    axes.set_title(title)
+    axes.set_title(view.label)
     return figure
-
-
-def pca_figure(records: Mapping[str, Record], *, title: str = "") -> Figure:
-    """Draw where positively predicted men and women lie in the plane of two components."""
-    figure, panels = plt.subplots(1, len(records), figsize=(3.5 * len(records), 3.5), squeeze=False)
-    for axes, (name, record) in zip(panels[0], records.items(), strict=True):
-        results = record.results
-        if results.get("pca_density") is None:
-            axes.set_title(f"{name}\ntoo few positively predicted to draw", fontsize="small")
-            continue
-        # A margin of empty cells lets every contour close.
-        centres = [_padded_centres(np.asarray(edges)) for edges in results["pca_edges"]]
-        both = np.pad(np.asarray(results["pca_density"], dtype=float), ((0, 0), (3, 3), (3, 3)))
-        for p, density in enumerate(both):
-            smooth = _smooth(density)
-            levels = np.max(smooth) * np.array([0.1, 0.3, 0.6])
-            axes.contour(
-                centres[0], centres[1], smooth.T, levels=levels, colors=GROUPS[p][1],
-                linewidths=[0.8, 1.3, 2],
-            )  # fmt: skip
-            axes.plot([], [], color=GROUPS[p][1], label=GROUPS[p][0])
-        for axis, limit in ((0, axes.set_xlim), (1, axes.set_ylim)):  # without the long tail
-            mass = both.sum(0).sum(1 - axis).cumsum() / both.sum()
-            inside = np.flatnonzero((mass > 0.002) & (mass < 0.992))
-            low, high = max(inside[0] - 3, 0), min(inside[-1] + 3, len(mass) - 1)
-            limit(centres[axis][low], centres[axis][high])
-        auc = results["separation_auc_pca"]
-        axes.set_title(f"{name}\nAUC {auc:.2f}", fontsize="small")
-        axes.set_xlabel("first component")
-    panels[0][0].set_ylabel("second component")
-    # One legend is enough, in the first panel that has something to explain.
-    for axes in [one for one in panels[0] if one.get_legend_handles_labels()[0]][:1]:
-        axes.legend(fontsize="x-small")
-    figure.suptitle(title, fontsize="medium")
-    return figure
-
-
-def _padded_centres(edges: np.ndarray) -> np.ndarray:
-    """Return the centres of the cells between ``edges``, and of three more on either side."""
-    width = edges[1] - edges[0]
-    outside = np.arange(1, 4) * width
-    centres = (edges[:-1] + edges[1:]) / 2
-    return np.concatenate([centres[0] - outside[::-1], centres, centres[-1] + outside])
-
-
-def _smooth(density: np.ndarray) -> np.ndarray:
-    """Blur counts with a small binomial kernel, so that contours of a sparse group close."""
-    kernel = np.array([1, 4, 6, 4, 1]) / 16
-    for axis in (0, 1):
-        density = np.apply_along_axis(np.convolve, axis, density, kernel, "same")
-    return density
 
 
 CLAIMS = (
-    Claim(
-        "representation",
-        "Figure 1",
-        "Before the last layer positively predicted men and women lie further apart in an unfair "
-        "pre-trained model than in a fair one.",
-        NOTEBOOK,
-        probes,
-        _separation("results:separation_auc_pca", "in the PCA plane"),
-        (
-            "distance in the plotted plane is measured as the cross-validated AUC of a linear "
-            "discriminant on the first two principal components",
-            SILENT,
-            SCALE,
-            SPLIT,
-        ),
-        _separation("results:separation_auc", "from the whole representation"),
-        checks=_unconstrained_unfair,
-    ),
     Claim(
         "bias-returns",
         "Table 2",

@@ -14,41 +14,25 @@ from repro.study.records import Results
 from repro.study.tables import known_values, points
 
 ERROR, DP, EO = "weighted_f1_error", "demographic_parity", "equalized_odds_sum"
-
-
 #: The paper's three metrics, in short for tables.
 SHORT = {ERROR: "Err", DP: "ΔDP", EO: "ΔEO (sum)"}
-
-
 #: What a constraint is meant to close.
 CLOSES = {"dp": DP, "eo": EO}
-
-
 SILENT = (
     "rates, epochs and batch size are not given in the paper: chosen on validation data, "
     "same budget for every method"
 )
-
-
 RANK = "the paper does not state the rank: 1 and 2 are all that a two-class head has"
-
-
 SPLIT = (
     "the paper's sizes do not add up: its proportions are used, a new split for each seed, the "
     "protected attribute not among the features"
 )
-
-
 SCALE = (
     "the scale of the regulariser is not given: cross-entropy + intensity x |covariance|, taken "
     "over each mini-batch, not normalised"
 )
-
-
 #: How far a difference of two readings off Figure 4 may be from the truth.
 READING = {ERROR: 2 * 0.002, DP: 2 * 0.004, EO: 2 * 0.004}
-
-
 #: The same of two numbers of its tables: errors to .001 points, gaps to .001.
 ROUNDING = {ERROR: 1e-5, DP: 1e-3, EO: 1e-3}
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from repro.data import adult, splits, tabular, toycensus
 from repro.settings import DataSettings
-from repro.training import Examples
+
+if TYPE_CHECKING:
+    from repro.training import Examples
 
 #: The parts of a split, in the words of :func:`repro.data.splits.task_split`.
 PARTS = (
@@ -22,7 +24,8 @@ PARTS = (
 )
 
 
-def _census(settings: DataSettings) -> toycensus.CensusSettings:
+def census_settings(settings: DataSettings) -> toycensus.CensusSettings:
+    """Return the settings of the simulation that these records come from."""
     census = toycensus.CensusSettings()
     if settings.records is not None:
         census = replace(census, n=settings.records)
@@ -35,7 +38,7 @@ def declared_sha256(settings: DataSettings) -> dict[str, str]:
     """Return the sha256 that the data must have, without reading them."""
     if settings.name == "adult":
         return {file.name: file.sha256 for file in adult.FILES}
-    return {"toycensus": toycensus.fingerprint(_census(settings))}
+    return {"toycensus": toycensus.fingerprint(census_settings(settings))}
 
 
 @lru_cache(maxsize=4)
@@ -43,7 +46,7 @@ def load_table(settings: DataSettings) -> tabular.Table:
     """Read or simulate the table; kept in memory for the next run."""
     if settings.name == "adult":
         return adult.load(missing=settings.missing)
-    return toycensus.generate(_census(settings))
+    return toycensus.generate(census_settings(settings))
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,10 @@ def task_data(settings: DataSettings, seed: int) -> TaskData:
 
     The new task is encoded with the same statistics, because the pre-trained layers expect them.
     """
+    import torch  # here: a plan reads digests from this module, and loads none
+
+    from repro.training import Examples
+
     table = load_table(settings)
     indices = splits.task_split(table.target, table.protected, seed=seed)
     encoder = tabular.Encoder.fit(

@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from repro.chapters.win import weight_importance
-from repro.chapters.win.contrasts import DP, EO, ERROR, RANK, SHORT, SILENT, SPLIT, finds_fairness
+from repro.chapters.win.contrasts import DP, EO, RANK, SHORT, SILENT, SPLIT, finds_fairness
 from repro.chapters.win.plans import finetune, pretrain
-from repro.chapters.win.weight_importance import _importance
+from repro.chapters.win.tables import compared
 from repro.study.claims import Check, Claim, Contrast
 from repro.study.experiments import Plan, experiment
 from repro.study.figures import GREY, LABELS, MEN, in_points
@@ -21,7 +21,7 @@ from repro.study.judging import PER_SEED, control
 from repro.study.profiles import Profile
 from repro.study.records import Results
 from repro.study.runs import Record
-from repro.study.tables import differences
+from repro.study.session import View
 
 NOTEBOOK = "44_group_weight"
 
@@ -54,12 +54,11 @@ def group_weights(
 
 def _importances_differ(profile: Profile) -> Sequence[Check]:
     """Return the check of Figure 5: with equal importances the weight of a group moves nothing."""
-    (contrast,) = _importance("null", "permuted groups")(profile)
     return (
         control(
             "the groups' importances differ",
             weight_importance.probes,
-            contrast,
+            weight_importance.beyond_chance("null", "permuted groups"),
             per_seed=PER_SEED["win"],
         ),
     )
@@ -101,65 +100,15 @@ def angle(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.degrees(np.arctan2(across, abs(along))))
 
 
-def rank_one_starts(results: Results, baseline: str = "svd") -> pd.DataFrame:
-    """How the start of WIN at rank 1 differs from that of f+SVD, for every weight.
-
-    "decisions changed" is read off confusion tables, so it is a lower bound.
-    """
-    learnt = np.array([1.0, -1.0]) / np.sqrt(2)
-    rows = []
-    for key in [baseline, *sorted(key for key in results if key != baseline)]:
-        records = results[key]
-        turned = [
-            angle(direction(r), direction(b))
-            for r, b in zip(records, results[baseline], strict=True)
-        ]
-        away = [angle(direction(record), learnt) for record in records]
-        moved = [np.abs(r.counts("start") - r.counts("before")).sum() // 2 for r in records]
-        gaps = [r.results["start_max_logit_gap_change"] for r in records]
-        rows.append(
-            {
-                "start": "f+SVD" if key == baseline else f"WIN, {key}",
-                "to (1, −1)/√2, mean (°)": f"{np.mean(away):.2f}",
-                "to f+SVD, largest (°)": f"{max(turned):.3f}",
-                "largest change of z₁ − z₀": f"{max(gaps):.3f}",
-                "decisions changed": f"{sum(moved)} of {sum(r.counts().sum() for r in records)}",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def starts_in_words(results: Results, baseline: str = "svd") -> str:
-    """Say in a sentence how much the importance turns the start of WIN, and what it changes."""
-    turned, apart, changed, people = [], [], 0, 0
-    neutral = "rank 1, a 0.5"
-    for key, records in results.items():
-        if key == baseline:
-            continue
-        triples = zip(records, results[baseline], results[neutral], strict=True)
-        for record, plain, equal in triples:
-            turned.append(angle(direction(record), direction(plain)))
-            apart.append(angle(direction(record), direction(equal)))
-            changed += int(np.abs(record.counts("start") - plain.counts("start")).sum() // 2)
-            people += int(record.counts("start").sum())
-    return (
-        f"Over all seeds and weights the kept direction turns by {max(turned):.1f}° at most from "
-        f"that of the plain SVD, and by {max(apart):.1f}° at most from that of the neutralised "
-        f"importance; at the start this changes at least {changed} of {people:,} decisions "
-        f"({100 * changed / people:.2f} %) against the plain SVD."
-    )
-
-
 def weight_changes(results: Results) -> pd.DataFrame:
     """Figure 5: change from a = 0.5, and in how many seeds not one confusion count differs."""
-    quantities = {ERROR: SHORT[ERROR], DP: SHORT[DP], EO: SHORT[EO]}
     rows = []
     for key, records in results.items():
         base = f"{key.split(',')[0]}, a 0.5"
         pairs = list(zip(records, results[base], strict=True))
         same = sum(np.array_equal(a.counts(), b.counts()) for a, b in pairs)
-        change = differences(results, quantities, [(key, key, base)]).iloc[0]
-        row = {"setting": key} | {heading: change[heading] for heading in quantities.values()}
+        change = compared(results, [(key, key, base)]).iloc[0]
+        row = {"setting": key} | {heading: change[heading] for heading in SHORT.values()}
         if key.startswith("rank 1,"):
             row["kept direction turns by (°)"] = (
                 f"{max(angle(direction(a), direction(b)) for a, b in pairs):.3f}"
@@ -168,26 +117,28 @@ def weight_changes(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows).fillna("")
 
 
-def weight_figure(results: Results, rank: int, *, title: str = "") -> Figure:
-    """Draw the three metrics against the weight a, as differences from a = 0.5, seed by seed."""
-    quantities = ("weighted_f1_error", "demographic_parity", "equalized_odds_sum")
+def weight_figures(view: View) -> list[Figure]:
+    """Draw the three metrics against the weight a, as differences from a = 0.5: a figure a rank."""
+    ranks = sorted({int(key.split(",")[0].split()[1]) for key in view.results})
+    return [_weight_figure(view, rank) for rank in ranks]
+
+
+def _weight_figure(view: View, rank: int) -> Figure:
     prefix = f"rank {rank}, a "
-    keys = sorted((k for k in results if k.startswith(prefix)), key=lambda k: float(k.split()[-1]))
+    own = {float(k.split()[-1]): v for k, v in view.results.items() if k.startswith(prefix)}
     figure, panels = plt.subplots(1, 3, figsize=(9, 2.9))
-    for axes, quantity in zip(panels, quantities, strict=True):
-        base = in_points(results[f"{prefix}0.5"], quantity)
-        for key in keys:
-            at = float(key.split()[-1])
-            values = in_points(results[key], quantity)
+    for axes, quantity in zip(panels, SHORT, strict=True):
+        base = in_points(own[0.5], quantity)
+        for at in sorted(own):
+            values = in_points(own[at], quantity)
             interval = paired_interval(values, base)
             axes.plot(
                 [at] * len(values), np.subtract(values, base), "o", color=GREY, alpha=0.3,
                 markersize=4,
             )  # fmt: skip
-            error = [[interval.mean - interval.low], [interval.high - interval.mean]]
             axes.errorbar(
-                at, interval.mean, yerr=None if interval.n < 2 else error, fmt="s", color=MEN,
-                capsize=3, markersize=4,
+                at, interval.mean, yerr=interval.whiskers, fmt="s", color=MEN, capsize=3,
+                markersize=4,
             )  # fmt: skip
         axes.axhline(0, color="black", linewidth=0.8)
         low, high = axes.get_ylim()
@@ -196,7 +147,7 @@ def weight_figure(results: Results, rank: int, *, title: str = "") -> Figure:
         axes.set_xlabel("a, the weight of men's importance")
         axes.set_title(LABELS[quantity].split(" = ")[0], fontsize="small")
     panels[0].set_ylabel("change from a = 0.5 (points)")
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(f"{view.label}, rank {rank}", fontsize="medium")
     return figure
 
 

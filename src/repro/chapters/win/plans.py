@@ -16,6 +16,11 @@ from repro.study.experiments import Plan, experiment
 from repro.study.profiles import Profile
 
 
+def constrained(profile: Profile) -> list[tuple[Constraint, float]]:
+    """Return each regulariser of a profile with each of its intensities."""
+    return [(c, i) for c in profile.win.constraints for i in profile.win.intensities]
+
+
 def pretrain(
     profile: Profile,
     seed: int,
@@ -104,12 +109,11 @@ def in_processing(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 3: every parameter retrained, plainly and under a regulariser; keys ``retrain``..."""
     bases = [pretrain(profile, seed) for seed in seeds]
     plan: Plan = {"retrain": [finetune(profile, base, "retrain") for base in bases]}
-    for constraint in profile.win.constraints:
-        for intensity in profile.win.intensities:
-            plan[f"retrain {constraint} {intensity:g}"] = [
-                finetune(profile, b, "retrain", constraint=constraint, intensity=intensity)
-                for b in bases
-            ]
+    for constraint, intensity in constrained(profile):
+        plan[f"retrain {constraint} {intensity:g}"] = [
+            finetune(profile, base, "retrain", constraint=constraint, intensity=intensity)
+            for base in bases
+        ]
     return plan
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,13 +12,15 @@ from matplotlib.ticker import MaxNLocator
 
 from repro.chapters.win.configs import Pretrain, Probe
 from repro.chapters.win.contrasts import SILENT, SPLIT
-from repro.chapters.win.plans import pretrain
+from repro.chapters.win.plans import constrained, pretrain
+from repro.chapters.win.tables import only
 from repro.study.claims import Claim, Contrast
 from repro.study.experiments import Plan, experiment
 from repro.study.figures import GREY, GROUPS, WOMEN
 from repro.study.profiles import Profile
 from repro.study.records import Results
 from repro.study.runs import Record
+from repro.study.session import View
 from repro.study.tables import points
 
 NOTEBOOK = "41_weight_importance"
@@ -27,17 +29,12 @@ NOTEBOOK = "41_weight_importance"
 @experiment("40_finetuning_brings_bias_back", NOTEBOOK, part="win")
 def probes(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Figures 1 and 3: the last layer of the unconstrained and of every fair model."""
-    plan: Plan = {
-        "unconstrained": [
-            _probe(profile, pretrain(profile, seed)) for seed in seeds
+    plan: Plan = {"unconstrained": [_probe(profile, pretrain(profile, seed)) for seed in seeds]}
+    for constraint, intensity in constrained(profile):
+        plan[f"{constraint} {intensity:g}"] = [
+            _probe(profile, pretrain(profile, seed, constraint=constraint, intensity=intensity))
+            for seed in seeds
         ]
-    }  # fmt: skip
-    for constraint in profile.win.constraints:
-        for intensity in profile.win.intensities:
-            plan[f"{constraint} {intensity:g}"] = [
-                _probe(profile, pretrain(profile, s, constraint=constraint, intensity=intensity))
-                for s in seeds
-            ]
     return plan
 
 
@@ -50,17 +47,16 @@ def _probe(profile: Profile, base: Pretrain) -> Probe:
     )
 
 
-def _importance(null: str, words: str) -> Callable[[Profile], list[Contrast]]:
-    return lambda profile: [
-        Contrast(
-            f"distance of the groups' importances against the 95 % quantile of {words}",
-            "unconstrained",
-            "unconstrained",
-            "results:importance_distance",
-            "greater",
-            second_quantity=f"results:importance_distance_{null}_95",
-        )
-    ]
+def beyond_chance(null: str, words: str) -> Contrast:
+    """Return the contrast of the groups' importances with those of groups drawn by chance."""
+    return Contrast(
+        f"distance of the groups' importances against the 95 % quantile of {words}",
+        "unconstrained",
+        "unconstrained",
+        "results:importance_distance",
+        "greater",
+        second_quantity=f"results:importance_distance_{null}_95",
+    )
 
 
 def importance_distances(results: Results) -> pd.DataFrame:
@@ -78,8 +74,41 @@ def importance_distances(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def importance_figure(record: Record, *, title: str = "") -> Figure:
-    """Draw the importance of each input of the last layer for both groups, and their shapes."""
+def unconstrained(view: View) -> View:
+    """Return a view of the unconstrained model alone."""
+    return only(view, lambda key: key == "unconstrained")
+
+
+def neutralised_distances(views: Iterable[View]) -> pd.DataFrame:
+    """How far the neutralised importance is from each group's, and from that of all people.
+
+    Total variation distance in per cent, mean over the seeds of the unconstrained model.
+    """
+    import torch
+
+    from repro.chapters.win.probe import total_variation
+    from repro.win.fisher import neutralise
+
+    rows = []
+    for view in views:
+        for record in view.results["unconstrained"]:
+            men, women = (torch.tensor(group) for group in record.results["importance"])
+            neutral = neutralise(men, women)
+            rows.append(
+                {
+                    "data": view.label,
+                    "to men's alone (%)": float(total_variation(neutral, men)),
+                    "to women's alone (%)": float(total_variation(neutral, women)),
+                    "to the pooled one (%)": record.results["importance_pooled_to_neutralised"],
+                }
+            )
+    table = 100 * pd.DataFrame(rows).groupby("data", sort=False).mean()
+    return table.round(2).reset_index()
+
+
+def importance_figure(view: View) -> Figure:
+    """Draw the first seed's importance of each input of the last layer for both groups."""
+    record = view.results["unconstrained"][0]
     importance = np.asarray(record.results["importance"])[::-1]  # from [s][row] to [p][row]
     figure, panels = plt.subplots(1, 2, figsize=(9.5, 3.4))
     rows = np.arange(importance.shape[1])
@@ -94,12 +123,13 @@ def importance_figure(record: Record, *, title: str = "") -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="x", visible=False)
     panels[0].legend(fontsize="small")
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(f"{view.label}, seed {record.config['seed']}", fontsize="medium")
     return figure
 
 
-def null_figure(records: Sequence[Record], *, title: str = "") -> Figure:
+def null_figure(view: View) -> Figure:
     """Draw the distance of the groups' importances beside that of groups drawn by chance."""
+    records: Sequence[Record] = view.results["unconstrained"]
     figure, axes = plt.subplots(figsize=(6, 0.3 * len(records) + 1.6))
     for at, record in enumerate(records):
         found = record.results
@@ -116,7 +146,7 @@ def null_figure(records: Sequence[Record], *, title: str = "") -> Figure:
     axes.set_ylim(-0.7, len(records) - 0.3)
     axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     axes.grid(axis="y", visible=False)
-    axes.set_title(title)
+    axes.set_title(view.label)
     return figure
 
 
@@ -129,8 +159,8 @@ CLAIMS = (
         NOTEBOOK,
         probes,
         lambda profile: [
-            *_importance("null", "permuted groups")(profile),
-            *_importance("null_given_target", "groups permuted within the target")(profile),
+            beyond_chance("null", "permuted groups"),
+            beyond_chance("null_given_target", "groups permuted within the target"),
         ],
         (
             "'differ' is tested against groups drawn by permuting the protected attribute, and "
