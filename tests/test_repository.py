@@ -84,7 +84,7 @@ ROOMS = {
 ROOMS["chapters"] = ROOMS["study"] | {"study", "win"}
 ROOMS["preflight"] = ROOMS["chapters"] | {"chapters"}
 ROOMS["cli"] = ROOMS["preflight"] | {"preflight"}
-ROOMS["book"] = {"study"}
+ROOMS["book"] = {"study", "files"}
 ROOMS["environment"] = {"study"}
 
 
@@ -255,6 +255,26 @@ def test_what_a_notebook_imports_is_there(path: Path) -> None:
         if not hasattr(importlib.import_module(module), name)
         and importlib.util.find_spec(f"{module}.{name}") is None
     ]
+    assert not missing
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_a_notebook_reads_of_a_module_is_there(path: Path) -> None:
+    tree = ast.parse("\n".join(code_of(path)))
+    modules = {
+        name.asname or name.name: importlib.import_module(f"{node.module}.{name.name}")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("repro")
+        for name in node.names
+        if importlib.util.find_spec(str(node.module)).submodule_search_locations is not None
+        and importlib.util.find_spec(f"{node.module}.{name.name}") is not None
+    }
+    read = [
+        (node.value.id, node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    ]
+    missing = {f"{m}.{a}" for m, a in read if m in modules and not hasattr(modules[m], a)}
     assert not missing
 
 
