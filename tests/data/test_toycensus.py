@@ -13,7 +13,14 @@ from repro.data import toycensus
 from repro.data.schema import EDUCATION, MISSING
 from repro.data.splits import task_split
 from repro.data.tabular import Encoder, Table, drop_incomplete
-from repro.data.toycensus import CensusSettings, counterfactual, effects, fingerprint, generate
+from repro.data.toycensus import (
+    CensusSettings,
+    counterfactual,
+    counterfactual_records,
+    effects,
+    fingerprint,
+    generate,
+)
 
 SMALL = CensusSettings(n=4000, seed=3)
 
@@ -111,6 +118,8 @@ def test_the_counterfactual_of_the_own_sex_is_the_fact(settings: CensusSettings)
             labels = counterfactual(settings, sex, paths)  # type: ignore[arg-type]
             assert labels.dtype == np.int8
             np.testing.assert_array_equal(labels[own], table.target[own])
+            people = counterfactual_records(settings, sex, paths)  # type: ignore[arg-type]
+            pd.testing.assert_frame_equal(people[own], table.frame[own])
 
 
 @pytest.mark.parametrize(
@@ -135,6 +144,17 @@ def test_a_path_that_is_closed_carries_nothing(
         assert found["total"] == found["mediated"]
     if silent == ("mediated",):
         assert found["total"] == found["direct"]
+
+
+def test_the_record_of_another_sex_differs_downstream_of_it_alone() -> None:
+    mediators = {"marital-status", "occupation", "hours-per-week"}
+    for paths, moved in (
+        ("direct", {"sex", "relationship"}),
+        ("mediated", mediators | {"relationship"}),
+        ("all", mediators | {"sex", "relationship"}),
+    ):
+        as_woman, as_man = (counterfactual_records(SMALL, sex, paths) for sex in (0, 1))  # type: ignore[arg-type]
+        assert {c for c in as_man if not as_man[c].equals(as_woman[c])} == moved
 
 
 def test_without_bias_no_single_label_depends_on_sex() -> None:

@@ -28,11 +28,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from operator import index
 from typing import Literal, get_args
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from repro.data.censusmodel import SHARE_MEN, Noise, World, draw, records, solve
@@ -152,11 +153,37 @@ def counterfactual(
     ValueError
         If ``protected`` or ``paths`` is none of the allowed values.
     """
-    if protected not in (0, 1):
-        raise ValueError(f"protected must be 0 or 1, not {protected!r}")
-    if paths not in get_args(Paths):
-        raise ValueError(f"paths must be one of {get_args(Paths)}, not {paths!r}")
-    return _labels_under(draw(settings.n, seed=settings.seed), settings, protected, paths)
+    return _world_under(draw(settings.n, seed=settings.seed), settings, protected, paths).target
+
+
+def counterfactual_records(
+    settings: CensusSettings, protected: Literal[0, 1], paths: Paths = "all"
+) -> pd.DataFrame:
+    """Write down everybody's record had their sex been this one, all noise the same.
+
+    ``sex`` and ``relationship`` (Husband or Wife) tell the sex that the direct path carries, the
+    mediators are those of the sex that their paths carry.
+
+    Parameters
+    ----------
+    settings, protected, paths
+        As in `counterfactual`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        n records, in the order of `generate`; for those whose sex is ``protected`` the factual
+        ones.
+
+    Raises
+    ------
+    ValueError
+        If ``protected`` or ``paths`` is none of the allowed values.
+    """
+    noise = draw(settings.n, seed=settings.seed)
+    world = _world_under(noise, settings, protected, paths)
+    told = noise.sex if paths == "mediated" else np.full_like(noise.sex, protected)
+    return records(replace(noise, sex=told), world, seed=settings.seed)
 
 
 def effects(settings: CensusSettings) -> dict[str, float]:
@@ -180,8 +207,8 @@ def effects(settings: CensusSettings) -> dict[str, float]:
         raise ValueError(f"{settings.n} people are too few: all have the same sex")
     found = {
         name: float(
-            _labels_under(noise, settings, 1, paths).mean()
-            - _labels_under(noise, settings, 0, paths).mean()
+            _world_under(noise, settings, 1, paths).target.mean()
+            - _world_under(noise, settings, 0, paths).target.mean()
         )
         for name, paths in _EFFECTS.items()
     }
@@ -190,16 +217,20 @@ def effects(settings: CensusSettings) -> dict[str, float]:
     return found
 
 
-def _labels_under(
+def _world_under(
     noise: Noise, settings: CensusSettings, protected: Literal[0, 1], paths: Paths
-) -> NDArray[np.int8]:
+) -> World:
+    if protected not in (0, 1):
+        raise ValueError(f"protected must be 0 or 1, not {protected!r}")
+    if paths not in get_args(Paths):
+        raise ValueError(f"paths must be one of {get_args(Paths)}, not {paths!r}")
     everybody = np.full_like(noise.sex, protected)
     return _solve(
         noise,
         settings,
         direct=noise.sex if paths == "mediated" else everybody,
         mediated=noise.sex if paths == "direct" else everybody,
-    ).target
+    )
 
 
 def _solve(
