@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,8 @@ from repro.chapters.aim.stages import trained_model
 from repro.chapters.win import face_data as winface_data
 from repro.chapters.win import face_plans as winface_plans
 from repro.chapters.win import face_stages as winface_stages
-from repro.chapters.win import neutralising, rank_sweep
+from repro.chapters.win import heads, neutralising, plans, rank_sweep
+from repro.chapters.win.configs import Finetune
 from repro.chapters.win.face_configs import FaceHead, FaceHeadTuning
 from repro.data import augment, faceset, lfwa
 from repro.data.registry import FACE_SETS
@@ -209,7 +210,7 @@ def test_the_start_of_win_is_its_equations(faces: Faces, which: str, rank: int) 
     expected, head, _ = win_start(faces, base, rank)
     data = winface_data.head_data(base, faces.runs)
     config = winface_plans.tuned(faces.profile, base, "win", rank=rank)
-    trained, results = winface_stages._in_factors(config, head, data)
+    trained, results = winface_stages._start(config, head, data)
     torch.testing.assert_close(trained.B.detach(), expected)
     pairs = {(row["first"], row["second"]): row["outputs"] for row in results["angles"]}
     plain = plain_svd(head.weight.detach().T, rank)[1]
@@ -239,7 +240,7 @@ def test_means_over_labels_are_those_of_the_counts(faces: Faces) -> None:
     expected = np.mean([metrics["demographic_parity"] for metrics in whole.values()])
     assert results["mean_label_demographic_parity"] == pytest.approx(expected)
     alone = {"Male": counts["Male"], "Beard": counts["Beard"]}
-    assert set(winface_stages.label_means(alone, "Male").values()) == {None}
+    assert set(heads.label_means(alone, "Male").values()) == {None}
 
 
 def results_labels(faces: Faces) -> list[str]:
@@ -289,6 +290,12 @@ def test_settings_that_mean_nothing_are_refused(faces: Faces) -> None:
         values = dict(tuned) | change
         with pytest.raises(ValueError, match=message):
             FaceHeadTuning.model_validate(values)
+    adult = plans.finetune(faces.profile, plans.pretrain(faces.profile, 0), "win", rank=1)
+    for name in ("rank", "weight"):
+        with pytest.raises(ValueError, match=f"'win' needs {name}"):
+            Finetune.model_validate(dict(adult) | {name: None})
+    with pytest.raises(ValueError, match="'retrain' has no rank"):
+        Finetune.model_validate(dict(adult) | {"strategy": "retrain"})
     with pytest.raises(ValueError, match="both 'Male'"):
         FaceHead.model_validate(dict(base) | {"target": "Male"})
 
@@ -308,6 +315,6 @@ def test_data_of_two_classes_and_of_labels(faces: Faces) -> None:
     assert many.labels[many.at] == "Smiling"
     assert torch.equal(many.parts["task_test"].target[:, many.at], two.parts["task_test"].target)
     logits = torch.tensor([[1.0, 3.0], [0.5, -1.0]])
-    assert winface_stages.decision(logits, two).tolist() == [[2.0], [-1.5]]
-    assert torch.equal(winface_stages.decision(logits, many), logits)
-    assert replace(two, at=0).width == two.width
+    assert heads.decision(logits, two).tolist() == [[2.0], [-1.5]]
+    assert torch.equal(heads.decision(logits, many), logits)
+    assert two.width == many.width

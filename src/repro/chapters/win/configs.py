@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import model_validator
 
 from repro.settings import DataSettings, Optimisation
 from repro.study.configs import RunConfig
 
 Constraint = Literal["dp", "eo"]
+
+
+def only_what_is_read(config: Any, needed: Mapping[str, bool]) -> None:
+    """Refuse a setting that a strategy lacks, or that it does not read.
+
+    A setting that means nothing would give one run two identities.
+
+    Parameters
+    ----------
+    config
+        Has a ``strategy``, and the settings.
+    needed
+        Setting -> whether the strategy reads it.
+
+    Raises
+    ------
+    ValueError
+        The message names strategy and setting.
+    """
+    for name, wanted in needed.items():
+        if (getattr(config, name) is not None) != wanted:
+            raise ValueError(
+                f"strategy '{config.strategy}' {'needs' if wanted else 'has no'} {name}"
+            )
 
 
 class Pretrain(RunConfig):
@@ -48,6 +75,13 @@ class Finetune(RunConfig):
     constraint: Constraint | None = None  # retrain
     intensity: float = 0.0
     optimisation: Optimisation
+
+    @model_validator(mode="after")
+    def _only_what_is_read(self) -> Self:
+        win = self.strategy == "win"
+        factors = win or self.strategy == "svd"
+        only_what_is_read(self, {"rank": factors, "weight": win, "importance_floor": win})
+        return self
 
     @property
     def label(self) -> str:

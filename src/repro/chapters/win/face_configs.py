@@ -11,6 +11,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from repro.chapters.aim.configs import FaceTraining
+from repro.chapters.win.configs import only_what_is_read
 from repro.settings import Optimisation
 from repro.study.configs import RunConfig
 
@@ -66,14 +67,10 @@ class FaceHeadTuning(RunConfig):
 
     @model_validator(mode="after")
     def _only_what_is_read(self) -> Self:
-        # A setting that means nothing would give one run two identities.
         factors, win = self.strategy != "tl", self.strategy == "win"
-        needed = {"rank": factors, "importance": win, "weight": win, "importance_floor": win}
-        for name, wanted in needed.items():
-            if (getattr(self, name) is not None) != wanted:
-                raise ValueError(
-                    f"strategy '{self.strategy}' {'needs' if wanted else 'has no'} {name}"
-                )
+        only_what_is_read(
+            self, {"rank": factors, "importance": win, "weight": win, "importance_floor": win}
+        )
         if self.matched and not factors:
             raise ValueError("strategy 'tl' has no factors whose rate could be matched")
         return self

@@ -9,8 +9,6 @@ every seed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,6 +17,7 @@ from repro.chapters.aim.configs import FaceTraining
 from repro.chapters.aim.data import image_set, read_sha256
 from repro.chapters.aim.stages import trained_model
 from repro.chapters.win.face_configs import FaceHead
+from repro.chapters.win.heads import HeadData
 from repro.data.images import ImageSet
 from repro.data.registry import FACE_SETS
 from repro.data.splits import GROUPS, biased_split, largest_biased_total
@@ -32,47 +31,10 @@ from repro.win.features import image_features
 PRETRAIN_SHARE, TASK_SHARE = 0.8, 12_287 / (12_287 + 5_000)
 
 
-@dataclass(frozen=True)
-class HeadData:
-    """Features and labels of every part.
-
-    Attributes
-    ----------
-    parts
-        ``pretrain_train``, ``pretrain_validation``, ``task_train``, ``task_validation`` and
-        ``task_test``: inputs (n, d), target (n,) of two classes or (n, k) of k labels, int64,
-        protected (n,).
-    labels
-        Names of the head's k labels; the target's alone for two classes.
-    at
-        Position of the target among them.
-    names
-        Of the test examples.
-    sha256
-        What was read.
-    """
-
-    parts: dict[str, Examples]
-    labels: tuple[str, ...]
-    at: int
-    names: np.ndarray
-    sha256: dict[str, str]
-
-    @property
-    def width(self) -> int:
-        """Number of inputs of the head, d."""
-        return int(self.parts["task_test"].inputs.shape[1])
-
-    @property
-    def multilabel(self) -> bool:
-        """Whether the head has a logit for each label, not two for two classes."""
-        return self.parts["task_test"].target.ndim == 2
-
-
 def split_rows(
     images: ImageSet, target: str, protected: str, *, bias_ratio: float | None, seed: int
 ) -> dict[str, np.ndarray]:
-    """Return the rows of every part, in the words of :class:`HeadData`.
+    """Return the rows of every part, in the words of :class:`~repro.chapters.win.heads.HeadData`.
 
     Parameters
     ----------
@@ -153,7 +115,8 @@ def head_data(config: FaceHead, runs: Runs) -> HeadData:
     return HeadData(
         parts,
         labels,
-        labels.index(config.target),
+        config.target,
+        config.protected,
         images.attributes.index.to_numpy()[rows["task_test"]].astype(str),
         read_sha256(data, images),
     )
