@@ -37,7 +37,6 @@ from typer.testing import CliRunner
 from repro import cli
 from repro.aimfair.pipelinefolder import GenerationError
 from repro.chapters.aim import data as aim_data
-from repro.chapters.aim import synthetic
 from repro.chapters.aim import train_a_generator as generator_pages
 from repro.data import celeba, faceset
 from repro.data.sources import DataError
@@ -175,7 +174,7 @@ def nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def quickly(nothing_there: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, where everything that takes long ends a notebook."""
     monkeypatch.setattr(Runs, "obtain", _reached)
-    monkeypatch.setattr(synthetic, "generate", _reached)
+    monkeypatch.setattr("repro.aimfair.synthesis.generate", _reached)
     monkeypatch.setattr(recipe, "train", _reached)
     monkeypatch.setattr(generator_pages, "load", _reached)
     # What a reader puts in place of the folder that a page tells of: lists in the authors' layout.
