@@ -23,6 +23,7 @@ CHAPTERS = (
     "win.win_on_adult",
     "win.group_weight",
     "win.win_on_faces",
+    "win.backbones",
     "win.rank_sweep",
     "win.neutralising",
 )
