@@ -26,6 +26,7 @@ CHAPTERS = (
     "win.architectures",
     "win.group_weight",
     "win.win_on_faces",
+    "win.backbones",
     "win.rank_sweep",
     "win.neutralising",
 )

@@ -11,6 +11,7 @@ import pandas as pd
 from repro.study.intervals import mean_interval, paired_interval
 from repro.study.provenance import machines_in_words
 from repro.study.records import Results, value
+from repro.study.rule import MIN_SEEDS
 from repro.study.runs import Record
 
 #: What a paper reports: (key of a plan, metric) -> fraction.
@@ -99,20 +100,55 @@ def differences(
             continue
         row = {"difference": label}
         for quantity, heading in quantities.items():
-            pairs_of = [
-                (value(a, quantity), value(b, quantity))
-                for a, b in zip(results[first], results[second], strict=True)
-            ]
-            both = [(a, b) for a, b in pairs_of if a is not None and b is not None]
-            if not both:
+            both = _paired(results[first], results[second], quantity)
+            if not both[0]:
                 row[heading] = ""
                 continue
-            interval = paired_interval([a for a, _ in both], [b for _, b in both])
+            interval = paired_interval(*both)
             ends = f" [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
             row[heading] = f"{100 * interval.mean:+.2f}" + (ends if interval.n > 1 else "")
         row["seeds"] = str(len(results[first]))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _paired(
+    first: Sequence[Record], second: Sequence[Record], quantity: str
+) -> tuple[list[float], list[float]]:
+    """Return a quantity of both, seed by seed, where both have it."""
+    pairs = [(value(a, quantity), value(b, quantity)) for a, b in zip(first, second, strict=True)]
+    both = [(a, b) for a, b in pairs if a is not None and b is not None]
+    return [a for a, _ in both], [b for _, b in both]
+
+
+def decided(
+    results: Results, quantities: Mapping[str, str], pairs: Sequence[tuple[str, str, str]]
+) -> str:
+    """Say of how many paired differences the 95 % interval lies on one side of zero.
+
+    Parameters are those of :func:`differences`; smaller is better for each quantity.
+    """
+    below, above, open_ = [], [], 0
+    for label, first, second in pairs:
+        if first not in results or second not in results:
+            continue
+        for quantity, name in quantities.items():
+            both = _paired(results[first], results[second], quantity)
+            interval = paired_interval(*both) if len(both[0]) >= MIN_SEEDS else None
+            if interval is not None and interval.high < 0:
+                below.append(f"{label}, {name}")
+            elif interval is not None and interval.low > 0:
+                above.append(f"{label}, {name}")
+            else:
+                open_ += 1
+    total = len(below) + len(above) + open_
+    parts = [f"Of {total} differences {open_} are undecided at 95 %"]
+    for found, word in ((below, "below zero, in favour of the first"), (above, "above zero")):
+        if found:
+            are = "is" if len(found) == 1 else "are"
+            parts.append(f"{len(found)} {are} {word} ({'; '.join(found)})")
+    chance = f"; by chance alone about {0.05 * total:.1f} would be decided"
+    return ", ".join(parts) + (chance if below or above else "") + "."
 
 
 @dataclass(frozen=True)

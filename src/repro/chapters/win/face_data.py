@@ -19,9 +19,8 @@ from repro.chapters.aim.stages import trained_model
 from repro.chapters.win.face_configs import FaceHead
 from repro.chapters.win.heads import HeadData
 from repro.data.images import ImageSet
-from repro.data.registry import FACE_SETS
 from repro.data.splits import GROUPS, biased_split, largest_biased_total
-from repro.settings import FaceData, SettingsError
+from repro.settings import SettingsError
 from repro.study.runs import RunError, Runs
 from repro.training import Examples
 from repro.vision import device
@@ -129,26 +128,3 @@ def _features(backbone: FaceTraining, runs: Runs) -> Tensor:
         raise RunError(f"{backbone.label}: run {backbone.identity} is not there to build on")
     images, size = image_set(backbone.data), backbone.data.size
     return image_features(trained_model(backbone, record), images, size=size, device=device())
-
-
-def check_labels(data: FaceData, rank: int) -> None:
-    """Refuse a rank that no head with one logit a label has, before anything is computed.
-
-    Parameters
-    ----------
-    data
-        The images; of some data sets the number of attributes is only known once they are read.
-    rank
-        Of the two factors of the head.
-
-    Raises
-    ------
-    SettingsError
-        If the rank is out of range.
-    """
-    most = FACE_SETS[data.name].labels
-    if most is not None and rank > most:
-        raise SettingsError(
-            f"rank {rank} is out of range: {data.name} has {most} attributes, so ranks of the head "
-            f"with one logit a label run from 1 to {most} (setting win.faces.label_ranks)"
-        )

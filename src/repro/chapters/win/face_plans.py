@@ -12,8 +12,8 @@ from typing import Literal
 from repro.chapters.aim import plans as aim_plans
 from repro.chapters.aim.configs import FaceTraining
 from repro.chapters.win.face_configs import FaceHead, FaceHeadTuning
-from repro.chapters.win.face_data import check_labels
-from repro.settings import SettingsError
+from repro.data.registry import FACE_SETS
+from repro.settings import FaceData, SettingsError
 from repro.study.experiments import Plan, experiment
 from repro.study.profiles import Profile, WinFaceSettings
 
@@ -79,7 +79,7 @@ def tuned(
     """Return the configuration of one fine-tuned head; ``importance`` is read by ``win`` only."""
     own, win = settings_of(profile), strategy == "win"
     if base.head == "labels" and rank is not None:
-        check_labels(base.backbone.data, rank)
+        _check_labels(base.backbone.data, rank)
     return FaceHeadTuning.model_validate(
         {
             "profile": profile.name,
@@ -94,6 +94,19 @@ def tuned(
             "optimisation": own.finetune,
         }
     )
+
+
+def _check_labels(data: FaceData, rank: int) -> None:
+    """Refuse a rank that no head with one logit a label has, before anything is computed.
+
+    Of some data sets the number of attributes is only known once they are read.
+    """
+    most = FACE_SETS[data.name].labels
+    if most is not None and rank > most:
+        raise SettingsError(
+            f"rank {rank} is out of range: {data.name} has {most} attributes, so ranks of the head "
+            f"with one logit a label run from 1 to {most} (setting win.faces.label_ranks)"
+        )
 
 
 def on_bases(profile: Profile, bases: Sequence[FaceHead], ranks: Sequence[int]) -> Plan:

@@ -30,8 +30,7 @@ def pretrain_head(config: FaceHead, runs: Runs) -> Outcome:
         new_head(config, data),
         data,
         objective_of(data),
-        config.optimisation,
-        seed=config.seed,
+        config,
         labels=list(data.labels),
     )
 
@@ -60,8 +59,7 @@ def tune_head(config: FaceHeadTuning, runs: Runs) -> Outcome:
         predict(head, data.parts["task_test"].inputs),
         data,
         objective_of(data),
-        config.optimisation,
-        seed=config.seed,
+        config,
         change="logit_change",
         rate_factors=factors,
         **results,
@@ -125,22 +123,12 @@ def _start(
     """Return the factorised head of a strategy, and what is recorded of it."""
     found = heads.importances_of(head, data)
 
-    def built(kind: str) -> tuple[LowRankLinear, list[int]]:
-        return heads.in_factors(
-            head,
-            kind,
-            found,
-            rank=config.rank,
-            weight=config.weight,
-            importance_floor=config.importance_floor,
-            seed=config.seed,
-        )
-
     kind = "none" if config.strategy == "svd" else str(config.importance)
-    trained, floored = built(kind)
+    trained, floored = heads.in_factors(head, kind, found, config)
     results: dict[str, Any] = {"floored_rows": floored, "left_out_labels": found.left_out}
     if kind == "neutralised":  # what the weighting turns, against every other importance
-        factors = {name: (f.A, f.B) for name in IMPORTANCES for f in [built(name)[0]]}
+        others = {name: heads.in_factors(head, name, found, config)[0] for name in IMPORTANCES}
+        factors = {name: (other.A, other.B) for name, other in others.items()}
         results["angles"] = [
             {"first": one, "second": other, "outputs": outputs.tolist(), "inputs": inputs.tolist()}
             for (one, other), (outputs, inputs) in factor_angles(factors).items()

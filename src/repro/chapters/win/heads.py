@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from repro import models
+from repro.chapters.win.configs import Finetune, Pretrain
+from repro.chapters.win.face_configs import FaceHead, FaceHeadTuning
 from repro.metrics import confusion_counts, flatten_metrics, metrics_from_counts
-from repro.settings import Optimisation, SettingsError
+from repro.settings import SettingsError
 from repro.study.runs import Outcome
 from repro.training import Examples, Fit, Objective, fit, predict
 from repro.win.controls import factorised
@@ -80,14 +82,12 @@ def pretrain(
     head: nn.Module,
     data: HeadData,
     objective: Objective,
-    how: Optimisation,
-    *,
-    seed: int,
+    config: Pretrain | FaceHead,
     **results: Any,
 ) -> Outcome:
     """Train a head, or a whole classifier, on the part before the new task, in place."""
     train, validation = data.parts["pretrain_train"], data.parts["pretrain_validation"]
-    found = fit(head, train, validation, objective, how, seed=seed)
+    found = fit(head, train, validation, objective, config.optimisation, seed=config.seed)
     told = {
         "inputs": data.width,
         **results,
@@ -102,9 +102,8 @@ def tune(
     before: Tensor,
     data: HeadData,
     objective: Objective,
-    how: Optimisation,
+    config: Finetune | FaceHeadTuning,
     *,
-    seed: int,
     change: str,
     rate_factors: Mapping[str, float] | None = None,
     **results: Any,
@@ -133,6 +132,7 @@ def tune(
         f"start_max_{change}": float((decision(first, data) - decision(before, data)).abs().max()),
     }
     train, validation = data.parts["task_train"], data.parts["task_validation"]
+    how, seed = config.optimisation, config.seed
     found = fit(start, train, validation, objective, how, seed=seed, rate_factors=rate_factors)
     after = predict(start, test.inputs)
     moved = (decision(after, data) - decision(before, data)).abs().mean()
@@ -142,22 +142,11 @@ def tune(
 
 
 class Importances(NamedTuple):
-    """Importance of the head's rows, (d,) each.
+    """Importance of the head's rows, (d,) each."""
 
-    Attributes
-    ----------
-    groups
-        Of the examples with protected = 1, and of those with protected = 0.
-    pooled
-        Of all examples.
-    left_out
-        group -> the labels that its importance leaves out
-        (:func:`repro.win.multilabel.multilabel_importance`).
-    """
-
-    groups: tuple[Tensor, Tensor]
-    pooled: Tensor
-    left_out: dict[str, list[str]]
+    groups: tuple[Tensor, Tensor]  # of the examples with protected = 1, and = 0
+    pooled: Tensor  # of all examples
+    left_out: dict[str, list[str]]  # group -> the labels that its importance leaves out
 
 
 def importances_of(head: nn.Linear, data: HeadData) -> Importances:
@@ -174,14 +163,7 @@ def importances_of(head: nn.Linear, data: HeadData) -> Importances:
 
 
 def in_factors(
-    head: nn.Linear,
-    kind: str,
-    found: Importances,
-    *,
-    rank: int | None,
-    weight: float | None,
-    importance_floor: float | None,
-    seed: int,
+    head: nn.Linear, kind: str, found: Importances, config: Finetune | FaceHeadTuning
 ) -> tuple[LowRankLinear, list[int]]:
     """Return a head in two factors, and the importance rows that were floored.
 
@@ -189,14 +171,14 @@ def in_factors(
     ----------
     kind
         Whose importance weighs the rows, one of :data:`repro.win.controls.IMPORTANCES`; "none" is
-        the plain SVD, which reads neither ``weight`` nor ``importance_floor``.
+        the plain SVD, which reads no weight and no floor.
 
     Raises
     ------
     SettingsError
         If no factors of this head have the rank.
     """
-    most = min(head.weight.shape)
+    rank, most = config.rank, min(head.weight.shape)
     if rank is None or rank > most:
         raise SettingsError(
             f"rank {rank} is out of range: the head is {head.in_features} x "
@@ -208,9 +190,9 @@ def in_factors(
         found.groups,
         found.pooled,
         rank=rank,
-        weight=0.5 if weight is None else weight,
-        importance_floor=0.0 if kind == "none" else importance_floor or 0.0,
-        seed=seed,
+        weight=0.5 if config.weight is None else config.weight,
+        importance_floor=0.0 if kind == "none" else config.importance_floor or 0.0,
+        seed=config.seed,
     )
 
 

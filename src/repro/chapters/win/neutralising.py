@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
+from repro.chapters.win.contrasts import SHORT
 from repro.chapters.win.face_plans import Head, pretrained, tuned
+from repro.chapters.win.rank_sweep import MEANS
 from repro.data.registry import FACE_SETS
 from repro.study.experiments import Plan, experiment
-from repro.study.intervals import paired_interval
+from repro.study.figures import settings_figure
 from repro.study.profiles import Profile
-from repro.study.records import Results, value
-from repro.study.rule import MIN_SEEDS
+from repro.study.records import Results
+from repro.study.session import View
+from repro.study.tables import decided, differences, means
 
 NOTEBOOK = "47_is_it_the_neutralising"
 
@@ -41,22 +47,20 @@ def controls(profile: Profile, seeds: Sequence[int]) -> Plan:
     )
     for head, rank, full in heads:
         bases = [pretrained(profile, seed, head=head) for seed in seeds]
-        runs = {
-            "tl": [tuned(profile, b, "tl") for b in bases],
-            "svd": [tuned(profile, b, "svd", rank=rank) for b in bases],
-            "win": [tuned(profile, b, "win", rank=rank) for b in bases],
-            **{
-                f"win, {kind}": [
-                    tuned(profile, b, "win", rank=rank, importance=kind) for b in bases
-                ]
-                for kind in CONTROLS
-            },
-            "svd, matched": [tuned(profile, b, "svd", rank=rank, matched=True) for b in bases],
-            "win, matched": [tuned(profile, b, "win", rank=rank, matched=True) for b in bases],
-            "factors": [tuned(profile, b, "svd", rank=full) for b in bases],
-            "factors, matched": [tuned(profile, b, "svd", rank=full, matched=True) for b in bases],
+        cut: dict[str, Any] = {"rank": rank}
+        whole: dict[str, Any] = {"rank": full}
+        settings: dict[str, tuple[str, dict[str, Any]]] = {
+            "tl": ("tl", {}),
+            "svd": ("svd", cut),
+            "win": ("win", cut),
+            **{f"win, {kind}": ("win", cut | {"importance": kind}) for kind in CONTROLS},
+            "svd, matched": ("svd", cut | {"matched": True}),
+            "win, matched": ("win", cut | {"matched": True}),
+            "factors": ("svd", whole),
+            "factors, matched": ("svd", whole | {"matched": True}),
         }
-        plan |= {f"{head}: {key}": list(configs) for key, configs in runs.items()}
+        for key, (strategy, how) in settings.items():
+            plan[f"{head}: {key}"] = [tuned(profile, base, strategy, **how) for base in bases]
     return plan
 
 
@@ -75,7 +79,6 @@ CONTROL_NAMES = {
     "win, shuffled": "importance shuffled",
 }
 
-
 #: label, first, second: what each difference isolates
 QUESTIONS = (
     ("WIN − TL", "win", "tl"),
@@ -89,6 +92,76 @@ QUESTIONS = (
     ("both groups: WIN − p = 1 only", "win", "win, group 1"),
     ("both groups: WIN − p = 0 only", "win", "win, group 2"),
 )
+
+#: what keys of :func:`controls` begin with -> title, metrics
+HEADS = {
+    "target": ("Two classes, rank 1", SHORT),
+    "labels": ("One logit a label, means over labels", MEANS),
+}
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The controls of one head.
+
+    Attributes
+    ----------
+    label
+        On which data, which head.
+    view
+        Their records, without the head's name in the keys.
+    metrics
+        quantity -> column heading.
+    """
+
+    label: str
+    view: View
+    metrics: Mapping[str, str]
+
+    def figure(self) -> Figure:
+        """Draw every control, a panel for each metric."""
+        names = self._names()
+        return settings_figure(self.view.results, list(self.metrics), names=names, title=self.label)
+
+    def table(self) -> pd.DataFrame:
+        """Return the metrics of every control."""
+        return means(self.view.results, self.metrics, self._names())
+
+    def differences(self) -> pd.DataFrame:
+        """Return the answer to each of :data:`QUESTIONS`, in points."""
+        return differences(self.view.results, self.metrics, QUESTIONS)
+
+    def learnt(self) -> str:
+        """Say which of :data:`QUESTIONS` are decided."""
+        return f"**{self.label}.** {decided(self.view.results, self.metrics, QUESTIONS)}"
+
+    def _names(self) -> dict[str, str]:
+        return {key: name for key, name in CONTROL_NAMES.items() if key in self.view.results}
+
+
+def by_head(views: Sequence[View]) -> list[Controls]:
+    """Return the controls of each head of each view, where there are any."""
+    heads = []
+    for view in views:
+        for head, (title, metrics) in HEADS.items():
+            begin = f"{head}: "
+            own = {
+                key.removeprefix(begin): group
+                for key, group in view.results.items()
+                if key.startswith(begin)
+            }
+            if own:
+                heads.append(
+                    Controls(f"{view.label}: {title}", replace(view, results=own), metrics)
+                )
+    return heads
+
+
+def importances() -> pd.DataFrame:
+    """Return what each importance is taken from."""
+    from repro.win.controls import IMPORTANCES
+
+    return pd.DataFrame({"importance": IMPORTANCES.keys(), "taken from": IMPORTANCES.values()})
 
 
 def rate_factors(results: Results) -> pd.DataFrame:
@@ -107,76 +180,3 @@ def rate_factors(results: Results) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def group_sizes(results: Results, key: str = "tl") -> pd.DataFrame:
-    """Return how many test images each group (t,p) has, and what that does to its accuracy.
-
-    "half an interval" is 1.96 (0.25 / n)^(1/2), the half width of a 95 % interval for a rate of
-    one half among n people: what the draw of the *people* leaves open, whatever the seeds say.
-    """
-    records = results.get(key, [])
-    if not records:
-        return pd.DataFrame()
-    sizes = records[0].counts().sum(axis=2)  # the test part is the same for every seed
-    return pd.DataFrame(
-        [
-            {
-                "group (t,p)": f"({t},{p})",
-                "test images": f"{sizes[t, p]:,}",
-                "half an interval (points)": f"{100 * 1.96 * (0.25 / sizes[t, p]) ** 0.5:.1f}",
-            }
-            for t in (0, 1)
-            for p in (0, 1)
-        ]
-    )
-
-
-def decided(
-    results: Results, quantities: Mapping[str, str], pairs: Sequence[tuple[str, str, str]]
-) -> str:
-    """Say of how many paired differences the 95 % interval lies on one side of zero.
-
-    Parameters
-    ----------
-    results
-        Records by setting.
-    quantities
-        quantity -> what it is called; smaller is better for each.
-    pairs
-        (label, first key, second key); the difference is first - second.
-    """
-    below, above, open_ = [], [], 0
-    for label, first, second in pairs:
-        if first not in results or second not in results:
-            continue
-        for quantity, name in quantities.items():
-            both = [
-                (value(a, quantity), value(b, quantity))
-                for a, b in zip(results[first], results[second], strict=True)
-            ]
-            kept = [(a, b) for a, b in both if a is not None and b is not None]
-            if len(kept) < MIN_SEEDS:
-                open_ += 1
-                continue
-            interval = paired_interval([a for a, _ in kept], [b for _, b in kept])
-            if interval.high < 0:
-                below.append(f"{label}, {name}")
-            elif interval.low > 0:
-                above.append(f"{label}, {name}")
-            else:
-                open_ += 1
-    total = len(below) + len(above) + open_
-    parts = [f"Of {total} differences {open_} are undecided at 95 %"]
-    for found, word in ((below, "below zero, in favour of the first"), (above, "above zero")):
-        if found:
-            parts.append(f"{len(found)} {'is' if len(found) == 1 else 'are'} {word} "
-                         f"({'; '.join(found)})")  # fmt: skip
-    chance = f"; by chance alone about {0.05 * total:.1f} would be decided"
-    return ", ".join(parts) + (chance if below or above else "") + "."
-
-
-def of_head(results: Results, head: str) -> Results:
-    """Return the controls of one head, without its name in the keys."""
-    begin = f"{head}: "
-    return {k.removeprefix(begin): group for k, group in results.items() if k.startswith(begin)}

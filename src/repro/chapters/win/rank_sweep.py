@@ -13,11 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repro.chapters.win.face_plans import on_bases, pretrained
+from repro.chapters.win.tables import named, short
 from repro.study.experiments import Plan, experiment
 from repro.study.figures import GREY, LABELS, MEN, WOMEN
 from repro.study.intervals import mean_interval
 from repro.study.profiles import Profile
 from repro.study.records import Results, value
+from repro.study.session import View
+from repro.study.tables import decided, differences, means
 
 NOTEBOOK = "46_rank"
 
@@ -31,16 +34,51 @@ def ranks(profile: Profile, seeds: Sequence[int]) -> Plan:
     return on_bases(profile, bases, profile.win.faces.label_ranks)
 
 
-def short(key: str) -> str:
-    """Return a key of a plan of strategies in the words of tables."""
-    for word, name in {"svd": "f+SVD", "win": "WIN", "tl": "TL"}.items():
-        key = key.replace(word, name)
-    return key
+#: the paper's metrics, averaged over the labels of a head -> in short for tables
+MEANS = {
+    "results:mean_label_error": "Err",
+    "results:mean_label_demographic_parity": "ΔDP",
+    "results:mean_label_equalized_odds_sum": "ΔEO (sum)",
+}
 
 
 def ranks_of(results: Results) -> list[int]:
     """Return the ranks that a plan of strategies has, ascending."""
     return sorted({int(key.split()[-1]) for key in results if "rank " in key})
+
+
+def sweep_figure(view: View) -> Figure:
+    """Draw the metrics against the rank."""
+    return rank_figure(view.results, dict.fromkeys(MEANS, 100.0), title=view.label)
+
+
+def sweep_table(results: Results) -> pd.DataFrame:
+    """Return the metrics of each strategy at each rank."""
+    return means(results, MEANS, named(results))
+
+
+def _pairs(results: Results) -> list[tuple[str, str, str]]:
+    """Return WIN − f+SVD and WIN − TL at every rank."""
+    return [
+        (f"WIN − {name}, rank {rank}", f"win, rank {rank}", other)
+        for rank in ranks_of(results)
+        for name, other in (("f+SVD", f"svd, rank {rank}"), ("TL", "tl"))
+    ]
+
+
+def rank_differences(results: Results) -> pd.DataFrame:
+    """Return by how much WIN differs from f+SVD and from TL at every rank, in points."""
+    return differences(results, MEANS, _pairs(results))
+
+
+def learnt(view: View) -> str:
+    """Say which of these differences are decided."""
+    return f"**{view.label}.** {decided(view.results, MEANS, _pairs(view.results))}"
+
+
+def parameters_figure(results: Results) -> Figure:
+    """Draw how many parameters train against the rank."""
+    return rank_figure(results, {"results:trainable_parameters": 1.0})
 
 
 def rank_costs(results: Results) -> pd.DataFrame:
@@ -91,6 +129,12 @@ def largest_angles(results: Results, which: str = "outputs") -> pd.DataFrame:
         if pair["first"] == "neutralised"
     ]
     return pd.DataFrame(rows, columns=["rank", "seed", "importance", "angle"])
+
+
+def angles_table(results: Results) -> pd.DataFrame:
+    """Return the mean over seeds of the largest angle, a row for each rank."""
+    table = largest_angles(results)
+    return table.groupby(["rank", "importance"])["angle"].mean().unstack().round(2).reset_index()
 
 
 def left_out(results: Results) -> str:

@@ -62,8 +62,7 @@ def pretrain(config: Pretrain, runs: Runs) -> Outcome:
         _build(config, data),
         _head_data(data, data.parts),
         objective_of(config.constraint, config.intensity),
-        config.optimisation,
-        seed=config.seed,
+        config,
     )
 
 
@@ -82,8 +81,7 @@ def finetune(config: Finetune, runs: Runs) -> Outcome:
         before,
         data,
         objective_of(config.constraint, config.intensity),
-        config.optimisation,
-        seed=config.seed,
+        config,
         change="logit_gap_change",
         **results,
     )
@@ -107,15 +105,8 @@ def _start(config: Finetune, head: nn.Linear, data: HeadData) -> tuple[nn.Module
     if config.strategy == "tl":
         return copy.deepcopy(head), {"floored_rows": []}
     found = heads.importances_of(head, data)
-    trained, floored = heads.in_factors(
-        head,
-        "neutralised" if config.strategy == "win" else "none",
-        found,
-        rank=config.rank,
-        weight=config.weight,
-        importance_floor=config.importance_floor,
-        seed=config.seed,
-    )
+    kind = "neutralised" if config.strategy == "win" else "none"
+    trained, floored = heads.in_factors(head, kind, found, config)
     # start_B: the directions that the truncation keeps
     results: dict[str, Any] = {"floored_rows": floored, "start_B": trained.B.detach().tolist()}
     if config.strategy == "win":

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from repro.chapters.reported import win_value
-from repro.chapters.win import face_plans as winface_plans
+import pandas as pd
+from matplotlib.figure import Figure
+
+from repro.chapters.reported import figure_4, win_value
 from repro.chapters.win.contrasts import DP, EO, ERROR, RANK, READING, SHORT, SILENT, unfair
-from repro.chapters.win.face_plans import strategies
+from repro.chapters.win.face_plans import settings_of, strategies
 from repro.chapters.win.neutralising import controls
+from repro.chapters.win.tables import compared, named
 from repro.study.claims import Check, Claim, Contrast
-from repro.study.experiments import Plan, experiment
+from repro.study.experiments import Experiment, Plan, experiment
+from repro.study.figures import settings_figure
 from repro.study.profiles import Profile
+from repro.study.records import Results
+from repro.study.session import View
+from repro.study.tables import Reported, means
 
 NOTEBOOK = "45_win_on_faces"
-
-
-@experiment(NOTEBOOK, part="win-faces")
-def architectures(profile: Profile, seeds: Sequence[int]) -> Plan:
-    """Table 4 on images: the strategies for other backbones; keys ``resnet50, win, rank 1``."""
-    return {
-        f"{name}, {key}": configs
-        for name in (profile.win.faces.architectures if profile.win.faces else ())
-        for key, configs in strategies(profile, seeds, architecture=name).items()
-    }
 
 
 @experiment(NOTEBOOK, part="win-faces")
@@ -37,10 +34,8 @@ BASELINES = {
     "svd": ("f+SVD", "f+SVD"),
 }
 
-
 #: The data set of the paper's Figure 4 whose differences set the margins of others.
 MAIN = "celeba"
-
 
 #: What the importance of WIN is compared with, at the same rank and rate, and what it says.
 BESIDE = {
@@ -48,17 +43,14 @@ BESIDE = {
     "pooled": "with the importance of all people pooled",
 }
 
-
-BACKBONE = (
+SUBSTITUTIONS = (
+    RANK,
+    SILENT,
     "the paper's pre-training of image models is not given: one backbone for every seed, a "
-    "classifier of the biased faces; the head is new, pre-trained on the part that it comes from"
-)
-
-
-PARTS = (
+    "classifier of the biased faces; the head is new, pre-trained on the part that it comes from",
     "the new task trains and validates on the validation part and is tested on the test part "
     "(CelebA's official ones, LFW+a's by a hash of names, toy faces as they are drawn), the same "
-    "for every seed; seeds draw the split and the head"
+    "for every seed; seeds draw the split and the head",
 )
 
 
@@ -72,18 +64,15 @@ def dataset_of(profile: Profile) -> str | None:
     return faces.name if asked in reported else None
 
 
-def _reported(profile: Profile, first: str, second: str, metric: str) -> float | None:
-    return _difference(dataset_of(profile), first, second, metric)
-
-
-def _difference(dataset: str | None, first: str, second: str, metric: str) -> float | None:
+def difference(dataset: str | None, first: str, second: str, metric: str) -> float | None:
+    """Return first - second as the paper's Figure 4 has it for a data set, or None."""
     if dataset is None:
         return None
     a, b = (win_value("fig4", setting, metric, dataset) for setting in (first, second))
     return None if a is None or b is None else a - b
 
 
-def figure_4(
+def _figure_4(
     rank: int, baselines: Sequence[str], metrics: Sequence[str]
 ) -> Callable[[Profile], list[Contrast]]:
     """Return the contrasts of WIN with baselines at one rank."""
@@ -94,8 +83,8 @@ def figure_4(
             "tl" if baseline == "tl" else f"svd, rank {rank}",
             metric,
             "less",
-            reported=_reported(profile, "WIN", BASELINES[baseline][0], metric),
-            elsewhere=_difference(MAIN, "WIN", BASELINES[baseline][0], metric),
+            reported=difference(dataset_of(profile), "WIN", BASELINES[baseline][0], metric),
+            elsewhere=difference(MAIN, "WIN", BASELINES[baseline][0], metric),
             slack=READING[metric],
         )
         for baseline in baselines
@@ -105,7 +94,7 @@ def figure_4(
 
 def _beside(rank: int, baseline: str) -> Callable[[Profile], list[Contrast]]:
     """Return the other metric; at rank 1 also WIN with an importance that does not neutralise."""
-    other = figure_4(rank, (baseline,), (DP,))
+    other = _figure_4(rank, (baseline,), (DP,))
     return lambda profile: [*other(profile), *(_controls(profile) if rank == 1 else [])]
 
 
@@ -118,103 +107,118 @@ def _controls(profile: Profile) -> list[Contrast]:
     ]  # fmt: skip
 
 
-def _table_4(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
-    # Table 4 has no row of TL: the advantage that is to be kept is that of Figure 4.
-    def contrasts(profile: Profile) -> list[Contrast]:
-        own = profile.win.faces
-        return [
-            Contrast(
-                f"{architecture}, WIN against TL: {SHORT[metric]}",
-                f"{architecture}, win, rank 1",
-                f"{architecture}, tl",
-                metric,
-                "less",
-                elsewhere=_difference(MAIN, "WIN", "TL", metric),
-                slack=READING[metric],
-                check=_unfair(
-                    profile,
-                    architectures,
-                    f"{architecture}, tl",
-                    f"plain fine-tuning of the last layer of {architecture}",
-                ),
-            )
-            for architecture in (own.architectures if own is not None and 1 in own.ranks else ())
-            for metric in metrics
-        ]
-
-    return contrasts
-
-
-def _unfair(profile: Profile, plan: Callable[..., Plan], key: str, who: str) -> Check:
+def tl_unfair(profile: Profile, plan: Experiment, key: str, who: str) -> Check:
+    """Return the check that TL is half as unfair as on the paper's data set, or on its main one."""
     return unfair(win_value("fig4", "TL", EO, dataset_of(profile) or MAIN), plan, key, who)
 
 
 def _tl_unfair(profile: Profile) -> Sequence[Check]:
     who = "plain fine-tuning of the last layer"
-    return (_unfair(profile, winface_plans.strategies, "tl", who),)
+    return (tl_unfair(profile, strategies, "tl", who),)
 
 
-def _backbones(profile: Profile) -> str:
-    names = ", ".join(profile.win.faces.architectures if profile.win.faces else ())
-    which = f" ({names})" if names else ""
-    return f"On faces WIN (rank 1) keeps its lead in fairness over TL with other backbones{which}."
+def budgets(profile: Profile) -> list[str]:
+    """Say which candidates validation chooses from, and how biased every part is drawn."""
+    task = profile.win.faces
+    if task is None:
+        return [f"Profile `{profile.name}` does not run WIN on faces."]
+    said = [
+        f"Profile `{profile.name}`, {name} of the head: {how.optimiser}, rates "
+        f"{', '.join(f'{rate:g}' for rate in how.learning_rates)}, {how.epochs} epochs, "
+        f"batches of {how.batch_size}."
+        for name, how in (("pre-training", task.pretrain), ("fine-tuning", task.finetune))
+    ]
+    if task.bias_ratio is not None:
+        said.append(
+            "Every part is drawn with groups (0,0) and (1,1) "
+            f"{task.bias_ratio:.2f} times as large as the other two."
+        )
+    return said
 
 
-def _claim(
-    name: str,
-    where: str,
-    sentence: str | Callable[[Profile], str],
-    plan: Callable[..., Plan],
-    contrasts: Callable[[Profile], list[Contrast]],
-    beside: Callable[[Profile], list[Contrast]] = lambda profile: [],
-    checks: Callable[[Profile], Sequence[Check]] = _tl_unfair,
-) -> Claim:
-    return Claim(
-        name,
-        where,
-        sentence,
-        NOTEBOOK,
-        plan,
-        contrasts,
-        (RANK, SILENT, BACKBONE, PARTS),
-        beside,
-        paper="win-faces",
-        checks=checks,
+def group_sizes(results: Results, key: str = "tl") -> pd.DataFrame:
+    """Return how many test images each group (t,p) has, and what that does to its accuracy.
+
+    "half an interval" is 1.96 (0.25 / n)^(1/2), the half width of a 95 % interval for a rate of
+    one half among n people: what the draw of the *people* leaves open, whatever the seeds say.
+    """
+    records = results.get(key, [])
+    if not records:
+        return pd.DataFrame()
+    sizes = records[0].counts().sum(axis=2)  # the test part is the same for every seed
+    return pd.DataFrame(
+        [
+            {
+                "group (t,p)": f"({t},{p})",
+                "test images": f"{sizes[t, p]:,}",
+                "half an interval (points)": f"{100 * 1.96 * (0.25 / sizes[t, p]) ** 0.5:.1f}",
+            }
+            for t in (0, 1)
+            for p in (0, 1)
+        ]
     )
+
+
+def papers(view: View) -> Reported | None:
+    """Return Figure 4 for the data set of a view, if the paper has its task."""
+    dataset = dataset_of(view.profile)
+    return None if dataset is None else view.paper(figure_4(dataset))
+
+
+def strategies_figure(view: View) -> Figure:
+    """Figure 4: the three metrics of each strategy."""
+    names = named(view.results)
+    return settings_figure(
+        view.results, list(SHORT), names=names, reported=papers(view), title=view.label
+    )
+
+
+def strategies_table(view: View) -> pd.DataFrame:
+    """Figure 4: the three metrics of each strategy, beside the paper's."""
+    return means(view.results, SHORT, named(view.results), papers(view))
+
+
+def strategy_differences(view: View) -> pd.DataFrame:
+    """How the strategies differ from each other, at each rank."""
+    pairs = [("TL − pre-trained", "tl", "pre-trained")]
+    for rank in settings_of(view.profile).ranks:
+        pairs += [
+            (f"WIN − TL, rank {rank}", f"win, rank {rank}", "tl"),
+            (f"WIN − f+SVD, rank {rank}", f"win, rank {rank}", f"svd, rank {rank}"),
+            (f"f+SVD − TL, rank {rank}", f"svd, rank {rank}", "tl"),
+        ]
+    return compared(view.results, pairs)
 
 
 CLAIMS = (
     *(
-        _claim(
+        Claim(
             f"win-vs-{baseline}-faces-rank-{rank}",
             "Figure 4",
             f"On faces WIN (rank {rank}) is fairer than {BASELINES[baseline][1]}.",
-            with_controls if rank == 1 else winface_plans.strategies,
-            figure_4(rank, (baseline,), (EO,)),
+            NOTEBOOK,
+            with_controls if rank == 1 else strategies,
+            _figure_4(rank, (baseline,), (EO,)),
+            SUBSTITUTIONS,
             _beside(rank, baseline),
+            paper="win-faces",
+            checks=_tl_unfair,
         )
         for rank in (1, 2)
         for baseline in BASELINES
     ),
     *(
-        _claim(
+        Claim(
             f"win-error-faces-rank-{rank}",
             "Figure 4",
             f"On faces WIN (rank {rank}) has a lower error than plain fine-tuning of the last "
             "layer (TL) and than f+SVD.",
-            winface_plans.strategies,
-            figure_4(rank, tuple(BASELINES), (ERROR,)),
-            checks=lambda profile: (),
+            NOTEBOOK,
+            strategies,
+            _figure_4(rank, tuple(BASELINES), (ERROR,)),
+            SUBSTITUTIONS,
+            paper="win-faces",
         )
         for rank in (1, 2)
-    ),
-    _claim(
-        "backbones",
-        "Table 4",
-        _backbones,
-        architectures,
-        _table_4((EO,)),
-        _table_4((DP, ERROR)),
-        lambda profile: (),  # each backbone has its own
     ),
 )

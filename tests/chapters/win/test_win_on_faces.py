@@ -1,0 +1,134 @@
+"""Claims of WIN on faces carry the paper's numbers; tables and figures say what records hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.chapters.conftest import drawn, view_of
+from tests.conftest import MakeRecord
+
+from repro.chapters.win import backbones, win_on_faces
+from repro.chapters.win.contrasts import DP, EO, ERROR
+from repro.chapters.win.win_on_faces import CLAIMS, dataset_of
+from repro.study.claims import Claim, Contrast
+from repro.study.profiles import Profile, load_profile, profile_names
+from repro.study.records import Results
+
+each_profile = pytest.mark.parametrize("name", profile_names())
+each_claim = pytest.mark.parametrize(
+    "claim", CLAIMS + backbones.CLAIMS, ids=lambda claim: claim.name
+)
+
+
+@pytest.fixture(scope="module")
+def quick() -> Profile:
+    return load_profile("quick")
+
+
+@each_profile
+@each_claim
+def test_the_plan_of_a_claim_has_what_its_contrasts_compare(claim: Claim, name: str) -> None:
+    profile = load_profile(name)
+    seeds = profile.seeds_of("win-faces")
+    contrasts = claim.contrasts(profile) + claim.beside(profile)
+    plan = claim.plan(profile, seeds)
+    if profile.win.faces is None:
+        assert plan == {}
+        return
+    assert contrasts or not profile.win.faces.architectures
+    for contrast in contrasts:
+        for key in contrast.keys:
+            assert [config.seed for config in plan[key]] == list(seeds)
+            assert {config.profile for config in plan[key]} == {name}
+    for check in claim.checks(profile):
+        assert set(check.keys) <= check.plan(profile, seeds).keys()
+
+
+def test_only_the_papers_own_task_stands_beside_its_numbers(quick: Profile) -> None:
+    assert dataset_of(quick) is None
+    (claim,) = [c for c in CLAIMS if c.name == "win-vs-tl-faces-rank-1"]
+    (error,) = [c for c in CLAIMS if c.name == "win-error-faces-rank-1"]
+
+    def contrasts(profile: Profile) -> list[Contrast]:
+        of_figure = [*claim.contrasts(profile), *claim.beside(profile), *error.contrasts(profile)]
+        return [c for c in of_figure if c.second == "tl"]
+
+    assert {c.reported for c in contrasts(quick)} == {None}
+    told = {c.quantity: c for c in contrasts(load_profile("paper"))}
+    assert {metric: c.reported for metric, c in told.items()} == {
+        ERROR: pytest.approx(0.177 - 0.193),
+        DP: pytest.approx(0.182 - 0.248),
+        EO: pytest.approx(0.229 - 0.345),
+    }
+    # Of another task the margins are the same: the paper's differences on its own.
+    assert {c.quantity: c.margin for c in contrasts(quick)} == {
+        m: c.margin for m, c in told.items()
+    }
+    assert told[EO].margin == pytest.approx((0.345 - 0.229) / 2)
+
+
+def test_tl_must_be_unfair(quick: Profile, made_up: MakeRecord) -> None:
+    (check,) = CLAIMS[0].checks(quick)
+    # Half of TL's 0.345 on CelebA.
+    for gap, passes in ((172, False), (173, True)):
+        assert check.passes({"tl": [made_up(0, (0, 0, 0, gap))]})[0] == passes
+
+
+def test_lfw_a_stands_beside_the_papers_numbers() -> None:
+    task = {"win.faces.target": "Male", "win.faces.protected": "Heavy_Makeup"}
+    lfwa = load_profile("paper", {"faces.data.name": "lfwa", "faces.data.total": 2000, **task})
+    assert dataset_of(lfwa) == "lfwa"
+    assert dataset_of(load_profile("paper", {"faces.data.name": "lfwa"})) is None
+    assert lfwa.data_label("win-faces") == "LFW+a, Male | Heavy_Makeup, 224x224, frozen features"
+    both = next(c for c in CLAIMS if c.name == "win-vs-svd-faces-rank-1")
+    error = next(c for c in CLAIMS if c.name == "win-error-faces-rank-1")
+    contrasts = [*both.contrasts(lfwa), *both.beside(lfwa), error.contrasts(lfwa)[1]]
+    told = {c.quantity: c.reported for c in contrasts if c.reported is not None}
+    assert told == {
+        ERROR: pytest.approx(0.117 - 0.166),
+        DP: pytest.approx(0.085 - 0.140),
+        EO: pytest.approx(0.256 - 0.275),
+    }
+
+
+def test_the_budget_in_words(quick: Profile) -> None:
+    assert win_on_faces.budgets(load_profile("desk")) == [
+        "Profile `desk` does not run WIN on faces."
+    ]
+    *both, bias = win_on_faces.budgets(quick)
+    task = quick.win.faces
+    assert task is not None
+    for said, how in zip(both, (task.pretrain, task.finetune), strict=True):
+        assert f"{how.epochs} epochs, batches of {how.batch_size}." in said
+    assert bias.endswith(f"{task.bias_ratio:.2f} times as large as the other two.")
+
+
+def test_the_size_of_a_group_and_its_interval(swept: Results) -> None:
+    table = win_on_faces.group_sizes(swept)
+    assert table["test images"].tolist() == ["1,000"] * 4
+    assert set(table["half an interval (points)"]) == {"3.1"}  # 196 / 2 / sqrt(1000)
+    assert win_on_faces.group_sizes({}).empty
+
+
+def test_strategies_stand_beside_the_paper_on_its_own_task(made_up: MakeRecord) -> None:
+    results = {
+        key: [made_up(seed, (0, 0, 0, gap)) for seed in range(2)]
+        for key, gap in {"pre-trained": 100, "tl": 200, "svd, rank 1": 180, "win, rank 1": 150,
+                         "svd, rank 2": 200, "win, rank 2": 200}.items()
+    }  # fmt: skip
+    lfwa = load_profile(
+        "paper",
+        {"faces.data.name": "lfwa", "faces.data.total": 2000, "win.faces.target": "Male",
+         "win.faces.protected": "Heavy_Makeup"},
+    )  # fmt: skip
+    for profile, told in ((load_profile("quick"), None), (lfwa, "25.60")):
+        view = replace(view_of(results), profile=profile, about="win-faces")
+        table = win_on_faces.strategies_table(view).set_index("setting")
+        assert table.loc["WIN, rank 1", "ΔEO (sum)"].startswith("15.00")
+        assert table.get("ΔEO (sum), paper", {}).get("WIN, rank 1") == told
+        axes = drawn(win_on_faces.strategies_figure(view)).axes
+        assert [axis.get_legend() is not None for axis in axes] == [told is not None] * 3
+        found = win_on_faces.strategy_differences(view).set_index("difference")["ΔDP"]
+        assert len(found) == 1 + 3 * 2
+        assert found["WIN − TL, rank 1"].startswith("-2.50")
