@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from repro.chapters.aim import plans as aim_plans
 from repro.chapters.aim import selection_rules, selective_mask
 from repro.chapters.win import bias_returns, group_weight, plans, weight_importance
-from repro.study import experiments
+from repro.study import experiments, figures
 from repro.study.profiles import Profile, load_profile, project_root
 from repro.study.records import Results
 from repro.study.runs import Record, Runs
@@ -120,6 +123,26 @@ def tiny(tiny_root: Path, computed: Computed, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("REPRO_ROOT", str(tiny_root))
     monkeypatch.setenv("REPRO_RUNS", str(computed.runs.root))
     return tiny_root
+
+
+@pytest.fixture
+def canvas() -> Iterator[None]:
+    """Draw without a screen, and leave no figure and no setting behind."""
+    with mpl.rc_context(), plt.rc_context({"backend": "agg"}):
+        figures.style()
+        yield
+        plt.close("all")
+
+
+def drawn(figure: Figure) -> Figure:
+    """Render; a layout that fails only shows then."""
+    figure.canvas.draw()
+    return figure
+
+
+def first_seed(results: Results) -> Results:
+    """Return the records of the first seed alone."""
+    return {key: records[:1] for key, records in results.items()}
 
 
 MakeRecord = Callable[..., Record]

@@ -19,6 +19,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,7 +227,9 @@ def _repro(command: Command) -> None:
     if len(words) == 1 and words[0] != "preflight":  # named in a sentence
         words.append("--help")
     elif words[0] in ("export", "compare"):  # of what is not there: said, and not a traceback
-        done = CliRunner().invoke(cli.app, words)
+        with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as nothing:
+            patch.setattr("repro.study.records.recorded_folder", lambda: Path(nothing))
+            done = CliRunner().invoke(cli.app, words)
         assert isinstance(done.exception, cli.EXPECTED), done.output
         return
     done = CliRunner().invoke(cli.app, words)

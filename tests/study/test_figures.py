@@ -6,17 +6,13 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from scipy import stats
-from tests.conftest import Computed, MakeRecord
+from tests.conftest import Computed, MakeRecord, drawn, first_seed
 
 from repro.chapters.win import contrasts as win_contrasts
 from repro.metrics import group_metrics
@@ -27,23 +23,7 @@ from repro.study.records import Results, value
 METRICS = {win_contrasts.ERROR: "Err", win_contrasts.DP: "ΔDP", win_contrasts.EO: "ΔEO (sum)"}
 
 
-@pytest.fixture(autouse=True)
-def canvas() -> Iterator[None]:
-    """Draw without a screen, and leave no figure and no setting behind."""
-    with mpl.rc_context(), plt.rc_context({"backend": "agg"}):
-        figures.style()
-        yield
-        plt.close("all")
-
-
-def drawn(figure: Figure) -> Figure:
-    """Render; a layout that fails only shows then."""
-    figure.canvas.draw()
-    return figure
-
-
-def first_seed(results: Results) -> Results:
-    return {key: records[:1] for key, records in results.items()}
+pytestmark = pytest.mark.usefixtures("canvas")
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

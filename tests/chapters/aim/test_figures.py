@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -12,7 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from tests.conftest import Computed
+from tests.conftest import Computed, drawn
 
 from repro.chapters.aim import figures as aim_figures
 from repro.chapters.aim import pretraining, selective_mask, top_k
@@ -22,21 +19,6 @@ from repro.study.records import Results
 from repro.study.runs import Record
 
 GROUPS = ["(0,0)", "(0,1)", "(1,0)", "(1,1)"]
-
-
-@pytest.fixture(autouse=True)
-def canvas() -> Iterator[None]:
-    """Draw without a screen, and leave no figure and no setting behind."""
-    with mpl.rc_context(), plt.rc_context({"backend": "agg"}):
-        figures.style()
-        yield
-        plt.close("all")
-
-
-def drawn(figure: Figure) -> Figure:
-    """Render; a layout that fails only shows then."""
-    figure.canvas.draw()
-    return figure
 
 
 def points(axes: Axes, marker: str) -> list[tuple[float, float]]:

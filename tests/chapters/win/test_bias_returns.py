@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.chapters.conftest import drawn, first_seed, view_of
-from tests.conftest import Computed, MakeRecord
+from tests.chapters.conftest import view_of
+from tests.conftest import Computed, MakeRecord, drawn, first_seed
 
 from repro.chapters import reported
 from repro.chapters.win import bias_returns

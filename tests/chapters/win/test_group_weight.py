@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from tests.chapters.conftest import drawn, first_seed, view_of
-from tests.conftest import Computed
+from tests.chapters.conftest import view_of
+from tests.conftest import Computed, drawn, first_seed
 
 from repro.chapters.win import group_weight
 from repro.chapters.win.configs import Finetune

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.chapters.conftest import drawn
-from tests.conftest import Computed
+from tests.conftest import Computed, drawn
 
 from repro import models
 from repro.chapters.win import low_rank_head, plans

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.chapters.conftest import drawn, view_of
-from tests.conftest import MakeRecord
+from tests.chapters.conftest import view_of
+from tests.conftest import MakeRecord, drawn
 
 from repro.chapters.win import neutralising, rank_sweep, win_on_faces
 from repro.chapters.win.face_configs import FaceHeadTuning

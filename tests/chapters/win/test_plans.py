@@ -11,6 +11,7 @@ from tests.conftest import MakeRecord
 
 from repro.chapters import reported
 from repro.chapters.win import architectures, bias_returns, group_weight, plans
+from repro.chapters.win import face_plans as winface_plans
 from repro.chapters.win.configs import Finetune
 from repro.chapters.win.contrasts import DP, EO, ERROR
 from repro.settings import SettingsError
@@ -26,6 +27,13 @@ each_claim = pytest.mark.parametrize("claim", WIN_CLAIMS, ids=lambda claim: clai
 @pytest.fixture(scope="module")
 def quick() -> Profile:
     return load_profile("quick")
+
+
+def test_an_unknown_strategy_names_the_nearest(quick: Profile) -> None:
+    bases = plans.pretrain(quick, 0), winface_plans.pretrained(quick, 0)
+    for finetune, base in zip((plans.finetune, winface_plans.tuned), bases, strict=True):
+        with pytest.raises(ValueError, match="unknown strategy 'retain'; did you mean 'retrain'"):
+            finetune(quick, base, "retain")
 
 
 @each_profile

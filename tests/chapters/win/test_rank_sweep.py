@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.chapters.conftest import drawn, view_of
+from tests.chapters.conftest import view_of
+from tests.conftest import drawn
 
 from repro.chapters.win import rank_sweep
 from repro.settings import SettingsError

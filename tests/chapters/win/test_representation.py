@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import numpy as np
-from tests.chapters.conftest import drawn, view_of
-from tests.conftest import Computed, MakeRecord
+from tests.chapters.conftest import view_of
+from tests.conftest import Computed, MakeRecord, drawn
 
 from repro.chapters.win import representation
 from repro.study.runs import Record

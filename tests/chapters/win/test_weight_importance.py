@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.chapters.conftest import drawn, first_seed, view_of
-from tests.conftest import Computed, MakeRecord
+from tests.chapters.conftest import view_of
+from tests.conftest import Computed, MakeRecord, drawn, first_seed
 
 from repro.chapters.win import bias_returns, plans, weight_importance
 from repro.chapters.win.configs import Probe

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.chapters.conftest import drawn, first_seed, view_of
-from tests.conftest import Computed, MakeRecord
+from tests.chapters.conftest import view_of
+from tests.conftest import Computed, MakeRecord, drawn, first_seed
 
 from repro.chapters.win import architectures, plans, retraining, win_on_adult
 from repro.chapters.win.tables import short

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.chapters.conftest import drawn, view_of
-from tests.conftest import MakeRecord
+from tests.chapters.conftest import view_of
+from tests.conftest import MakeRecord, drawn
 
 from repro.chapters.win import backbones, win_on_faces
 from repro.chapters.win.contrasts import DP, EO, ERROR

@@ -168,6 +168,7 @@ def aim_experiment(*notebooks: str) -> Callable[[Experiment], Experiment]:
     def known(plan: Experiment) -> Experiment:
         @wraps(plan)
         def chosen(profile: Profile, seeds: Sequence[int]) -> Plan:
+            """Plan what the profile lists, and of the rest what runs all the same."""
             listed = profile.faces.experiments
             if listed is None or plan.__name__ in listed:
                 return plan(profile, seeds)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import model_validator
+from pydantic import BeforeValidator, model_validator
 
+from repro.names import check_name
 from repro.settings import DataSettings, Optimisation
 from repro.study.configs import RunConfig
 
 Constraint = Literal["dp", "eo"]
+Strategy = Literal["tl", "svd", "win", "retrain"]
 
 
 def only_what_is_read(config: Any, needed: Mapping[str, bool]) -> None:
@@ -35,6 +37,11 @@ def only_what_is_read(config: Any, needed: Mapping[str, bool]) -> None:
             raise ValueError(
                 f"strategy '{config.strategy}' {'needs' if wanted else 'has no'} {name}"
             )
+
+
+def known_strategy(name: object) -> object:
+    """Return a strategy of WIN; one that is none is refused by name, with the nearest."""
+    return check_name("strategy", name, get_args(Strategy)) if isinstance(name, str) else name
 
 
 class Pretrain(RunConfig):
@@ -68,7 +75,7 @@ class Finetune(RunConfig):
 
     paper: Literal["win"] = "win"
     pretrained: Pretrain
-    strategy: Literal["tl", "svd", "win", "retrain"]
+    strategy: Annotated[Strategy, BeforeValidator(known_strategy)]
     rank: int | None = None  # svd, win
     weight: float | None = None  # win: of the importance of protected = 1 (a in Figure 5)
     importance_floor: float | None = None  # win: relative to the largest row

@@ -6,12 +6,12 @@ Both build on a classifier of faces that another stage trained
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from repro.chapters.aim.configs import FaceTraining
-from repro.chapters.win.configs import only_what_is_read
+from repro.chapters.win.configs import known_strategy, only_what_is_read
 from repro.settings import Optimisation
 from repro.study.configs import RunConfig
 
@@ -55,7 +55,7 @@ class FaceHeadTuning(RunConfig):
 
     paper: Literal["win-faces"] = "win-faces"
     pretrained: FaceHead
-    strategy: Literal["tl", "svd", "win"]
+    strategy: Annotated[Literal["tl", "svd", "win"], BeforeValidator(known_strategy)]
     rank: int | None = Field(default=None, ge=1)  # svd, win
     #: win: whose importance weighs the rows; "neutralised" is WIN, the others are controls
     importance: Literal["neutralised", "group 1", "group 2", "pooled", "shuffled"] | None = None
