@@ -7,6 +7,7 @@ from tests.chapters.conftest import view_of
 from tests.conftest import Computed, MakeRecord, drawn, first_seed
 
 from repro.chapters.win import architectures, plans, retraining, win_on_adult
+from repro.chapters.win import tables as win_tables
 from repro.chapters.win.tables import short
 from repro.study.profiles import load_profile
 from repro.study.records import Results
@@ -55,7 +56,7 @@ def test_figure_4_shows_the_strategies_alone(table_3: Results, computed: Compute
 
 
 def test_differences_are_of_what_they_say(table_3: Results) -> None:
-    table = win_on_adult.strategy_differences(table_3).set_index("difference")
+    table = win_tables.strategy_differences(table_3).set_index("difference")
     # A step of 20 among 2000 men is a point: WIN at rank 1 is two settings after TL.
     assert table.loc["WIN − TL, rank 1", "ΔDP"].startswith("+2.00")
     assert table.loc["f+SVD − TL, rank 2", "ΔDP"].startswith("+3.00")

@@ -9,6 +9,7 @@ from tests.chapters.conftest import view_of
 from tests.conftest import MakeRecord, drawn
 
 from repro.chapters.win import backbones, win_on_faces
+from repro.chapters.win import tables as win_tables
 from repro.chapters.win.contrasts import DP, EO, ERROR
 from repro.chapters.win.win_on_faces import CLAIMS, dataset_of
 from repro.study.claims import Claim, Contrast
@@ -129,6 +130,6 @@ def test_strategies_stand_beside_the_paper_on_its_own_task(made_up: MakeRecord) 
         assert table.get("ΔEO (sum), paper", {}).get("WIN, rank 1") == told
         axes = drawn(win_on_faces.strategies_figure(view)).axes
         assert [axis.get_legend() is not None for axis in axes] == [told is not None] * 3
-        found = win_on_faces.strategy_differences(view).set_index("difference")["ΔDP"]
+        found = win_tables.strategy_differences(view.results).set_index("difference")["ΔDP"]
         assert len(found) == 1 + 3 * 2
         assert found["WIN − TL, rank 1"].startswith("-2.50")

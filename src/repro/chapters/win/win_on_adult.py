@@ -26,7 +26,7 @@ from repro.chapters.win.contrasts import (
     unfair,
 )
 from repro.chapters.win.plans import strategies
-from repro.chapters.win.tables import compared, measured, named, only, short
+from repro.chapters.win.tables import budget, compared, measured, named, only, short
 from repro.study.claims import Check, Claim, Contrast
 from repro.study.experiments import Plan, experiment
 from repro.study.figures import settings_figure
@@ -94,14 +94,10 @@ def what_trains() -> pd.DataFrame:
 
 def budgets(profile: Profile) -> list[str]:
     """Say which candidates validation chooses from, in pre-training and in fine-tuning."""
+    win = profile.win
     return [
-        f"Profile `{profile.name}`, {name}: {how.optimiser}, rates "
-        f"{', '.join(f'{rate:g}' for rate in how.learning_rates)}, {how.epochs} epochs, "
-        f"batches of {how.batch_size}."
-        for name, how in (
-            ("pre-training", profile.win.pretrain),
-            ("fine-tuning", profile.win.finetune),
-        )
+        budget(profile, "pre-training", win.pretrain),
+        budget(profile, "fine-tuning", win.finetune),
     ]
 
 
@@ -121,18 +117,6 @@ def strategies_figure(view: View) -> Figure:
 def strategies_table(view: View) -> pd.DataFrame:
     """Figure 4: the three metrics of each strategy, beside the paper's."""
     return measured(only(view, lambda key: not key.startswith("retrain")), _figure_4_reported())
-
-
-def strategy_differences(results: Results) -> pd.DataFrame:
-    """How the strategies differ from each other, at each rank."""
-    pairs = [("TL − pre-trained", "tl", "pre-trained")]
-    for rank in sorted({key[-1] for key in results if key.startswith("win, rank")}):
-        pairs += [
-            (f"WIN − TL, rank {rank}", f"win, rank {rank}", "tl"),
-            (f"WIN − f+SVD, rank {rank}", f"win, rank {rank}", f"svd, rank {rank}"),
-            (f"f+SVD − TL, rank {rank}", f"svd, rank {rank}", "tl"),
-        ]
-    return compared(results, pairs)
 
 
 def reported_differences() -> pd.DataFrame:

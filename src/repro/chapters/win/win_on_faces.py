@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from repro.chapters.reported import figure_4, win_value
 from repro.chapters.win.contrasts import DP, EO, ERROR, RANK, READING, SHORT, SILENT, unfair
-from repro.chapters.win.face_plans import settings_of, strategies
+from repro.chapters.win.face_plans import strategies
 from repro.chapters.win.neutralising import controls
-from repro.chapters.win.tables import compared, named
+from repro.chapters.win.tables import budget, named
 from repro.study.claims import Check, Claim, Contrast
 from repro.study.experiments import Experiment, Plan, experiment
 from repro.study.figures import settings_figure
@@ -123,10 +123,8 @@ def budgets(profile: Profile) -> list[str]:
     if task is None:
         return [f"Profile `{profile.name}` does not run WIN on faces."]
     said = [
-        f"Profile `{profile.name}`, {name} of the head: {how.optimiser}, rates "
-        f"{', '.join(f'{rate:g}' for rate in how.learning_rates)}, {how.epochs} epochs, "
-        f"batches of {how.batch_size}."
-        for name, how in (("pre-training", task.pretrain), ("fine-tuning", task.finetune))
+        budget(profile, "pre-training of the head", task.pretrain),
+        budget(profile, "fine-tuning of the head", task.finetune),
     ]
     if task.bias_ratio is not None:
         said.append(
@@ -176,18 +174,6 @@ def strategies_figure(view: View) -> Figure:
 def strategies_table(view: View) -> pd.DataFrame:
     """Figure 4: the three metrics of each strategy, beside the paper's."""
     return means(view.results, SHORT, named(view.results), papers(view))
-
-
-def strategy_differences(view: View) -> pd.DataFrame:
-    """How the strategies differ from each other, at each rank."""
-    pairs = [("TL − pre-trained", "tl", "pre-trained")]
-    for rank in settings_of(view.profile).ranks:
-        pairs += [
-            (f"WIN − TL, rank {rank}", f"win, rank {rank}", "tl"),
-            (f"WIN − f+SVD, rank {rank}", f"win, rank {rank}", f"svd, rank {rank}"),
-            (f"f+SVD − TL, rank {rank}", f"svd, rank {rank}", "tl"),
-        ]
-    return compared(view.results, pairs)
 
 
 CLAIMS = (
