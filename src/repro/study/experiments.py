@@ -77,7 +77,8 @@ def claim_named(name: str) -> Claim:
 def substituted(profile: Profile, part: Paper, touches: frozenset[str] | None) -> tuple[str, ...]:
     """Return where a profile's settings are not the paper's, as far as a claim rests on them."""
     chapter = import_module("repro.chapters.substitutions")
-    told: tuple[str, ...] = chapter.substitutions(profile, part, touches or chapter.PARTS)
+    rests_on = chapter.PARTS if touches is None else touches
+    told: tuple[str, ...] = chapter.substitutions(profile, part, rests_on)
     return told
 
 
@@ -95,7 +96,7 @@ def everything(profile: Profile) -> Plan:
 
 
 def with_upstream(config: RunConfig) -> Iterator[RunConfig]:
-    """Yield the runs that a run builds on, at any depth, those that come first last."""
+    """Yield the runs that a run builds on, at any depth."""
     for upstream in config.upstream().values():
         yield upstream
         yield from with_upstream(upstream)
