@@ -9,8 +9,6 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-import torch
-
 _CPUINFO = Path("/proc/cpuinfo")
 #: what bears on how numbers are computed begins so, in the words of `torch.cpu.get_capabilities`
 _NUMERIC = ("amx", "avx", "fma", "f16c", "sve", "sme", "neon", "bf16", "fp16", "i8mm", "dot", "vsx")
@@ -32,14 +30,20 @@ def processor() -> str:
             return said.stdout.strip()
         except (OSError, subprocess.SubprocessError):
             pass
-    named = str(torch.cpu.get_capabilities().get("cpu_name") or platform.processor())
+    named = str(_capabilities().get("cpu_name") or platform.processor())
     return named or f"{platform.machine()} processor"
 
 
 def instructions() -> list[str]:
     """Return the instruction sets of the processor that bear on numbers, by name."""
-    has = torch.cpu.get_capabilities()
+    has = _capabilities()
     return sorted(name for name, value in has.items() if value is True and _numeric(name))
+
+
+def _capabilities() -> dict[str, object]:
+    import torch  # here: who reads a record needs none of it
+
+    return dict(torch.cpu.get_capabilities())
 
 
 def _numeric(name: str) -> bool:
@@ -48,6 +52,8 @@ def _numeric(name: str) -> bool:
 
 def describe(device: str = "cpu") -> str:
     """Return a machine in words: a GPU where it is the ``device``, processor, cores, system."""
+    import torch
+
     words = f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
     if torch.device(device).type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, beside {words}"

@@ -18,6 +18,7 @@ from transformers import CLIPTokenizer
 from repro.aimfair.pipelinefolder import quiet, set_scheduler
 from repro.data.captions import TOYFACES
 from repro.generator import autoencoder, diffusion, package
+from repro.generator.about import about_folder
 from repro.generator.settings import GeneratorSettings, Schedule
 
 # Of torch and numpy together, inside the schedulers.
@@ -147,7 +148,7 @@ def test_no_path_of_this_machine_is_written(folder: Path) -> None:
 
 def test_what_stands_beside_the_weights(folder: Path) -> None:
     assert (folder / "README.md").read_text(encoding="utf-8") == "# A card\n"
-    about = package.about(folder)
+    about = about_folder(folder)
     assert about["corpus"] == about["vocabulary"] == "toyfaces"
     assert (about["size"], about["steps"], about["guidance"]) == (32, 3, 2.5)
     assert about["training"] == {"images": 64}

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from repro.generator import diffusion, package, recipe, trainer
+from repro.generator import diffusion, recipe, trainer
+from repro.generator.about import about_folder
 from repro.generator.card import card
 from repro.generator.recipe import Trained
 from repro.generator.settings import FACES, TOYFACES, GeneratorSettings
@@ -76,7 +77,7 @@ def test_latents_are_scaled_to_unit_spread(trained: Trained) -> None:
 
 def test_what_is_packed_says_how_it_was_made(trained: Trained, tmp_path: Path) -> None:
     recipe.pack(trained, tmp_path / "toys", measured={"images": 5})
-    about = package.about(tmp_path / "toys")
+    about = about_folder(tmp_path / "toys")
     training = about["training"]
     assert about["settings"] == SETTINGS.model_dump(mode="json")
     assert training["images"] == 64

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 
 import pytest
 
@@ -31,3 +33,16 @@ def test_the_runs_of_a_profile_are_those_of_before(name: str) -> None:
     assert (len(identities), digest) == PINNED[name], (
         "other runs than before: records of this profile are no longer those of its settings"
     )
+
+
+def test_plans_and_claims_are_read_without_the_libraries_that_compute() -> None:
+    # In a process of its own: this one has loaded them for other tests.
+    code = (
+        "import sys; from repro.study.experiments import claims, experiments; "
+        "assert claims() and experiments(); "
+        "print(*{'torch', 'torchvision', 'diffusers', 'transformers', 'sklearn'} & {*sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert not done.stdout.split()

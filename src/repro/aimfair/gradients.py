@@ -6,12 +6,13 @@ released code (github.com/zengqunzhao/AIM-Fair).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from repro.aimfair.tensors import check_same_tensors, listed
 from repro.names import check_name
 
 
@@ -178,19 +179,3 @@ def _cosine(a: Tensor, b: Tensor) -> float:
         return float(a.any() != b.any())
     similarity = float(a @ b / (a.norm() * b.norm()))
     return 1 - max(-1.0, min(1.0, similarity))  # Rounding would else leave [-1, 1].
-
-
-def check_same_tensors(a: Mapping[str, object], b: Mapping[str, object]) -> None:
-    """Raise `ValueError` if two mappings by tensor name do not hold the same tensors."""
-    if a.keys() != b.keys():
-        first, second = [n for n in a if n not in b], [n for n in b if n not in a]
-        raise ValueError(
-            "both must hold the same tensors, but only the first has "
-            f"{listed(first)}, only the second {listed(second)}"
-        )
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return the first five names, and how many more there are, for a message."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return (", ".join(names[:5]) or "none") + more

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from torch import nn
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from repro.names import UnknownNameError, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
 
 #: Parts of torchvision's classifiers whose children are the blocks.
 _OPENED = {"features", "classifier", "heads", "layers", "blocks", "trunk_output", "encoder"} | {
@@ -68,20 +70,20 @@ def kind_of(model: nn.Module, name: str) -> str:
     UnknownNameError
         If the model has no such tensor.
     """
+    from torch import nn  # here: a plan asks for the blocks of names alone
+
+    layers: dict[type[nn.Module], str] = {
+        nn.modules.conv._ConvNd: "conv",
+        nn.modules.batchnorm._BatchNorm: "batchnorm",
+        nn.LayerNorm: "layernorm",
+        nn.Linear: "linear",
+    }
     check_tensors(model, [name])
     owner, _, own = name.rpartition(".")
     module = model.get_submodule(owner)
-    layer = next((k for c, k in _LAYERS.items() if isinstance(module, c)), None)
+    layer = next((k for c, k in layers.items() if isinstance(module, c)), None)
     kind = f"{layer or type(module).__name__.lower()} {own}"
     return "conv" if kind == "conv weight" else kind
-
-
-_LAYERS: dict[type[nn.Module], str] = {
-    nn.modules.conv._ConvNd: "conv",
-    nn.modules.batchnorm._BatchNorm: "batchnorm",
-    nn.LayerNorm: "layernorm",
-    nn.Linear: "linear",
-}
 
 
 def check_tensors(model: nn.Module, names: Iterable[str]) -> None:
@@ -94,3 +96,19 @@ def check_tensors(model: nn.Module, names: Iterable[str]) -> None:
             + (f"; did you mean {guess!r}?" if guess else "")
             + f" ({type(model).__name__} has {len(valid)} tensors)"
         )
+
+
+def check_same_tensors(a: Mapping[str, object], b: Mapping[str, object]) -> None:
+    """Raise `ValueError` if two mappings by tensor name do not hold the same tensors."""
+    if a.keys() != b.keys():
+        first, second = [n for n in a if n not in b], [n for n in b if n not in a]
+        raise ValueError(
+            "both must hold the same tensors, but only the first has "
+            f"{listed(first)}, only the second {listed(second)}"
+        )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first five names, and how many more there are, for a message."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return (", ".join(names[:5]) or "none") + more

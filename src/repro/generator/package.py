@@ -15,15 +15,13 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
 from repro.files import whole
+from repro.generator.about import ABOUT
 from repro.generator.diffusion import NOISE_STEPS, TextToLatent
 from repro.generator.settings import GeneratorSettings
 
 # The library has no type hints that mypy could follow.
 _SCHEDULER: Any = DPMSolverMultistepScheduler
 _PIPELINE: Any = StableDiffusionPipeline
-
-ABOUT = "generator.json"
-"""Name of the file beside the weights with defaults of drawing, settings and losses."""
 
 
 def pipeline(autoencoder: Any, networks: TextToLatent, words: CLIPTokenizer) -> Any:
@@ -108,12 +106,6 @@ def _load_in_single(config: Path) -> None:
     values = json.loads(config.read_text(encoding="utf-8"))
     values["dtype"] = "float32"
     config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def about(folder: Path) -> dict[str, Any]:
-    """Return what `ABOUT` says of a generator that was trained by this project."""
-    loaded: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    return loaded
 
 
 @contextmanager

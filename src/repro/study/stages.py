@@ -10,9 +10,6 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
 
-import torch
-
-from repro.study.checkpoints import checkpoint_of
 from repro.study.configs import RunConfig
 from repro.study.runs import Outcome, Record, Runs
 
@@ -42,6 +39,8 @@ def obtain(config: RunConfig, runs: Runs | None = None) -> Record:
     for upstream in config.upstream().values():
         obtain(upstream, store)
     record = store.obtain(config, lambda asked: compute(asked, store))
+    from repro.study.checkpoints import checkpoint_of  # with torch, which a found run needs not
+
     checkpoint_of(config, store).remove()
     return record
 
@@ -54,6 +53,8 @@ def compute(config: RunConfig, runs: Runs) -> Outcome:
     TypeError
         If no stage computes such runs.
     """
+    import torch
+
     for name in import_module("repro.chapters").STAGES:
         import_module(f"repro.chapters.{name}")
     if type(config) not in _STAGES:

@@ -14,13 +14,13 @@ from repro.aimfair.strategies import STRATEGIES
 from repro.chapters.aim import data as aim_data
 from repro.chapters.aim import plans as aim_plans
 from repro.chapters.aim.data import (
-    declared_sha256,
     group_counts,
     group_images,
     real_faces,
     synthetic_faces,
     training_set,
 )
+from repro.chapters.aim.declared import camera_of, declared_sha256, studio_of
 from repro.data import celeba, faceset, toyfaces
 from repro.data.images import ImageSet
 from repro.data.sources import DataError, data_root
@@ -135,7 +135,7 @@ def test_s1_is_biased_and_s2_is_balanced() -> None:
     assert group_counts(sets.balanced).tolist() == [[40, 40], [40, 40]]
     assert group_counts(sets.pool).min() >= 72
     assert len(sets.pool) == 400
-    studio = aim_data._generated(aim_data._studio(DATA, SYNTHETIC))
+    studio = aim_data._generated(studio_of(DATA, SYNTHETIC))
     for faces in (sets.biased, sets.balanced, sets.pool):
         assert len(set(faces.names)) == len(faces)  # nobody twice
         assert_labelled(faces, studio)
@@ -194,7 +194,7 @@ def test_the_order_of_the_pool_does_not_matter(request: pytest.FixtureRequest) -
 
 
 def test_the_two_domains_have_no_face_in_common() -> None:
-    settings = aim_data._camera(DATA), aim_data._studio(DATA, SYNTHETIC)
+    settings = camera_of(DATA), studio_of(DATA, SYNTHETIC)
     assert settings[0].seed != settings[1].seed
     assert [s.domain for s in settings] == ["camera", "studio"]
     assert len({s.size for s in settings}) == 1
@@ -228,7 +228,7 @@ def test_what_a_strategy_trains_on(strategy: str) -> None:
     if n:  # all of the real images come first, as they are
         assert faces.names[:n].tolist() == real.names.tolist()
         assert_labelled(faces.subset(np.arange(n)), camera())
-    studio = aim_data._generated(aim_data._studio(DATA, SYNTHETIC))
+    studio = aim_data._generated(studio_of(DATA, SYNTHETIC))
     added = faces.subset(np.arange(n, len(faces)))
     if synthetic:
         assert_labelled(added, studio)
@@ -356,7 +356,7 @@ def test_the_biased_set_of_celeba(reduced: Path) -> None:
 def test_every_seed_draws_its_own_toy_faces_and_a_given_seed_stays() -> None:
     quick = load_profile("quick")
     drawn = [aim_plans.training(quick, seed).data for seed in (0, 1, 100)]
-    names = [set(aim_data._generated(aim_data._camera(one)).attributes.index) for one in drawn[:2]]
+    names = [set(aim_data._generated(camera_of(one)).attributes.index) for one in drawn[:2]]
     assert not names[0] & names[1]
     assert [one.toy_seed for one in drawn] == [0, 1, 100]
     fixed = load_profile("quick", {"faces.data.toy_seed": 5})
@@ -365,4 +365,4 @@ def test_every_seed_draws_its_own_toy_faces_and_a_given_seed_stays() -> None:
     tuned = aim_plans.tuning(quick, aim_plans.training(quick, 1), "linear probing")
     assert tuned.pretrained.data.toy_seed == 1
     largest = drawn[0].model_copy(update={"toy_seed": 2**31 - 1})
-    assert aim_data._camera(largest).seed < aim_data._studio(drawn[0], SYNTHETIC).seed
+    assert camera_of(largest).seed < studio_of(drawn[0], SYNTHETIC).seed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -13,62 +12,13 @@ from torch import Tensor
 from repro.aimfair.composition import compose
 from repro.aimfair.strategies import Data
 from repro.chapters.aim import synthetic as generated
+from repro.chapters.aim.declared import camera_of, stamped, studio_of
 from repro.data import toyfaces
-from repro.data.images import VERSION as DECODING
 from repro.data.images import ImageSet
 from repro.data.registry import face_set
 from repro.data.splits import biased_split
-from repro.settings import TOY, FaceData, SettingsError, SyntheticFaces
+from repro.settings import FaceData, SyntheticFaces
 from repro.vision import Faces, joined
-
-#: Offset between the seeds of the two domains, more than any seed, so that no person is in both:
-#: one seed gives both domains the same people.
-_STUDIO_SEED = 2**31
-
-
-def _camera(data: FaceData) -> toyfaces.ToyFaces:
-    """Return the embedded camera images: enough of each group for the biased split."""
-    small = data.bias_ratio / (2 * (1 + data.bias_ratio))
-    # A group has a quarter of the training part, which has 60 % of all; and some to spare.
-    needed = data.total * max(small, 0.5 - small) * 4 / 0.6
-    return _toy(data, n=int(np.ceil(1.1 * needed)) + 100, seed=data.toy_seed or 0, domain="camera")
-
-
-def _toy(data: FaceData, *, n: int, seed: int, domain: str) -> toyfaces.ToyFaces:
-    """Return the renderer's settings, with those that are not given at its defaults."""
-    given = {name: getattr(data, name) for name in TOY if name != "toy_seed"}
-    changed = {name.removeprefix("toy_"): v for name, v in given.items() if v is not None}
-    return toyfaces.ToyFaces(n=n, seed=seed, size=data.size, domain=domain, **changed)
-
-
-def _studio(data: FaceData, synthetic: SyntheticFaces) -> toyfaces.ToyFaces:
-    seed = (data.toy_seed or 0) + _STUDIO_SEED
-    # Fair coins give a group a quarter, more or less: some to spare.
-    return _toy(data, n=4 * synthetic.pool, seed=seed, domain="studio")
-
-
-def declared_sha256(data: FaceData, synthetic: SyntheticFaces | None = None) -> dict[str, str]:
-    """Return the digests that the data must have, without reading an image.
-
-    Raises
-    ------
-    SettingsError
-        If the generator of the synthetic images has seen the real ones.
-    """
-    if data.name == "toyfaces":
-        digests = {"toyfaces camera": toyfaces.fingerprint(_camera(data))}
-    else:
-        digests = _stamped(face_set(data.name).declared(data.edition))
-    if synthetic is None:
-        return digests
-    if data.name == "lfwa" and synthetic.generator == "faces":
-        raise SettingsError(
-            "generator 'faces' learnt from LFW, so it cannot draw what is to debias lfwa; choose "
-            "another faces.synthetic.generator, or another data set"
-        )
-    if synthetic.source == "generator":
-        return digests | generated.declared(data, synthetic)
-    return digests | {"toyfaces studio": toyfaces.fingerprint(_studio(data, synthetic))}
 
 
 # By what makes the images, not by what is asked of them: one set for all tasks and fractions.
@@ -88,18 +38,13 @@ def image_set(data: FaceData) -> ImageSet:
     Photographs are at their own size: what reads them crops or resizes once, to ``data.size``.
     """
     if data.name == "toyfaces":
-        return _generated(_camera(data))
+        return _generated(camera_of(data))
     return _read(data.name, data.edition)
-
-
-def _stamped(digests: Mapping[str, str]) -> dict[str, str]:
-    """Return digests of files with the version of their decoding, which makes other pixels."""
-    return {**digests, "decoding": f"version {DECODING}"}
 
 
 def read_sha256(data: FaceData, images: ImageSet) -> dict[str, str]:
     """Return the digests of what was read, as :func:`declared_sha256` declares them."""
-    return dict(images.sha256 if data.name == "toyfaces" else _stamped(images.sha256))
+    return dict(images.sha256 if data.name == "toyfaces" else stamped(images.sha256))
 
 
 @dataclass(frozen=True)
@@ -190,7 +135,7 @@ def synthetic_faces(data: FaceData, synthetic: SyntheticFaces, *, seed: int) -> 
     if synthetic.source == "generator":
         images = generated.pool(data, synthetic)
     else:
-        images = _generated(_studio(data, synthetic))
+        images = _generated(studio_of(data, synthetic))
     return SyntheticSets(images, data, synthetic, seed)
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from repro.chapters.aim.contrasts import ACC, EO, WST
 from repro.study.figures import GREY, LABELS, MEN, PAPER
 from repro.study.intervals import mean_interval
 from repro.study.records import Results, value
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Fewer faces than this must not be averaged into a picture of real people.
 MIN_AVERAGED = 50

@@ -10,9 +10,8 @@ from typing import Literal
 from repro.aimfair.strategies import COMPARED, STRATEGIES
 from repro.aimfair.tensors import block_of
 from repro.chapters.aim.configs import FaceTraining, FaceTuning, Sensitivity
-from repro.chapters.aim.data import declared_sha256
+from repro.chapters.aim.declared import declared_sha256
 from repro.data.sources import DataError, digest_of
-from repro.models import image_classifier
 from repro.names import check_name
 from repro.settings import FaceData, SettingsError, SyntheticFaces
 from repro.study.configs import RunConfig
@@ -142,6 +141,8 @@ def known_strategies(profile: Profile, names: Sequence[str]) -> list[str]:
 
 @lru_cache(maxsize=4)
 def _tensors(architecture: str, width: int) -> tuple[str, ...]:
+    from repro.models import image_classifier  # with torch, which no other plan needs
+
     model = image_classifier(architecture, width=width, seed=0)
     return tuple(name for name, _ in model.named_parameters())
 

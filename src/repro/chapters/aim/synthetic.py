@@ -22,7 +22,7 @@ from repro.aimfair.prompt_files import read_prompts
 from repro.aimfair.prompt_form import Task
 from repro.data.images import ImageSet
 from repro.data.sources import cache_root
-from repro.generator import package
+from repro.generator.about import ABOUT, about_folder
 from repro.settings import TOY, FaceData, SettingsError, SyntheticFaces
 from repro.study.profiles import project_root
 
@@ -53,9 +53,9 @@ def generator_folder(name: str) -> Path | None:
 def about(name: str) -> dict[str, Any]:
     """Return what a generator of this project says of itself; empty for any other."""
     folder = generator_folder(name)
-    if folder is None or not (folder / package.ABOUT).is_file():
+    if folder is None or not (folder / ABOUT).is_file():
         return {}
-    return package.about(folder)
+    return about_folder(folder)
 
 
 def generation_settings(data: FaceData, synthetic: SyntheticFaces) -> GenerationSettings:

@@ -20,7 +20,8 @@ from repro.chapters.aim.generator_quality import measure_faces, measure_toyfaces
 from repro.chapters.aim.synthetic import MODELS
 from repro.data.captions import VOCABULARIES, captions, sentence
 from repro.data.toyfaces import draw_factors
-from repro.generator import package, recipe
+from repro.generator import recipe
+from repro.generator.about import ABOUT, about_folder
 from repro.generator.settings import FACES, TOYFACES, GeneratorSettings
 from repro.names import check_name
 from repro.study.profiles import project_root
@@ -113,19 +114,19 @@ def obtain(settings: GeneratorSettings, *, train: bool = False) -> Shown:
         if ships
         else recipe.work_folder(settings) / "packed"
     )
-    there = (folder / package.ABOUT).is_file()
+    there = (folder / ABOUT).is_file()
     if there and not (train and ships):
-        return Shown(folder, package.about(folder), False)
+        return Shown(folder, about_folder(folder), False)
     trained = recipe.train(settings, say=lambda words: print(words, file=sys.stderr, flush=True))
     recipe.pack(trained, folder)
     if ships:
         recipe.pack(trained, folder, measured=measured(trained, folder))
-    return Shown(folder, package.about(folder), True)
+    return Shown(folder, about_folder(folder), True)
 
 
 def measured(trained: recipe.Trained, folder: Path, *, n: int = 1_000) -> dict[str, Any]:
     """Return what classifiers read in the images of a packed generator."""
-    generator = load(_settings(folder, package.about(folder)))
+    generator = load(_settings(folder, about_folder(folder)))
 
     def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         import torch

@@ -18,17 +18,18 @@ import json
 import math
 from dataclasses import asdict, dataclass, replace
 from operator import index
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
 from repro.data.cache import drawn
 from repro.data.images import ImageSet
-from repro.data.toyfaces.domains import CAMERA, STUDIO, between, draw
 from repro.data.toyfaces.factors import ATTRIBUTES, draw_factors
 from repro.names import check_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "DOMAINS",
@@ -188,6 +189,10 @@ def render(table: pd.DataFrame, settings: ToyFaces) -> Tensor:
     torch.Tensor
         (n, 3, size, size) uint8. An image depends on its own row alone, bit for bit.
     """
+    import torch  # here: a plan asks for settings and their fingerprint alone
+
+    from repro.data.toyfaces.domains import CAMERA, STUDIO, between, draw
+
     share = settings.domain_gap if settings.domain == "studio" else 0.0
     # A gap above 1 leads beyond the studio, where nothing may turn negative.
     look, optics = between(CAMERA[0], STUDIO[0], share), between(CAMERA[1], STUDIO[1], share)
