@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from repro.chapters.aim.contrasts import ACC, EO, STD, WST
+from repro.chapters.aim.contrasts import ACC, EO, STD, TABLE_3, WST, task
+from repro.chapters.reported import aim_keyed
 from repro.metrics import flatten_metrics, metrics_from_counts
 from repro.study.records import Results
-from repro.study.tables import differences, points
+from repro.study.tables import Reported, differences, points
 
 if TYPE_CHECKING:
     from repro.study.session import View
@@ -30,6 +31,11 @@ def spread(values: Sequence[float], form: str) -> str:
 def by_group(counts: Any) -> dict[str, str]:
     """Return numbers of images, (2, 2) [t, p], by the name of their group."""
     return {name: f"{n:,}" for name, n in zip(GROUPS, np.ravel(counts).tolist(), strict=True)}
+
+
+def table_3(view: View) -> Reported | None:
+    """Return the paper's Table 3 by strategy, where the data are real."""
+    return view.paper(aim_keyed("3", task(view.profile), TABLE_3))
 
 
 def paired(
@@ -60,7 +66,7 @@ def kept_by_rules(results: Results, names: Mapping[str, str]) -> pd.DataFrame:
                 continue
             row = {"setting": name, "epoch kept by": RULES[rule]}
             row["epochs"] = ", ".join(str(epoch) for epoch, _ in found)
-            for metric, heading in ((ACC, "ACC"), (WST, "WST"), (EO, "EO (max)")):
+            for metric, heading in METRICS.items():
                 row[heading] = points(float(np.mean([m[metric] for _, m in found])))
             rows.append(row)
     return pd.DataFrame(rows)
