@@ -88,8 +88,8 @@ TOYFACES = GeneratorSettings(
     size=32,
     latent_channels=16,
     channels=(96, 96),
-    autoencoder=Schedule(steps=6_000, batch_size=16, learning_rate=2e-3),
-    diffusion=Schedule(steps=5_000, batch_size=64, learning_rate=1.5e-3),
+    autoencoder=Schedule(steps=12_000, batch_size=16, learning_rate=2e-3),
+    diffusion=Schedule(steps=16_000, batch_size=64, learning_rate=1.5e-3),
 )
 """The generator that this study ships, at the 32x32 pixels of its default profile."""
 

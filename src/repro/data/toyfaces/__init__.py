@@ -43,7 +43,7 @@ __all__ = [
     "render",
 ]
 
-VERSION = 2
+VERSION = 3
 """Raise when the same settings come to mean other pixels or other factors."""
 
 NAME = "toyfaces"
