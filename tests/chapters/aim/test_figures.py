@@ -6,38 +6,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from tests.chapters.aim.drawings import labels, points, ticks
 from tests.conftest import Computed, drawn
 
 from repro.chapters.aim import figures as aim_figures
-from repro.chapters.aim import pretraining, selective_mask, top_k
+from repro.chapters.aim import pretraining, selective_mask
 from repro.chapters.aim.contrasts import ACC, EO, WST
 from repro.study import figures
 from repro.study.records import Results
 from repro.study.runs import Record
 
 GROUPS = ["(0,0)", "(0,1)", "(1,0)", "(1,1)"]
-
-
-def points(axes: Axes, marker: str) -> list[tuple[float, float]]:
-    """Return all points that are drawn with a marker."""
-    return [
-        (float(x), float(y))
-        for line in axes.lines
-        if line.get_marker() == marker
-        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
-    ]
-
-
-def labels(axes: Axes) -> list[str]:
-    legend = axes.get_legend()
-    return [] if legend is None else [text.get_text() for text in legend.get_texts()]
-
-
-def ticks(axes: Axes) -> list[str]:
-    return [label.get_text() for label in axes.get_xticklabels()]
 
 
 # Images
@@ -237,27 +218,6 @@ def test_stability_figure_has_seeds_and_chance(computed: Computed) -> None:
     assert "Jaccard" in axes.get_ylabel()
 
 
-def test_sizes_figure_has_a_step_for_each_k(computed: Computed) -> None:
-    records = computed.masks["train, augmented"][:2]
-    (axes,) = drawn(top_k.sizes_figure(records)).axes
-    *steps, diagonal = axes.lines
-    assert len(steps) == 4  # tensors and parameters of either seed
-    for record, tensors, parameters in zip(records, steps[::2], steps[1::2], strict=True):
-        tuned = next(
-            r for r in computed.table_3["mask"] if r.body["upstream"]["sensitivity"] == record.run
-        )
-        assert tensors.get_ydata()[39] == pytest.approx(tuned.results["share_of_tensors"])
-        assert parameters.get_ydata()[39] == pytest.approx(tuned.results["share_of_parameters"])
-    for line in steps:
-        assert list(line.get_xdata()) == list(range(1, 63))
-        shares = list(line.get_ydata())
-        assert shares == sorted(shares)
-        assert shares[-1] == 1
-    assert list(diagonal.get_xdata()) == [0, 62]
-    assert labels(axes) == ["tensors", "scalar parameters", "k of 62, as the paper counts"]
-    assert axes.get_ylabel() == "share in the mask"
-
-
 # Against a number
 
 
@@ -314,7 +274,6 @@ def test_figures_are_closed_by_who_draws_them(computed: Computed) -> None:
         lambda: selective_mask.sensitivity_figure(records[0], 40),
         lambda: selective_mask.mask_figure(records, 40),
         lambda: selective_mask.stability_figure(records),
-        lambda: top_k.sizes_figure(records),
     )
     for call in calls:
         figure = call()

@@ -10,76 +10,30 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from tests.chapters.aim.measurements import (
+    DOMAIN,
+    ENTERS,
+    FAIRNESS,
+    NAMES,
+    jaccard_by_hand,
+    mask_by_hand,
+    measured,
+    random_measurement,
+)
 from tests.conftest import Computed
 
 from repro.aimfair.tensors import block_of
-from repro.chapters.aim import recorded_masks, selective_mask, top_k
+from repro.chapters.aim import recorded_masks, selective_mask
 from repro.chapters.aim import tables as aim_tables
 from repro.study.records import Results
 from repro.study.runs import Record
-
-# Six tensors of four blocks, and how many scalar parameters each has.
-TENSORS = {
-    "conv1.weight": (10, "conv"),
-    "bn1.weight": (2, "batchnorm weight"),
-    "layer1.0.conv1.weight": (30, "conv"),
-    "layer1.0.bn1.bias": (2, "batchnorm bias"),
-    "fc.weight": (8, "linear weight"),
-    "fc.bias": (1, "linear bias"),
-}
-NAMES = list(TENSORS)
-#: By d: conv1, bn1, layer1 conv, layer1 bn, fc weight, fc bias; by b the other way round but one.
-DOMAIN = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-FAIRNESS = [0.1, 0.9, 0.3, 0.4, 0.5, 0.6]
-#: The smallest k whose mask holds each, by hand: the later of its two places.
-ENTERS = [6, 2, 5, 4, 5, 6]
-
-
-def measured(
-    seed: int = 0,
-    *,
-    draws: Sequence[tuple[Sequence[float], Sequence[float]]] = ((DOMAIN, FAIRNESS),),
-    cosine: tuple[Sequence[float], Sequence[float]] = (FAIRNESS, DOMAIN),
-) -> Record:
-    """Make up a measurement: (d, b) of each draw, and those by cosine."""
-    results = {
-        "tensors": NAMES,
-        "parameters": [n for n, _ in TENSORS.values()],
-        "kinds": [kind for _, kind in TENSORS.values()],
-        "draws": [
-            {
-                "absolute": {"domain": list(d), "fairness": list(b)},
-                "cosine": {"domain": list(cosine[0]), "fairness": list(cosine[1])},
-            }
-            for d, b in draws
-        ],
-    }
-    return Record({"run": f"m{seed}", "config": {"seed": seed}, "results": results})
-
-
-def drawn(seed: int, draws: int = 2) -> Record:
-    """Make up a measurement of random sensitivities."""
-    rng = np.random.default_rng(seed)
-    pairs = [(rng.uniform(size=6), rng.uniform(size=6)) for _ in range(draws)]
-    return measured(seed, draws=pairs, cosine=(rng.uniform(size=6), rng.uniform(size=6)))
-
-
-def mask_by_hand(record: Record, k: int, *, kind: str = "absolute", draw: int = 0) -> set[str]:
-    values = record.results["draws"][draw][kind]
-    low = {NAMES[i] for i in np.argsort(values["domain"])[:k]}
-    high = {NAMES[i] for i in np.argsort(values["fairness"])[-k:]}
-    return low & high
-
-
-def jaccard_by_hand(a: set[str], b: set[str]) -> float:
-    return len(a & b) / len(a | b) if a | b else 1.0
 
 
 @pytest.mark.parametrize("k", range(1, 7))
 def test_mask(k: int) -> None:
     expected = {name for name, enters in zip(NAMES, ENTERS, strict=True) if enters <= k}
     assert recorded_masks.mask(measured(), k) == expected
-    record = drawn(3)
+    record = random_measurement(3)
     for kind in ("absolute", "cosine"):
         for draw in (0, 1):
             assert recorded_masks.mask(record, k, kind=kind, draw=draw) == mask_by_hand(
@@ -101,31 +55,6 @@ def test_sizes_count_tensors_and_parameters() -> None:
     assert [size.tensors for size in found] == [0, 1, 1, 2, 4, 6]
     # Of 53 parameters: bn1, and layer1's bn, then layer1's conv and fc's weight, then all.
     assert [size.parameters for size in found] == [0, 2, 2, 4, 42, 53]
-    table = top_k.sizes_table([measured()], [4, 5])
-    assert table.to_dict("records") == [
-        {
-            "k": 4,
-            "k of all tensors": "67%",
-            "tensors in the mask": "2",
-            "share of tensors": "33%",
-            "share of parameters": "7.5%",
-        },
-        {
-            "k": 5,
-            "k of all tensors": "83%",
-            "tensors in the mask": "4",
-            "share of tensors": "67%",
-            "share of parameters": "79.2%",
-        },
-    ]
-
-
-def test_sizes_are_given_from_the_lowest_to_the_highest_seed() -> None:
-    alike = measured(1, draws=[(DOMAIN, DOMAIN[::-1])])  # its rankings agree: k tensors for each k
-    (row,) = top_k.sizes_table([measured(), alike], [4]).to_dict("records")
-    assert row["tensors in the mask"] == "2 – 4"
-    assert row["share of tensors"] == "33% – 67%"
-    assert row["share of parameters"] == f"{4 / 53:.1%} – {44 / 53:.1%}"
 
 
 def test_masks_by_part() -> None:
@@ -149,8 +78,8 @@ def test_masks_by_part() -> None:
 
 def test_stability_is_that_of_every_pair() -> None:
     results: Results = {
-        "train, augmented": [drawn(seed) for seed in (1, 2, 3)],
-        "eval, plain": [drawn(seed) for seed in (11, 12, 13)],
+        "train, augmented": [random_measurement(seed) for seed in (1, 2, 3)],
+        "eval, plain": [random_measurement(seed) for seed in (11, 12, 13)],
     }
     k = 5
     table = selective_mask.stability(results, k).set_index("gradients")
@@ -179,7 +108,7 @@ def test_stability_is_that_of_every_pair() -> None:
 
 
 def test_stability_of_one_seed_and_one_draw_is_empty() -> None:
-    table = selective_mask.stability({"train, augmented": [drawn(1, draws=1)]}, 5)
+    table = selective_mask.stability({"train, augmented": [random_measurement(1, draws=1)]}, 5)
     assert table.loc[0, "same model, other batches"] == ""
     assert table.loc[0, "other seeds"] == ""
 
@@ -192,22 +121,6 @@ def test_chance_is_the_expectation_over_random_masks() -> None:
         pmf = stats.hypergeom(6, size, size)
         expected = sum(pmf.pmf(i) * i / (2 * size - i) for i in range(size + 1))
         assert selective_mask._chance(chosen, record) == pytest.approx(expected, abs=0.05)
-
-
-def test_agreement_by_k() -> None:
-    records = [drawn(seed) for seed in (1, 2, 3)]
-    table = top_k.agreement_by_k(records).set_index("k")
-    # Only where every seed has a mask.
-    ks = [k for k in range(1, 7) if all(mask_by_hand(r, k) for r in records)]
-    assert table.index.tolist() == ks
-    for k in ks:
-        across = [
-            jaccard_by_hand(mask_by_hand(a, k), mask_by_hand(b, k))
-            for a, b in combinations(records, 2)
-        ]
-        assert table.loc[k, "seeds"] == pytest.approx(np.mean(across))
-        assert 0 <= table.loc[k, "chance"] <= 1
-    assert table.loc[6].tolist() == [1, 1]  # all tensors, whatever the ranking
 
 
 def test_mask_in_words_says_what_was_measured() -> None:
@@ -226,13 +139,7 @@ def test_mask_in_words_says_what_was_measured() -> None:
 
 def test_real_masks_are_described(computed: Computed) -> None:
     records = computed.masks["train, augmented"]
-    (row,) = top_k.sizes_table(records, [40]).to_dict("records")
     tuned = computed.table_3["mask"]
-    sizes = [len(r.results["trained_tensors"]) for r in tuned]
-    low, high = min(sizes), max(sizes)
-    assert row["tensors in the mask"] == (f"{low} – {high}" if low < high else str(low))
-    shares = [r.results["share_of_parameters"] for r in tuned]
-    assert str(row["share of parameters"]).startswith(f"{min(shares):.1%}")
     parts = selective_mask.masks_by_part(records, 40)
     assert parts[parts["by"] == "block"]["part"].tolist() == [
         "stem", "layer1", "layer2", "layer3", "layer4", "fc",
