@@ -2,7 +2,7 @@
 
 Where a processor has no instructions for it, bfloat16 is emulated, at a tenth of float32's speed
 (``benchmarks/README.md``). A setting of ``"bfloat16"`` therefore allows it and does not force it;
-the record of a run says which of the two it was.
+the record of a run says which of the two it was. Portable numbers (`repro.numerics`) are float32.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from functools import cache
 
 import torch
+
+from repro import numerics
 
 #: capabilities of a CPU that multiply bfloat16: of x86, of ARM
 _INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")
@@ -29,7 +31,9 @@ def bfloat16_in_hardware(device: str = "cpu") -> bool:
 
 def effective(precision: str, device: str = "cpu") -> str:
     """Return what a setting comes to on a device: ``"bfloat16"`` may become ``"float32"``."""
-    if precision == "bfloat16" and not bfloat16_in_hardware(device):
+    if precision == "bfloat16" and (
+        numerics.kind(device) == numerics.PORTABLE or not bfloat16_in_hardware(device)
+    ):
         return "float32"
     return precision
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from repro.study.profiles import load_profile
+from repro.study.profiles import Paper, load_profile
 from repro.study.records import Results
 from repro.study.session import View
 
@@ -14,6 +14,6 @@ def _canvas(canvas: None) -> None:
     """Every chapter draws."""
 
 
-def view_of(results: Results, profile: str = "desk") -> View:
+def view_of(results: Results, profile: str = "desk", about: Paper = "win") -> View:
     """Return a view of records as if of a profile; of ``desk`` the paper's numbers stand beside."""
-    return View("some data", results, "again", load_profile(profile))
+    return View("some data", results, "again", load_profile(profile), about)

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from repro import numerics
 from repro.data.registry import FACE_SETS, TABLES
 from repro.names import UnknownNameError, check_name, nearest
 from repro.settings import TOY, SettingsError, Strict, leaves
@@ -119,6 +120,8 @@ def check(namespace: Mapping[str, Any], *, notebook: str, paper: Paper = "win") 
     given_values = {name: v for name, v in values.items() if v not in (None, {})}
     if set(values.get("strategies") or []) - {"erm"}:
         synthetic_of(profile)  # refused where there are no synthetic faces to train on
+    if profile.numbers == numerics.PORTABLE:
+        numerics.hold()
     return Study(profile, notebook, given_values, paper=paper)
 
 

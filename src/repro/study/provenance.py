@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from repro import numerics
 from repro.study.runs import Record
 
 
@@ -17,8 +18,12 @@ def precision_in_words(records: Iterable[Record]) -> str:
 
 
 def machines_in_words(records: Iterable[Record]) -> str:
-    """Say on which machines runs were computed, each with its precision."""
-    return _counted(f"{record.machine}, in {record.precision}" for record in records)
+    """Say on which machines runs were computed, each with its precision, and if it matters."""
+    return _counted(
+        f"{record.machine}, in {record.precision}"
+        + (", to the bit as on any x86-64" if record.numbers == numerics.PORTABLE else "")
+        for record in records
+    )
 
 
 def precision_substitution(records: Iterable[Record]) -> str | None:

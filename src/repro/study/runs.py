@@ -27,7 +27,7 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from repro import machine
+from repro import machine, numerics
 from repro.files import not_kept, sha256_of, whole
 from repro.metrics import confusion_counts, flatten_metrics, metrics_from_counts
 from repro.study.configs import RunConfig, digest
@@ -109,6 +109,11 @@ class Record:
         if self.config.get("optimisation", {}).get("precision") != "bfloat16":
             return "float32"
         return "float32" if "float32 for bfloat16" in self.machine else "bfloat16"
+
+    @property
+    def numbers(self) -> str:
+        """Whether the numbers are ``"portable"`` or ``"native"`` (:mod:`repro.numerics`)."""
+        return str(self.body.get("numbers", numerics.NATIVE))
 
     def counts(self, part: str = "test") -> np.ndarray:
         """Return the (2, 2, 2) confusion counts [t, p, yhat] of a part."""
@@ -315,6 +320,7 @@ def _body(config: RunConfig, outcome: Outcome, seconds: float, folder: Path) -> 
         "seconds": round(seconds, 3),
         "device": outcome.device,
         "precision": outcome.precision,
+        "numbers": numerics.kind(outcome.device),
         "machine": machine.describe(outcome.device),
         "instructions": machine.instructions(),
         "python": platform.python_version(),

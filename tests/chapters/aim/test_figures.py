@@ -7,16 +7,13 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from tests.chapters.aim.drawings import labels, points, ticks
 from tests.conftest import Computed, drawn
 
 from repro.chapters.aim import figures as aim_figures
-from repro.chapters.aim import pretraining, selective_mask
 from repro.chapters.aim.contrasts import ACC, EO, WST
 from repro.study import figures
 from repro.study.records import Results
-from repro.study.runs import Record
 
 GROUPS = ["(0,0)", "(0,1)", "(1,0)", "(1,1)"]
 
@@ -76,55 +73,6 @@ def test_an_average_that_could_show_a_person_is_refused(n: int) -> None:
 # Trainings
 
 
-def trained(seed: int, epoch: int) -> Record:
-    """Make up a training of three epochs: loss, and how many of 100 in each group are right."""
-    history = []
-    for loss, (a, b, c, d) in (
-        (0.7, (50, 60, 70, 80)),
-        (0.5, (90, 60, 70, 80)),
-        (0.4, (90, 90, 70, 80)),
-    ):
-        table = [[[a, 100 - a], [b, 100 - b]], [[100 - c, c], [100 - d, d]]]
-        history.append({"loss": loss + seed / 10, "counts": {"test": table, "validation": table}})
-    return Record(
-        {
-            "run": f"t{seed}",
-            "config": {"seed": seed},
-            "results": {"epoch": epoch},
-            "history": history,
-            "counts": {"test": history[epoch - 1]["counts"]["test"]},
-        }
-    )
-
-
-def test_history_has_a_curve_for_each_seed_and_marks_the_kept_epoch() -> None:
-    results = {"erm": [trained(0, 2), trained(1, 3)], "other": [trained(0, 1)]}
-    names = {"erm": "ERM", "none": "never run"}
-    figure = drawn(pretraining.history_figure(results, names, title="T"))
-    expected = {
-        "training loss": ([0.7, 0.5, 0.4], [0.8, 0.6, 0.5]),
-        "validation accuracy (%)": ([65, 75, 82.5],) * 2,
-        "its worst group (%)": ([50, 60, 70],) * 2,
-    }
-    assert [axes.get_ylabel() for axes in figure.axes] == list(expected)
-    for axes, curves in zip(figure.axes, expected.values(), strict=True):
-        assert axes.get_xlabel() == "epoch"
-        lines = [line for line in axes.lines if line.get_marker() != "o"]
-        assert [list(line.get_xdata()) for line in lines] == [[1, 2, 3]] * 2
-        for line, curve in zip(lines, curves, strict=True):
-            np.testing.assert_allclose(np.asarray(line.get_ydata(), dtype=float), curve)
-        kept = points(axes, "o")
-        assert kept == [(2, pytest.approx(curves[0][1])), (3, pytest.approx(curves[1][2]))]
-    assert labels(figure.axes[0]) == ["ERM"]  # once, whatever the number of seeds
-
-
-def test_history_of_real_records(computed: Computed) -> None:
-    names = {"erm": "ERM", "mask": "SFT"}
-    figure = drawn(pretraining.history_figure(computed.table_3, names))
-    assert len(points(figure.axes[0], "o")) == 6
-    assert labels(figure.axes[0]) == ["ERM", "SFT"]
-
-
 def test_group_accuracies_are_the_dots(computed: Computed) -> None:
     names = {"erm": "ERM", "mask": "SFT", "none": "never run"}
     paper = {("mask", "accuracy_t1_p1"): 0.842}
@@ -155,67 +103,6 @@ def test_group_accuracies_are_the_dots(computed: Computed) -> None:
 
 
 # Masks
-
-
-def test_sensitivities_are_drawn_at_their_values_and_filled_in_the_mask(
-    computed: Computed,
-) -> None:
-    record = computed.masks["train, augmented"][0]
-    k = 40
-    (axes,) = drawn(selective_mask.sensitivity_figure(record, k, title="T")).axes
-    values = record.results["draws"][0]["absolute"]
-    assert sorted(points(axes, "o")) == sorted(
-        zip(values["domain"], values["fairness"], strict=True)
-    )
-    chosen = set(computed.table_3["mask"][0].results["trained_tensors"])
-    inside = {
-        (values["domain"][i], values["fairness"][i])
-        for i, name in enumerate(record.results["tensors"])
-        if name in chosen
-    }
-    filled = {
-        point
-        for line in axes.lines
-        if line.get_marker() == "o" and line.get_fillstyle() == "full"
-        for point in zip(line.get_xdata(), line.get_ydata(), strict=True)
-    }
-    assert filled == inside
-    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
-    assert axes.get_xlabel().startswith("domain sensitivity d")
-    assert axes.get_ylabel().startswith("fairness sensitivity b")
-    # The thresholds: the mask lies left of the one and above the other, and all of it does.
-    vertical, horizontal = (
-        line for line in axes.lines if line.get_linestyle() == "--"
-    )  # fmt: skip
-    d, b = vertical.get_xdata()[0], horizontal.get_ydata()[0]
-    assert {p for p in points(axes, "o") if p[0] <= d and p[1] >= b} == inside
-    title = axes.get_legend().get_title().get_text()
-    assert f"k = {k}" in title
-
-
-def test_mask_figure_has_a_row_for_each_seed(computed: Computed) -> None:
-    records = computed.masks["train, augmented"]
-    (axes,) = drawn(selective_mask.mask_figure(records, 40, title="T")).axes
-    shown = np.asarray(axes.get_images()[0].get_array())
-    expected = [
-        [name in record.results["trained_tensors"] for name in records[0].results["tensors"]]
-        for record in computed.table_3["mask"]
-    ]
-    assert shown.astype(bool).tolist() == expected
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["seed 0", "seed 1", "seed 2"]
-    assert ticks(axes) == ["stem", "layer1", "layer2", "layer3", "layer4", "fc"]
-    assert len([line for line in axes.lines if isinstance(line, Line2D)]) == 5  # between blocks
-
-
-def test_stability_figure_has_seeds_and_chance(computed: Computed) -> None:
-    records = computed.masks["train, augmented"]
-    (axes,) = drawn(selective_mask.stability_figure(records)).axes
-    seeds, chance = axes.lines
-    assert list(seeds.get_xdata()) == list(chance.get_xdata())
-    assert (seeds.get_xdata()[-1], seeds.get_ydata()[-1], chance.get_ydata()[-1]) == (62, 1, 1)
-    assert labels(axes) == ["seeds", "random rankings"]
-    assert axes.get_xlabel() == "k"
-    assert "Jaccard" in axes.get_ylabel()
 
 
 # Against a number
@@ -266,14 +153,9 @@ def test_one_seed_has_no_interval_and_a_missing_setting_no_point(computed: Compu
 def test_figures_are_closed_by_who_draws_them(computed: Computed) -> None:
     """Nothing is drawn beside what is returned: one figure for one call."""
     names = {"erm": "ERM"}
-    records = computed.masks["train, augmented"]
     calls = (
         lambda: aim_figures.group_counts_figure({"a": np.ones((2, 2), dtype=int)}),
-        lambda: pretraining.history_figure(computed.table_3, names),
         lambda: aim_figures.group_accuracy_figure(computed.table_3, names),
-        lambda: selective_mask.sensitivity_figure(records[0], 40),
-        lambda: selective_mask.mask_figure(records, 40),
-        lambda: selective_mask.stability_figure(records),
     )
     for call in calls:
         figure = call()

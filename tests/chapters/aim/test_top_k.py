@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import combinations
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -94,7 +95,9 @@ def test_the_page_shows_sizes_or_says_that_nothing_was_measured() -> None:
 
 def test_sizes_figure_has_a_step_for_each_k(computed: Computed) -> None:
     records = computed.masks["train, augmented"][:2]
-    (axes,) = drawn(top_k.sizes_figure(records)).axes
+    figure = drawn(top_k.sizes_figure(records))
+    assert plt.get_fignums() == [figure.number]  # nothing is drawn beside it
+    (axes,) = figure.axes
     *steps, diagonal = axes.lines
     assert len(steps) == 4  # tensors and parameters of either seed
     for record, tensors, parameters in zip(records, steps[::2], steps[1::2], strict=True):

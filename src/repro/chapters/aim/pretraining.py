@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from repro.chapters.aim import plans
 from repro.chapters.aim.contrasts import ACC, PAIRED, TABLE_3, WST, task
+from repro.chapters.aim.figures import group_accuracy_figure
+from repro.chapters.aim.tables import METRICS, table_3
 from repro.chapters.reported import aim_value
 from repro.chapters.substitutions import ERM
 from repro.metrics import flatten_metrics, metrics_from_counts
 from repro.study.claims import Claim, Contrast
 from repro.study.profiles import Profile
+from repro.study.provenance import precision_in_words
 from repro.study.records import Results
+from repro.study.tables import means
+
+if TYPE_CHECKING:
+    from repro.study.session import View
 
 NOTEBOOK = "23_pretraining"
+
+NAMES = {"erm": "ERM, biased real images", "synthetic only": "balanced synthetic images"}
+#: Equalised odds under its three definitions -> heading of its column.
+ODDS = {
+    "equalized_odds_max": "max (AIM-Fair's tables)",
+    "equalized_odds_mean": "mean (its code)",
+    "equalized_odds_sum": "sum (WIN)",
+}
 
 
 def _biased(profile: Profile) -> list[Contrast]:
@@ -47,13 +63,46 @@ def _biased(profile: Profile) -> list[Contrast]:
     ]
 
 
-def history_figure(results: Results, names: Mapping[str, str], *, title: str = "") -> Figure:
+def recipe(view: View) -> pd.DataFrame:
+    """Return the settings of a view's trainings beside the paper's."""
+    faces = view.profile.faces
+    how = faces.pretrain
+    images = f"{view.profile.data_label(view.about)}, {faces.data.total:,}"
+    precision = precision_in_words(r for group in view.results.values() for r in group)
+    crops = f"{100 * how.smallest_crop:g} % to 100 % of the frame"
+    rows = [
+        ("images", images, "CelebA at 224x224, 20,000"),
+        ("model", f"{faces.architecture}, width {faces.width}", "ResNet-18, width 64"),
+        ("initialisation", faces.initialisation, "ImageNet"),
+        ("rate", f"{how.learning_rate:g}", "0.01"),
+        ("divided by ten after epoch", ", ".join(map(str, how.milestones)) or "never", "10"),
+        ("epochs", str(how.epochs), "15"),
+        ("images a batch", str(how.batch_size), "128"),
+        ("crops", crops, "8 % to 100 % of the frame"),
+        ("precision", precision, "float32"),
+    ]
+    return pd.DataFrame(rows, columns=["setting", "this call", "the paper"])
+
+
+def beside_paper(view: View) -> list[Figure | pd.DataFrame | View]:
+    """Return the accuracy of each group and the metrics, beside what the paper reports."""
+    paper = table_3(view)
+    figure = group_accuracy_figure(view.results, NAMES, reported=paper, title=view.label)
+    return [figure, means(view.results, METRICS, NAMES, paper), view]
+
+
+def odds(results: Results) -> pd.DataFrame:
+    """Return equalised odds under its three definitions, from the same confusion counts."""
+    return means(results, ODDS, NAMES)
+
+
+def history_figure(view: View) -> Figure:
     """Draw loss, and accuracy and worst-group accuracy on validation images, epoch by epoch."""
-    shown = {key: name for key, name in names.items() if key in results}
+    shown = {key: name for key, name in NAMES.items() if key in view.results}
     figure, panels = plt.subplots(1, 3, figsize=(9.5, 2.9))
     colours = sns.color_palette("colorblind", len(shown))
     for (key, name), colour in zip(shown.items(), colours, strict=True):
-        for seed, record in enumerate(results[key]):
+        for seed, record in enumerate(view.results[key]):
             history = record.body["history"]
             epochs = range(1, len(history) + 1)
             metrics = [
@@ -77,7 +126,7 @@ def history_figure(results: Results, names: Mapping[str, str], *, title: str = "
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel(name)
     panels[0].legend(fontsize="small")
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(view.label, fontsize="medium")
     return figure
 
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from repro.aimfair.strategies import COMPARED
+import pandas as pd
+from matplotlib.figure import Figure
+
+from repro.aimfair.strategies import COMPARED, STRATEGIES
 from repro.chapters.aim import plans
 from repro.chapters.aim.contrasts import (
     ACC,
     EO,
+    MAIN_TASK,
     STD,
     TABLE_3,
+    WORDS,
     WST,
     fine_tuning_claim,
     joined,
     premise,
     versus,
 )
+from repro.chapters.aim.figures import group_accuracy_figure
 from repro.chapters.aim.plans import (
     aim_experiment,
     bases_of,
@@ -26,10 +32,17 @@ from repro.chapters.aim.plans import (
     strategies,
     tuning,
 )
+from repro.chapters.aim.tables import METRICS, as_the_paper, paired, table_3, training_images
+from repro.chapters.reported import aim_value
 from repro.settings import SyntheticFaces
 from repro.study.claims import Contrast
 from repro.study.experiments import Plan
+from repro.study.figures import settings_figure
 from repro.study.profiles import Profile, synthetic_of
+from repro.study.tables import Html, differences, folded, means, show
+
+if TYPE_CHECKING:
+    from repro.study.session import View
 
 NOTEBOOK = "25_selective_finetuning"
 
@@ -146,3 +159,110 @@ CLAIMS = (
         joined(*(_sft(key, (WST,)) for key in ("synthetic only", "supplementation", "repairing"))),
     ),
 )
+
+
+def what_trains(profile: Profile) -> pd.DataFrame:
+    """Return the rule of each strategy that the profile names."""
+    named = [STRATEGIES[key] for key in COMPARED if key in profile.faces.strategies]
+    return pd.DataFrame(
+        [
+            {
+                "strategy": rule.words,
+                "starts from": rule.start,
+                "images": rule.data,
+                "what trains": rule.meaning,
+            }
+            for rule in named
+        ]
+    )
+
+
+def schedules(profile: Profile) -> list[str]:
+    """Say how long and how fast pre-training and fine-tuning go."""
+    faces = profile.faces
+    return [
+        f"Profile `{profile.name}`, {name}: SGD, rate {how.learning_rate:g}, {how.epochs} epochs, "
+        f"batches of {how.batch_size}, kept epoch by {how.selection} on real validation images."
+        for name, how in (("training", faces.pretrain), ("fine-tuning", faces.finetune))
+    ]
+
+
+def names(view: View) -> dict[str, str]:
+    """Return what to call each strategy of a view, in the order of tables."""
+    return {key: WORDS[key] for key in COMPARED if key in view.results}
+
+
+def beside_paper(view: View) -> list[Figure | pd.DataFrame | View]:
+    """Return figure and table of every strategy, beside what the paper reports."""
+    paper = table_3(view)
+    figure = settings_figure(
+        view.results, list(METRICS), names=names(view), reported=paper, title=view.label
+    )
+    return [figure, means(view.results, METRICS, names(view), paper), view]
+
+
+def groups_figure(view: View) -> Figure:
+    """Draw the accuracy of each group under every strategy."""
+    return group_accuracy_figure(
+        view.results, names(view), reported=table_3(view), title=view.label
+    )
+
+
+def seed_by_seed(view: View) -> list[str | pd.DataFrame]:
+    """Return selective fine-tuning against every other strategy, seed by seed."""
+    if "mask" not in view.results:
+        return paired(view, [], "SFT is not among these runs.")
+    others = {key: name for key, name in names(view).items() if key != "mask"}
+    pairs = [(f"SFT − {name}", "mask", key) for key, name in others.items()]
+    return paired(view, pairs, "nothing but SFT is among these runs.")
+
+
+def as_printed(view: View) -> list[str | pd.DataFrame | Html]:
+    """Return the paper's own arithmetic, and folded what each strategy was trained on."""
+    trained = training_images(view.results, names(view))
+    return [
+        f"**{view.label}**, per cent",
+        as_the_paper(view.results, names(view)),
+        folded(show(trained), "images, tensors and parameters that train"),
+    ]
+
+
+def switch_by_switch(view: View) -> list[str | pd.DataFrame | View]:
+    """Return what each of the three switches changes, seed by seed."""
+    if not view.results:
+        return [f"**{view.label}**: no fine-tuned model is among these runs."]
+    pairs = [
+        (f"{key}: statistics freeze − move", f"{key}, statistics freeze", f"{key}, statistics move")
+        for key in ("linear probing", "mask")
+    ]
+    pairs += [
+        ("mask: gradients eval − train", "mask, gradients in eval mode", "mask, statistics move"),
+        ("mask: frozen decay − stay", "mask, frozen tensors decay", "mask, statistics move"),
+    ]
+    table = means(view.results, METRICS, {key: key for key in view.results})
+    return [f"**{view.label}**", table, differences(view.results, METRICS, pairs), view]
+
+
+def premise_in_words() -> str:
+    """Say why AIM-Fair fine-tunes on balanced synthetic images, with what it reports of them."""
+    rows = TABLE_3["synthetic only"], TABLE_3["erm"]
+    alone, erm = (aim_value("3", MAIN_TASK, row, EO) for row in rows)
+    assert alone is not None  # the main task has both
+    assert erm is not None
+    return (
+        "AIM-Fair fine-tunes on balanced synthetic images because a classifier trained on them "
+        f"alone is fair: in the paper it has an EO of {100 * alone:.1f} on CelebA, where ERM has "
+        f"{100 * erm:.1f}."
+    )
+
+
+def further_apart(view: View) -> list[str | pd.DataFrame | View]:
+    """Return every strategy, alone and against ERM, where the domains lie further apart."""
+    gap, usual = view.profile.faces.wider_gap, view.profile.faces.data.toy_domain_gap
+    pairs = [(f"{name} − ERM", key, "erm") for key, name in names(view).items() if key != "erm"]
+    return [
+        f"**{view.label}**, domain gap {gap:g} in place of {1 if usual is None else usual:g}",
+        means(view.results, METRICS, names(view)),
+        differences(view.results, METRICS, pairs),
+        view,
+    ]

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from repro.chapters.aim.contrasts import ACC, BETTER, EO, STD, WORDS, WST
+from repro.chapters.aim.contrasts import ACC, BETTER, EO, STD, TABLE_3, WORDS, WST, task
+from repro.chapters.reported import aim_keyed
 from repro.metrics import flatten_metrics, metrics_from_counts
 from repro.study.figures import settings_figure
 from repro.study.records import Results
@@ -88,6 +89,11 @@ def by_group(counts: Any) -> dict[str, str]:
     return {name: f"{n:,}" for name, n in zip(GROUPS, np.ravel(counts).tolist(), strict=True)}
 
 
+def table_3(view: View) -> Reported | None:
+    """Return the paper's Table 3 by strategy, where the data are real."""
+    return view.paper(aim_keyed("3", task(view.profile), TABLE_3))
+
+
 def paired(
     view: View, pairs: Sequence[tuple[str, str, str]], otherwise: str | None = None
 ) -> list[str | pd.DataFrame]:
@@ -116,7 +122,7 @@ def kept_by_rules(results: Results, names: Mapping[str, str]) -> pd.DataFrame:
                 continue
             row = {"setting": name, "epoch kept by": RULES[rule]}
             row["epochs"] = ", ".join(str(epoch) for epoch, _ in found)
-            for metric, heading in ((ACC, "ACC"), (WST, "WST"), (EO, "EO (max)")):
+            for metric, heading in METRICS.items():
                 row[heading] = points(float(np.mean([m[metric] for _, m in found])))
             rows.append(row)
     return pd.DataFrame(rows)
