@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
-from repro.aimfair.mask import MaskSize, entry_k, mask_sizes, select_mask
+from repro.aimfair.mask import MaskSize, entry_k, jaccard, mask_sizes, select_mask
 from repro.study.runs import Record
 
 
@@ -47,6 +49,15 @@ def mask(record: Record, k: int, *, kind: str = "absolute", draw: int = 0) -> fr
     """Return the mask of ``k`` from a recorded measurement; empty where the rankings are apart."""
     entered = entry_k(*sensitivities(record, kind=kind, draw=draw))
     return frozenset(name for name, first in entered.items() if first <= k)
+
+
+def of_other_batches(records: Sequence[Record], k: int) -> list[float]:
+    """Return how far masks of one model from other batches agree (Jaccard), each pair of draws."""
+    return [
+        jaccard(mask(record, k, draw=i), mask(record, k, draw=j))
+        for record in records
+        for i, j in combinations(range(len(record.results["draws"])), 2)
+    ]
 
 
 def sizes(record: Record, *, kind: str = "absolute") -> list[MaskSize]:
