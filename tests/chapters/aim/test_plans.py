@@ -438,6 +438,19 @@ def test_settings_that_are_the_same_run_are_one_run(quick: Profile) -> None:
     assert [in_eval] == selective_mask.sensitivities(quick, [0])["eval, plain"]
 
 
+def test_readers_are_trained_on_balanced_real_images_of_either_attribute(quick: Profile) -> None:
+    plan = aim_plans.readers(quick, [5, 6])
+    (target,), (protected,) = plan["target"], plan["protected"]
+    assert isinstance(target, FaceTraining)
+    assert isinstance(protected, FaceTraining)
+    assert (target.data.target, target.data.protected) == ("Smiling", "Male")
+    assert (protected.data.target, protected.data.protected) == ("Male", "Smiling")
+    assert target.strategy == protected.strategy == "balanced real"
+    assert target.seed == protected.seed == 5
+    # The first is one of the three properties of chapter 20.
+    assert target == aim_plans.properties(quick, [5])["balanced real"][0]
+
+
 def test_what_a_configuration_says(quick: Profile) -> None:
     rules = selection_rules.selection_rules(quick, [0])
     said = {}
