@@ -22,6 +22,7 @@ from repro.chapters.aim.plans import of_seed
 from repro.chapters.aim.tables import METRICS
 from repro.data import toyfaces
 from repro.data.splits import GROUPS
+from repro.data.toyfaces.factors import ATTRIBUTES
 from repro.study.profiles import Profile
 from repro.study.records import Results
 from repro.study.tables import differences, means
@@ -95,7 +96,7 @@ def toy_faces_figure(size: int, *, columns: int = 10) -> Figure:
 def attribute_shares(n: int = 400) -> pd.DataFrame:
     """Return how many of n toy faces have each attribute."""
     faces = toyfaces.factors(toyfaces.ToyFaces(n=n, seed=_SEED))
-    shares = faces[list(toyfaces.ATTRIBUTES)].mean().map("{:.0%}".format)
+    shares = faces[list(ATTRIBUTES)].mean().map("{:.0%}".format)
     return shares.rename_axis("attribute").reset_index(name="share with value 1")
 
 
