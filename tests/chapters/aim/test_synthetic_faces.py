@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from tests.conftest import MakeRecord
 from torch import Tensor, nn
 
-from repro.chapters.aim import plans, synthetic_faces
+from repro.chapters.aim import plans, synthetic, synthetic_faces
 from repro.data.images import ImageSet
 from repro.settings import FaceData
 from repro.study.profiles import load_profile
@@ -188,10 +188,8 @@ def test_a_pool_of_plain_prompts_stands_beside_the_profiles_own(
     monkeypatch: pytest.MonkeyPatch, drawn: synthetic_faces.Drawn
 ) -> None:
     pool = drawn.pool
-    monkeypatch.setattr(
-        synthetic_faces.synthetic, "pool", lambda _, asked: {"plain": "P"}.get(asked.prompts, pool)
-    )
-    monkeypatch.setattr(synthetic_faces.synthetic, "manifest", lambda *_: drawn.manifest)
+    monkeypatch.setattr(synthetic, "pool", lambda _, asked: {"plain": "P"}.get(asked.prompts, pool))
+    monkeypatch.setattr(synthetic, "manifest", lambda *_: drawn.manifest)
     both = synthetic_faces.drawn(load_profile("smoke"), 0)
     assert both is not None
     assert both.sets == {"contextual": pool, "plain": "P"}
