@@ -59,6 +59,18 @@ faces:
 """
 
 
+@pytest.fixture(scope="session")
+def quick() -> Profile:
+    """Return the default profile."""
+    return load_profile("quick")
+
+
+@pytest.fixture(scope="session")
+def desk() -> Profile:
+    """Return the profile of real data."""
+    return load_profile("desk")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep images in a folder of this session, not in the user's."""

@@ -402,6 +402,11 @@ def test_near_duplicates_are_rejected_and_say_of_what() -> None:
     assert similarity(words(posed("x", "glasses")), words(posed("x", "no glasses"))) < 0.85
 
 
+def test_negation_tells_two_prompts_apart() -> None:
+    assert similarity(words(posed("x", "glasses")), words(posed("x", "no glasses"))) < 0.85
+    assert "no-glasse" in words(posed("x", "no glasses"))
+
+
 def test_places_are_kept_for_a_facet_that_is_missing() -> None:
     table = """
         freckles | glasses | chin raised; full lips | a red hat | looking up

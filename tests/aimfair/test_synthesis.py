@@ -163,6 +163,23 @@ def test_images_do_not_depend_on_the_batch(tmp_path: Path, expected: Path, batch
     pd.testing.assert_frame_equal(table, read_manifest(expected))
 
 
+def test_a_batch_always_has_the_same_images(tmp_path: Path) -> None:
+    batches: list[tuple[int, ...]] = []
+    scribbler = Scribbler(3)
+    scribbler.before = lambda prompts, seeds: batches.append(tuple(seeds))
+    make(tmp_path, scribbler, n=11)
+    # Four for each of the groups; the last of a group is filled up with one that is thrown away.
+    assert [len(batch) for batch in batches] == [3] * 16
+    before, whole = set(batches), contents(tmp_path)
+    damaged = bytearray(whole["images.npy"])
+    damaged[-1] ^= 1
+    (tmp_path / "images.npy").write_bytes(damaged)
+    make(tmp_path, scribbler, n=11)
+    assert contents(tmp_path) == whole
+    assert len(batches) == 17
+    assert batches[-1] in before
+
+
 def test_a_real_pipeline(tmp_path: Path, pipeline_folder: Path) -> None:
     settings = GenerationSettings(pipeline=str(pipeline_folder), steps=3, size=None, resize=12)
     generator = load(settings, device="cpu")
@@ -177,6 +194,25 @@ def test_a_real_pipeline(tmp_path: Path, pipeline_folder: Path) -> None:
 
 
 # ---- interrupted, damaged, full
+
+
+def test_interrupted_while_drawing(tmp_path: Path) -> None:
+    make(tmp_path / "expected", Scribbler(2), n=11)
+    scribbler = Scribbler(2)
+
+    def stop(prompts: Sequence[str], seeds: Sequence[int]) -> None:
+        if len(scribbler.drawn) == 14:
+            raise KeyboardInterrupt
+
+    scribbler.before = stop
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "set", scribbler, n=11)
+    with pytest.raises(GenerationError, match=r"13 of 44 images.*generate again"):
+        load_set(tmp_path / "set")
+    rest = Scribbler(2)
+    make(tmp_path / "set", rest, n=11)
+    assert len(rest.drawn) == 4 * 12 - 14  # what was drawn was kept
+    assert contents(tmp_path / "set") == contents(tmp_path / "expected")
 
 
 SCRIPT = """

@@ -28,16 +28,6 @@ AIM_CLAIMS = [claim for claim in claims() if claim.paper == "aim-fair"]
 each_claim = pytest.mark.parametrize("claim", AIM_CLAIMS, ids=lambda claim: claim.name)
 
 
-@pytest.fixture(scope="module")
-def quick() -> Profile:
-    return load_profile("quick")
-
-
-@pytest.fixture(scope="module")
-def desk() -> Profile:
-    return load_profile("desk")
-
-
 def named_in(contrasts: Sequence[Contrast]) -> set[str]:
     return {key for c in contrasts for key in c.keys}
 

@@ -31,11 +31,6 @@ READ = {
 
 
 @pytest.fixture(scope="module")
-def quick() -> Profile:
-    return load_profile("quick")
-
-
-@pytest.fixture(scope="module")
 def studio(quick: Profile) -> Profile:
     """Return a profile whose synthetic faces the renderer draws."""
     faces = quick.faces.model_copy(update={"synthetic": SyntheticFaces(total=200, pool=200)})

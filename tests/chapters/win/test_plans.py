@@ -20,11 +20,6 @@ from repro.study.profiles import Profile, load_profile
 WIN_CLAIMS = [claim for claim in claims() if claim.paper == "win"]
 
 
-@pytest.fixture(scope="module")
-def quick() -> Profile:
-    return load_profile("quick")
-
-
 def test_an_unknown_strategy_names_the_nearest(quick: Profile) -> None:
     bases = plans.pretrain(quick, 0), winface_plans.pretrained(quick, 0)
     for finetune, base in zip((plans.finetune, winface_plans.tuned), bases, strict=True):

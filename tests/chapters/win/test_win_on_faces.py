@@ -17,11 +17,6 @@ from repro.study.profiles import Profile, load_profile
 from repro.study.records import Results
 
 
-@pytest.fixture(scope="module")
-def quick() -> Profile:
-    return load_profile("quick")
-
-
 def test_only_the_papers_own_task_stands_beside_its_numbers(quick: Profile) -> None:
     assert dataset_of(quick) is None
     (claim,) = [c for c in CLAIMS if c.name == "win-vs-tl-faces-rank-1"]
