@@ -272,3 +272,8 @@ def test_what_the_paper_does_not_give_is_none() -> None:
     assert reported.aim_value("3", task, "no such row", ACC) is None
     assert reported.aim_value("3", "toyfaces/Smiling/Male", "AIM-Fair", ACC) is None
     assert reported.aim_value("3", task, "AIM-Fair", ACC) == 0.8902
+
+
+def test_figures_are_read_off_a_plot(desk: Profile) -> None:
+    for name, slack in (("layer-freezing", 0.001), ("top-k", 0.002), ("sft-vs-erm", 1e-4)):
+        assert {c.slack for c in claim_named(name).contrasts(desk)} == {slack}
