@@ -2,8 +2,8 @@
 
 Libraries choose their kernels by what a processor has, and kernels sum in different orders: what is
 trained with AVX-512 differs from what is trained without. Held at AVX2 (2013) and on one thread,
-float32 came out alike to the bit on the two processors that were compared, at about two thirds of
-the speed (``benchmarks/README.md``). Profiles ask for it by ``numbers: portable``; what a run was
+float32 came out alike to the bit on the two processors that were compared, at 0.7 to 0.9 of the
+speed (``benchmarks/README.md``). Profiles ask for it by ``numbers: portable``; what a run was
 computed in stands in its record.
 """
 

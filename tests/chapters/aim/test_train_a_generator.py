@@ -79,6 +79,7 @@ def test_where_it_is_from_is_one_sentence() -> None:
         "(a machine), torch 2.0."
     )
     assert ", trained by this call:" in Shown(SHIPPED, own.about, True).where_from
+    assert ", found in the cache, trained before:" in Shown(Path("x"), own.about, False).where_from
 
 
 def test_parameters_are_those_of_the_files() -> None:

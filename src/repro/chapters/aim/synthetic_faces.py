@@ -224,9 +224,12 @@ def prompts_figure(found: Alignment, *, title: str = "") -> Figure:
 
 def worst_prompts(found: Alignment, n: int) -> pd.DataFrame:
     """Return the n prompts whose images are read least as asked."""
-    table = found.per_prompt.reset_index()
-    both = table[["target_agreement", "protected_agreement"]].min(axis=1)
-    return percent(table.loc[both.sort_values().index[:n]])
+    agreed = ["target_agreement", "protected_agreement"]
+    table = found.per_prompt
+    worst = table.loc[table[agreed].min(axis=1).sort_values().index[:n]]
+    groups = [f"({t},{p})" for t, p, _ in worst.index]
+    # A column less is a line less of each prompt.
+    return percent(worst[["prompt", "images", *agreed]].set_index(pd.Index(groups, name="group")))
 
 
 def variety(study: Study, images: Drawn | None, readers: Results) -> list[pd.DataFrame]:

@@ -57,7 +57,9 @@ class Shown:
         """One sentence on where the numbers below come from."""
         training = self.about["training"]
         seconds = sum(training["seconds"].values())
-        what = "trained by this call" if self.trained_now else "as it is in `models/`"
+        shipped = self.folder == project_root() / MODELS / self.about["corpus"]
+        found = "as it is in `models/`" if shipped else "found in the cache, trained before"
+        what = "trained by this call" if self.trained_now else found
         return (
             f"Generator `{self.about['corpus']}`, {what}: {training['images']:,} images "
             f"({training['held_out']:,} held out), {seconds / 60:.0f} minutes on "
