@@ -59,6 +59,18 @@ faces:
 """
 
 
+@pytest.fixture(scope="session")
+def quick() -> Profile:
+    """Return the default profile."""
+    return load_profile("quick")
+
+
+@pytest.fixture(scope="session")
+def desk() -> Profile:
+    """Return the profile of real data."""
+    return load_profile("desk")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep images in a folder of this session, not in the user's."""
@@ -154,7 +166,8 @@ def made_up() -> MakeRecord:
 
     Of each group (t, p) 1000 people; ``positive`` gives how many of (0,0), (0,1), (1,0), (1,1)
     are predicted 1. So the demographic parity difference of (0, 0, 0, k) is k / 2000 and its sum
-    of equalised odds k / 1000. ``history`` gives the same for each epoch.
+    of equalised odds k / 1000. ``history`` gives the same for each epoch, ``validation`` for
+    that part, which there is none of without it.
     """
 
     def counts(positive: Sequence[int]) -> list[Any]:
@@ -169,14 +182,18 @@ def made_up() -> MakeRecord:
         results: dict[str, Any] | None = None,
         run: str | None = None,
         history: Sequence[Sequence[int]] = (),
+        validation: Sequence[int] | None = None,
         **config: Any,
     ) -> Record:
+        parts = {"test": counts(positive)}
+        if validation is not None:
+            parts["validation"] = counts(validation)
         return Record(
             {
                 "run": run or f"run-{seed}-{config}-{list(positive)}",
                 "config": {"stage": "win-finetune", "profile": "tiny", "seed": seed, **config},
                 "upstream": {},
-                "counts": {"test": counts(positive)},
+                "counts": parts,
                 "results": results or {},
                 "history": [{"counts": {"test": counts(epoch)}} for epoch in history],
                 "git_commit": "0123456789abcdef",

@@ -31,7 +31,8 @@ ROOMS = {
     "files": set(),
     "layout": set(),
     "machine": set(),
-    "precision": set(),
+    "numerics": set(),
+    "precision": {"numerics"},
     "settings": {"data", "names"},
     "data": {"files", "names"},
     "metrics": {"names"},
@@ -76,7 +77,8 @@ ROOMS = {
     },
     "win": {"names", "settings", "data", "metrics", "models", "training"},
     "study": {
-        *("files", "layout", "machine", "names", "precision", "settings", "data", "faces"),
+        *("files", "layout", "machine", "names", "numerics", "precision", "settings"),
+        *("data", "faces"),
         *("metrics", "models", "training", "vision"),
         *("aimfair", "generator"),  # names of strategies, settings of generators
     },

@@ -1,10 +1,10 @@
-"""The same numbers on every x86-64 processor: its instruction set held at what all of them have.
+"""The same numbers on other x86-64 processors: the instruction set held at what they share.
 
 Libraries choose their kernels by what a processor has, and kernels sum in different orders: what is
-trained with AVX-512 differs, after some thousand steps, from what is trained without. Held at AVX2
-(2013) and on one thread, float32 comes out alike to the bit on each, at 60 to 85 % of the speed
-(``benchmarks/README.md``). Profiles ask for it by ``numbers: portable``; what a run was computed in
-stands in its record.
+trained with AVX-512 differs from what is trained without. Held at AVX2 (2013) and on one thread,
+float32 came out alike to the bit on the two processors that were compared, at 0.7 to 0.9 of the
+speed (``benchmarks/README.md``). Profiles ask for it by ``numbers: portable``; what a run was
+computed in stands in its record.
 """
 
 from __future__ import annotations

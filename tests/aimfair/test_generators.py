@@ -18,7 +18,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from repro.aimfair import generators
-from repro.aimfair.generators import lanczos, load
+from repro.aimfair.generators import load
 from repro.aimfair.pipelinefolder import (
     HOW_IT_RUNS,
     MIRROR,
@@ -67,12 +67,20 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         validate(GenerationSettings, {"steps": 0}, "here")
 
 
-@pytest.mark.parametrize("which", ["pipeline_folder", "tiny_autoencoder_folder"])
-def test_the_papers_settings_draw_what_diffusers_draws(
-    which: str, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("which", "steps", "guidance", "eta"),
+    [("pipeline_folder", 50, 9.0, 0.0), ("tiny_autoencoder_folder", 4, 1.5, 1.0)],
+)
+def test_it_draws_what_diffusers_draws(
+    which: str,
+    steps: int,
+    guidance: float,
+    eta: float,
+    request: pytest.FixtureRequest,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     folder = request.getfixturevalue(which)
-    settings = tiny(folder, steps=50, size=32, resize=14)
+    settings = tiny(folder, steps=steps, guidance=guidance, eta=eta, size=32, resize=14)
     with caplog.at_level(logging.WARNING):
         drawn = load(settings, device="cpu").draw(PROMPTS[:2], SEEDS[:2])
     assert not caplog.records
@@ -84,9 +92,9 @@ def test_the_papers_settings_draw_what_diffusers_draws(
     pipe.set_progress_bar_config(disable=True)
     pictures = pipe(
         prompt=PROMPTS[:2],
-        num_inference_steps=50,
-        guidance_scale=9.0,
-        eta=0.0,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        eta=eta,
         height=32,
         width=32,
         generator=[torch.Generator().manual_seed(seed) for seed in SEEDS[:2]],
@@ -98,16 +106,6 @@ def test_the_papers_settings_draw_what_diffusers_draws(
     expected = np.stack([np.asarray(p) for p in small]).transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(drawn.numpy(), expected)
     assert drawn.float().std() > 5  # a picture, not a surface
-
-
-def test_guidance_prompt_and_seed_change_the_image(pipeline_folder: Path) -> None:
-    generator = load(tiny(pipeline_folder), device="cpu")
-    image = generator.draw(["a male"], [1])
-    assert torch.equal(image, generator.draw(["a male"], [1]))
-    assert not torch.equal(image, generator.draw(["a man"], [1]))
-    assert not torch.equal(image, generator.draw(["a male"], [2]))
-    other = load(tiny(pipeline_folder, guidance=1.0), device="cpu")
-    assert not torch.equal(image, other.draw(["a male"], [1]))
 
 
 def test_an_image_hardly_depends_on_its_batch(pipeline_folder: Path) -> None:
@@ -126,30 +124,21 @@ def test_an_image_hardly_depends_on_its_batch(pipeline_folder: Path) -> None:
     assert not torch.equal(together[0], beside[0])
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
-def test_precision(pipeline_folder: Path, precision: str) -> None:
-    generator = load(tiny(pipeline_folder, precision=precision), device="cpu")
-    # bfloat16 where this machine has instructions for it
-    dtype = getattr(torch, effective(precision))
-    assert generator.pipe.unet.dtype == dtype
-    assert generator.pipe.text_encoder.dtype == dtype
-    assert generator.draw(["a male"], [1]).shape == (1, 3, 16, 16)
-
-
-def test_half_precision_on_disk_is_drawn_in_single(
-    pipeline_with: Callable[..., Any], tmp_path: Path
-) -> None:
-    pipe = pipeline_with().to(torch.bfloat16)
-    pipe.save_pretrained(tmp_path / "half", safe_serialization=True)
-    generator = load(tiny(tmp_path / "half"), device="cpu")
-    assert {generator.pipe.unet.dtype, generator.pipe.text_encoder.dtype} == {torch.float32}
+def test_precision(pipeline_with: Callable[..., Any], tmp_path: Path) -> None:
+    pipeline_with().to(torch.bfloat16).save_pretrained(tmp_path, safe_serialization=True)
+    for precision in ("bfloat16", "float32"):  # whatever is on disk
+        generator = load(tiny(tmp_path, precision=precision), device="cpu")
+        # bfloat16 where this machine has instructions for it
+        dtype = getattr(torch, effective(precision))
+        assert {generator.pipe.unet.dtype, generator.pipe.text_encoder.dtype} == {dtype}
+        assert generator.draw(["a male"], [1]).shape == (1, 3, 16, 16)
 
 
 # ---- schedulers
 
 
 def test_scheduler_is_replaced_only_when_asked(
-    pipeline_with: Callable[..., Any], tmp_path: Path
+    pipeline_with: Callable[..., Any], pipeline_folder: Path, tmp_path: Path
 ) -> None:
     shipped = DPMSolverMultistepScheduler(
         beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction"
@@ -164,18 +153,16 @@ def test_scheduler_is_replaced_only_when_asked(
     ddim = load(tiny(tmp_path / "dpm", scheduler="ddim"), device="cpu")
     assert ddim.identity.scheduler == "DDIMScheduler"
     config = ddim.pipe.scheduler.config
-    assert config.beta_schedule == "squaredcos_cap_v2"
-    assert config.prediction_type == "v_prediction"
+    assert (config.beta_schedule, config.prediction_type) == ("squaredcos_cap_v2", "v_prediction")
     # DDIM's own defaults would clip latents to [-1, 1] here.
     assert (config.clip_sample, config.set_alpha_to_one, config.steps_offset) == (False, False, 1)
     first = as_shipped.draw(["a male"], [1])
     assert not torch.equal(first, ddim.draw(["a male"], [1]))
 
-
-def test_dpm_solver_keeps_the_noise_of_training(pipeline_folder: Path) -> None:
     fast = load(tiny(pipeline_folder, scheduler="dpm++", steps=4), device="cpu")
     assert fast.identity.scheduler == "DPMSolverMultistepScheduler"
     config = fast.pipe.scheduler.config
+    # The noise of training is kept.
     assert (config.algorithm_type, config.beta_start) == ("dpmsolver++", 0.00085)
     assert fast.draw(["a male"], [1]).float().std() > 1
 
@@ -223,27 +210,24 @@ def test_a_name_on_the_hub_is_resolved_to_a_commit(
     pipeline_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = "0123456789abcdef0123456789abcdef01234567"
-    snapshot = shutil.copytree(pipeline_folder, tmp_path / "snapshots" / commit)
+    found = {"snapshot": shutil.copytree(pipeline_folder, tmp_path / "snapshots" / commit)}
     asked = []
 
     def download(name: str, **how: Any) -> str:
         asked.append((name, how["revision"], how["use_safetensors"]))
-        return str(snapshot)
+        if how["revision"] is not None:
+            raise ConnectionError("no route")
+        return str(found["snapshot"])
 
     monkeypatch.setattr(diffusers.DiffusionPipeline, "download", download)
     settings = GenerationSettings(pipeline="owner/name", size=None, resize=None)
     identity = load(settings, device="cpu").identity
     assert asked == [("owner/name", None, True)]
     assert (identity.pipeline, identity.revision) == ("owner/name", commit)
-
-
-def test_a_name_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(name: str, **how: Any) -> str:
-        raise ConnectionError("no route")
-
-    monkeypatch.setattr(diffusers.DiffusionPipeline, "download", download)
-    settings = GenerationSettings(pipeline="owner/name", revision="abc")
     with pytest.raises(GenerationError, match=r"at revision abc.*no route.*give its folder"):
+        load(settings.model_copy(update={"revision": "abc"}), device="cpu")
+    found["snapshot"] = pipeline_folder
+    with pytest.raises(GenerationError, match="does not say which commit of owner/name it is"):
         load(settings, device="cpu")
 
 
@@ -264,9 +248,12 @@ def test_what_leads_to_no_pipeline(
 # ---- what is refused
 
 
-def _changed_index(folder: Path, **values: Any) -> None:
-    index = folder / "model_index.json"
-    index.write_text(json.dumps(json.loads(index.read_text()) | values))
+def _changed_index(**values: Any) -> Callable[[Path], object]:
+    def change(folder: Path) -> None:
+        index = folder / "model_index.json"
+        index.write_text(json.dumps(json.loads(index.read_text()) | values))
+
+    return change
 
 
 def _only_a_pickle(folder: Path) -> None:
@@ -279,17 +266,16 @@ def _truncated(folder: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
 
 
-def _pickle(end: str) -> Callable[[Path], object]:
-    return lambda folder: (folder / "unet" / f"weights.{end}").write_bytes(b"x")
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_pickle("bin"), r"unet.weights\.bin is a pickle.*delete it"),
-        (_pickle("pt"), r"unet.weights\.pt is a pickle.*delete it"),
-        (_pickle("ckpt"), r"unet.weights\.ckpt is a pickle.*delete it"),
-        (_pickle("pkl"), r"unet.weights\.pkl is a pickle.*delete it"),
+        *(
+            (
+                lambda folder, end=end: (folder / "unet" / f"weights.{end}").write_bytes(b"x"),
+                rf"unet.weights\.{end} is a pickle.*delete it",
+            )
+            for end in ("bin", "pt", "ckpt", "pkl")
+        ),
         (_only_a_pickle, r"diffusion_pytorch_model.bin is a pickle.*safe_ser"),
         (
             lambda folder: (folder / "text_encoder" / "model.safetensors").unlink(),
@@ -297,15 +283,9 @@ def _pickle(end: str) -> Callable[[Path], object]:
         ),
         (lambda folder: shutil.rmtree(folder / "text_encoder"), "has no folder 'text_encoder'"),
         (_truncated, "cannot be loaded as a pipeline"),
-        (
-            lambda folder: _changed_index(folder, unet=["my_unet", "MyUNet"]),
-            r"code that is not in diffusers.*unet \(my_unet\)",
-        ),
-        (lambda folder: _changed_index(folder, _class_name=["mine", "MyPipeline"]), "never run"),
-        (
-            lambda folder: _changed_index(folder, _class_name="StableDiffusionImg2ImgPipeline"),
-            "does not draw images from text alone",
-        ),
+        (_changed_index(unet=["my_unet", "MyUNet"]), r"not in diffusers.*unet \(my_unet\)"),
+        (_changed_index(_class_name=["mine", "MyPipeline"]), "never run"),
+        (_changed_index(_class_name="StableDiffusionImg2ImgPipeline"), "images from text alone"),
         (lambda folder: (folder / "model_index.json").unlink(), r"model_index.json is absent"),
     ],
 )
@@ -322,11 +302,8 @@ def test_a_pickle_that_no_component_loads_is_no_matter(copied: Path) -> None:
     (copied / "old").mkdir()
     (copied / "old" / "weights.ckpt").write_bytes(b"anything")
     check_folder(copied)
-
-
-def test_no_pipeline_at_all(tmp_path: Path) -> None:
     with pytest.raises(GenerationError, match="it is no pipeline"):
-        folder_digest(tmp_path)
+        folder_digest(copied / "old")
 
 
 # ---- the rest
@@ -362,13 +339,3 @@ def test_batch_follows_the_memory_unless_it_is_set(
     monkeypatch.setattr(generators, "available_memory", lambda: 40 << 30)
     assert load(tiny(pipeline_folder), device="cpu").batch == 4  # 20 GB, 3 each, a power of two
     assert load(tiny(pipeline_folder, size=64), device="cpu").batch == 16
-
-
-def test_lanczos_is_pillows() -> None:
-    images = torch.randint(0, 256, (2, 3, 20, 20), generator=torch.Generator().manual_seed(0))
-    images = images.to(torch.uint8)
-    expected = Image.fromarray(images[1].permute(1, 2, 0).numpy()).resize(
-        (7, 7), Image.Resampling.LANCZOS
-    )
-    np.testing.assert_array_equal(lanczos(images, 7)[1].permute(1, 2, 0).numpy(), expected)
-    assert torch.equal(lanczos(images, 20), images)

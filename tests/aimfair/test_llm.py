@@ -19,7 +19,7 @@ import pytest
 from repro.aimfair.llm import CeilingError, Endpoint, EndpointError, Exchange, Limits
 from repro.aimfair.prompt_bank import OFFLINE, BankError, PromptBank, UnusableError, prompt_bank
 from repro.aimfair.prompt_checks import check_prompts
-from repro.aimfair.prompt_form import CONTEXTUAL, PLAIN, Task, take_apart
+from repro.aimfair.prompt_form import CONTEXTUAL, PLAIN, POSED, Task, take_apart
 from repro.aimfair.prompt_writer import write_offline
 from repro.aimfair.prompts import answer_form, instruction
 from repro.data.splits import GROUPS
@@ -33,7 +33,7 @@ N = 3
 FAST = Limits(timeout=10, retries=2, calls=30, patience=2)
 
 Reply = tuple[int, dict[str, str], bytes]
-Behaviour = Callable[["Server", dict[str, Any]], Reply | None]
+Behaviour = Callable[[dict[str, Any]], Reply | None]
 
 
 class Server(ThreadingHTTPServer):
@@ -46,7 +46,6 @@ class Server(ThreadingHTTPServer):
         self.script: list[Behaviour] = []
         self.asked: list[dict[str, Any]] = []
         self.keys: set[str] = set()
-        self.released = threading.Event()
 
     def handle_error(self, *_: object) -> None:
         """A connection that a test cut is no news."""
@@ -60,20 +59,17 @@ class Handler(BaseHTTPRequestHandler):
         assert self.path == "/v1/chat/completions"
         self.server.asked.append(body)
         self.server.keys.add(self.headers["Authorization"])
-        behaviour = self.server.script.pop(0) if self.server.script else good
-        reply = behaviour(self.server, body)
+        self.close_connection = True
+        reply = (self.server.script.pop(0) if self.server.script else good)(body)
         if reply is None:  # cut: no status line, nothing
-            self.close_connection = True
             return
         status, headers, content = reply
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **headers}.items():
+        usual = {"Content-Type": "application/json", "Content-Length": str(len(content))}
+        for name, value in {**usual, **headers}.items():
             self.send_header(name, value)
-        if "Content-Length" not in headers:
-            self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
-        self.close_connection = True
 
     def log_message(self, *_: object) -> None:
         pass
@@ -94,68 +90,59 @@ def wanted(body: dict[str, Any]) -> int:
 
 
 def completion(content: Any, finish: str = "stop", **message: Any) -> Reply:
-    told = {
-        "id": "1",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "model-x-served",
-        "choices": [
-            {
-                "index": 0,
-                "finish_reason": finish,
-                "message": {"role": "assistant", "content": content, **message},
-            }
-        ],
-        "usage": {"prompt_tokens": 70, "completion_tokens": 30, "total_tokens": 100},
-    }
-    return 200, {}, json.dumps(told).encode()
-
-
-def described(prompt: str) -> dict[str, list[str]]:
-    """Return a prompt with a head pose as the answer to the instruction gives it."""
-    parts = take_apart(prompt)
-    assert parts is not None
-    *features, pose = parts.context
-    return {"facial_features": features, "hair": [], "accessories": [], "head_pose": [pose]}
+    message |= {"role": "assistant", "content": content}
+    choice = {"index": 0, "finish_reason": finish, "message": message}
+    told = {"id": "1", "object": "chat.completion", "created": 1, "model": "model-x-served"}
+    usage = {"prompt_tokens": 70, "completion_tokens": 30, "total_tokens": 100}
+    return 200, {}, json.dumps({**told, "choices": [choice], "usage": usage}).encode()
 
 
 def fresh(body: dict[str, Any], count: int) -> list[dict[str, list[str]]]:
-    """Return prompts that the question does not hold yet."""
+    """Return prompts with head poses that the question does not hold yet, by facet."""
     written = write_offline(TASK, group_of(body), 40, seed=5)
-    return [described(prompt) for prompt in written if prompt not in question(body)][:count]
+    parts = [take_apart(prompt) for prompt in written if prompt not in question(body)][:count]
+    return [
+        {
+            **{"facial_features": list(part.context[:-1]), "hair": [], "accessories": []},
+            **{"head_pose": [part.context[-1]]},
+        }
+        for part in parts
+        if part is not None
+    ]
 
 
 def answered(body: dict[str, Any], count: int | None = None) -> str:
     return json.dumps({"prompts": fresh(body, wanted(body) if count is None else count)})
 
 
-def good(server: Server, body: dict[str, Any]) -> Reply:
+def good(body: dict[str, Any]) -> Reply:
     return completion(answered(body))
 
 
 def says(make: Callable[[dict[str, Any]], Any], **more: Any) -> Behaviour:
-    return lambda server, body: completion(make(body), **more)
+    return lambda body: completion(make(body), **more)
+
+
+def raw(content: bytes, status: int = 200, **headers: str) -> Behaviour:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda body: (status, named, content)
 
 
 def fails(status: int, message: str = "no", **headers: str) -> Behaviour:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda server, body: (
-        status,
-        named,
-        json.dumps({"error": {"message": message, "type": "x"}}).encode(),
-    )
+    told = {"error": {"message": message, "type": "x"}}
+    return raw(json.dumps(told).encode(), status, **headers)
 
 
-def hangs(server: Server, body: dict[str, Any]) -> None:
-    server.released.wait(10)
+def hangs(body: dict[str, Any]) -> None:
+    time.sleep(1)
 
 
-def cuts(server: Server, body: dict[str, Any]) -> None:
+def cuts(body: dict[str, Any]) -> None:
     return None
 
 
-def cuts_midway(server: Server, body: dict[str, Any]) -> Reply:
-    status, _, content = good(server, body)
+def cuts_midway(body: dict[str, Any]) -> Reply:
+    status, _, content = good(body)
     return status, {"Content-Length": str(len(content))}, content[:40]
 
 
@@ -172,7 +159,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     # The package waits half a second before it tries again; its rule is kept, its unit is not.
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
     yield running
-    running.released.set()
     running.shutdown()
     thread.join()
     running.server_close()
@@ -278,45 +264,31 @@ def test_large_sets_are_asked_for_in_batches(server: Server) -> None:
         (
             TASK,
             CONTEXTUAL,
-            {"facial_features": [], "hair": ["long red hair"], "accessories": ["a hat."]},
+            '"facial_features": [], "hair": ["long red hair"], "accessories": ["a hat."]',
             "Portrait face photo of a smiling male with long red hair and a hat.",
         ),
         (
             Task("Young", "Male"),
-            "contextual with head poses",
-            {
-                **{"facial_features": ["freckles"], "hair": ["red hair"], "accessories": []},
-                **{"head_pose": [], "expression": ["a soft smile"]},
-            },
+            POSED,
+            '"facial_features": ["freckles"], "hair": ["red hair"], "accessories": [], '
+            '"head_pose": [], "expression": ["a soft smile"]',
             "Portrait face photo of a young male with freckles, red hair, and a soft smile.",
         ),
         (
             Task("Female", "White"),
             CONTEXTUAL,
-            {
-                **{"age": 81, "ancestry": "Hispanic", "expression": ["a kind look"]},
-                **{"hair": ["thin hair"], "facial_features": [], "accessories": []},
-            },
+            '"age": 81, "ancestry": "Hispanic", "expression": ["a kind look"], '
+            '"hair": ["thin hair"], "facial_features": [], "accessories": []',
             "Face photo of an 81-year-old White female with a kind look and thin hair.",
         ),
     ],
 )
 def test_a_prompt_is_put_together_from_its_facets(
-    server: Server, task: Task, kind: str, item: dict[str, Any], prompt: str
+    server: Server, task: Task, kind: str, item: str, prompt: str
 ) -> None:
-    answer_form(task, kind).model_validate({"prompts": [item]})
-    server.script = [says(lambda body: json.dumps({"prompts": [item]}))] * 4
+    server.script = [says(lambda body: f'{{"prompts": [{{{item}}}]}}')] * 4
     bank = prompt_bank(task, 1, kind=kind, model=MODEL, limits=FAST)
     assert bank.prompts[1, 1] == (prompt,)
-
-
-def test_nobody_is_asked_for_the_plain_prompt(server: Server) -> None:
-    bank = bank_of(n=1, kind=PLAIN)
-    assert server.asked == []
-    assert (bank.model, bank.prompts[1, 1]) == (
-        OFFLINE,
-        ("Portrait face photo of a smiling male.",),
-    )
 
 
 # Endpoints that know less, and faults
@@ -399,7 +371,7 @@ def test_an_endpoint_that_does_not_answer(server: Server, monkeypatch: pytest.Mo
 
 
 def test_a_key_in_an_answer_is_hidden(server: Server, tmp_path: Path) -> None:
-    def leak(server: Server, body: dict[str, Any]) -> Reply:
+    def leak(body: dict[str, Any]) -> Reply:
         prompts = [f"Portrait with {KEY}", *fresh(body, N)]
         status, headers, content = completion(json.dumps({"prompts": prompts, "key": KEY}))
         return status, headers, content.replace(b"/", b"\\/")  # as some encoders escape it
@@ -408,7 +380,7 @@ def test_a_key_in_an_answer_is_hidden(server: Server, tmp_path: Path) -> None:
         leak,
         says(lambda body: None, refusal=f"no, {KEY}"),
         good,
-        lambda server, body: (200, {}, f'{{"oops": "{KEY}'.encode()),
+        raw(f'{{"oops": "{KEY}'.encode()),
     ]
     bank = bank_of(path=tmp_path / "bank.json")
     assert_right(bank)
@@ -442,21 +414,12 @@ def test_what_no_endpoint_can_be_made_of(
     assert server.asked == []
 
 
-def test_the_endpoint_shows_no_key(server: Server) -> None:
-    with Endpoint(MODEL, FAST) as endpoint:
-        assert_no_key(f"{endpoint!r} {endpoint} {vars(endpoint)}")
-
-
 # Answers that cannot be used
 
 
 def grinning(body: dict[str, Any]) -> str:
     context = {"facial_features": ["a toothy grin"], "hair": [], "accessories": ["a hat"]}
     return json.dumps({"prompts": [context | {"head_pose": ["chin raised"]}] * N})
-
-
-def raw(body: bytes, **headers: str) -> Behaviour:
-    return lambda server, asked: (200, {k.replace("_", "-"): v for k, v in headers.items()}, body)
 
 
 #: behaviour, what is said of it, how many prompts it gives all the same
@@ -473,7 +436,12 @@ WRONG: dict[str, tuple[Behaviour, str, int]] = {
         "written before",
         1,
     ),
-    "another group": (says(grinning), "is not said of a no-smiling face", 0),
+    "another group": (
+        says(grinning),
+        "photo of a female not smiling, with a toothy grin, a hat, and chin raised.: "
+        "'a toothy grin' is not said of a no-smiling face",
+        0,
+    ),
     "empty": (says(lambda body: ""), "empty", 0),
     "null": (says(lambda body: None), "empty", 0),
     "refusal": (says(lambda b: None, refusal="I cannot describe people."), "I cannot describe", 0),
@@ -488,8 +456,9 @@ WRONG: dict[str, tuple[Behaviour, str, int]] = {
 @pytest.mark.parametrize("fault", WRONG)
 def test_what_is_missing_is_asked_for_again(server: Server, fault: str, tmp_path: Path) -> None:
     behaviour, told, gained = WRONG[fault]
+    path = tmp_path / "bank.json"
     server.script = [behaviour]
-    bank = bank_of(path=tmp_path / "bank.json")
+    bank = bank_of(path=path)
     assert_right(bank)
     assert [group_of(body) for body in server.asked] == [(0, 0), *GROUPS]
     again = question(server.asked[1])
@@ -497,30 +466,17 @@ def test_what_is_missing_is_asked_for_again(server: Server, fault: str, tmp_path
     assert wanted(server.asked[1]) == N - gained
     # Nothing that was answered is lost.
     assert all(prompt in again for prompt in bank.prompts[0, 0][:gained])
-    assert PromptBank.load(tmp_path / "bank.json") == bank
-
-
-@pytest.mark.parametrize("fault", [fault for fault in WRONG if WRONG[fault][2] == 0])
-def test_what_cannot_be_repaired_ends_and_shows_why(
-    server: Server, fault: str, tmp_path: Path
-) -> None:
-    behaviour, told, _ = WRONG[fault]
+    assert PromptBank.load(path) == bank
+    if gained:
+        return
+    # Again and again, it ends, and shows why.
+    path.unlink()
     server.script = [behaviour] * FAST.patience
-    path = tmp_path / "bank.json"
     message = refused(UnusableError, path=path)
     assert told in message
     assert "group (0, 0) has 0 of 3 prompts, and 2 answers in a row held none" in message
     assert str(path) in message
     assert_right(bank_of(path=path))  # and the same call goes on
-
-
-def test_rejected_prompts_are_sent_back_with_their_reasons(server: Server) -> None:
-    server.script = [says(grinning)]
-    assert_right(bank_of())
-    wrong = (
-        "Portrait face photo of a female not smiling, with a toothy grin, a hat, and chin raised."
-    )
-    assert f"{wrong}: 'a toothy grin' is not said of" in question(server.asked[1])
 
 
 @pytest.mark.parametrize(
@@ -575,28 +531,27 @@ def test_the_ceiling_of_tokens(server: Server) -> None:
 
 
 def test_tokens_are_estimated_where_they_are_not_told(server: Server) -> None:
-    def silent(server: Server, body: dict[str, Any]) -> Reply:
-        status, headers, content = good(server, body)
-        told = json.loads(content)
-        told["usage"] = "many"
-        return status, headers, json.dumps(told).encode()
-
-    server.script = [silent]
+    server.script = [lambda body: (200, {}, good(body)[2].replace(b": 100}", b': "many"}'))]
     kept: list[Exchange] = []
     text = instruction(TASK, (0, 0), N)
     with Endpoint(MODEL, FAST) as endpoint:
         exchange = endpoint.ask(text, answer_form(TASK, CONTEXTUAL), kept.append)
         assert kept == [exchange]
+        assert exchange.tokens is None
         assert endpoint.tokens > len(text) // 3
         assert endpoint.calls == 1
+        assert_no_key(f"{endpoint!r} {endpoint} {vars(endpoint)}")
 
 
 # The offline writer's bank, and files
 
 
-def test_without_a_model_nobody_is_asked(server: Server) -> None:
-    bank = prompt_bank(TASK, 25)
-    assert server.asked == []
+def test_without_a_model_nobody_is_asked(server: Server, tmp_path: Path) -> None:
+    banks = [prompt_bank(TASK, 25, path=tmp_path / name) for name in "ab"]
+    assert banks == [prompt_bank(TASK, 25), PromptBank.load(tmp_path / "a")]
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]  # nothing half-written
+    bank = banks[0]
     assert bank.complete
     assert "not an LLM" in bank.model
     assert (bank.seed, bank.vocabulary, bank.date) == (0, "stable-diffusion", None)
@@ -604,16 +559,12 @@ def test_without_a_model_nobody_is_asked(server: Server) -> None:
     assert list(bank.prompts[1, 0]) == write_offline(TASK, (1, 0), 25)
     # The digests of pools, and so the identities of runs, hold this one.
     assert bank.sha256 == "3f10be8309604254f45d3787eed50d1eb914fad870bc46207e358490ec9f843e"
-
-
-def test_an_offline_bank_is_the_same_byte_for_byte(tmp_path: Path) -> None:
-    for name in "ab":
-        prompt_bank(TASK, 25, path=tmp_path / name, vocabulary="toyfaces", seed=4)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]  # nothing half-written
-    bank = PromptBank.load(tmp_path / "a")
-    assert bank == prompt_bank(TASK, 25, vocabulary="toyfaces", seed=4)
-    assert bank.sha256 != prompt_bank(TASK, 25, vocabulary="toyfaces", seed=5).sha256
+    assert bank.sha256 != prompt_bank(TASK, 25, seed=5).sha256
+    # Of plain prompts there is one, whoever is named.
+    plain = bank_of(n=1, kind=PLAIN)
+    assert plain.model == OFFLINE
+    assert plain.prompts[1, 1] == ("Portrait face photo of a smiling male.",)
+    assert server.asked == []
 
 
 def test_a_bank_that_was_changed_is_refused(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from itertools import combinations
+from itertools import chain, combinations
 
 import pytest
 from hypothesis import given, settings
@@ -64,6 +64,10 @@ def of(task: Task, group: Group, *features: str) -> str:
     """Return a prompt of a task's form with head poses, where it has one."""
     context = features if task.ancestral else [*features, "head tilted back"]
     return put_together(shown(task, group), context, start=task.start)
+
+
+def contexts(prompts: list[str]) -> list[tuple[str, ...]]:
+    return [parts.context for parts in map(take_apart, prompts) if parts is not None]
 
 
 def reasons(prompt: str, group: Group, task: Task = SMILING_MALE, kind: str = POSED) -> str:
@@ -134,12 +138,10 @@ def test_other_tasks_follow_the_same_rules() -> None:
         assert shown(task, group).startswith(contextual)
 
 
-def test_tidying_leaves_one_full_stop() -> None:
-    for text in (
-        "Portrait face photo of a smiling male.\n",
-        '"Portrait face  photo of a smiling male"',
-    ):
-        assert tidy(text) == "Portrait face photo of a smiling male."
+@pytest.mark.parametrize("end", [".\n", "", '"', " .  "])
+def test_tidying_leaves_one_full_stop(end: str) -> None:
+    tidied = tidy(f'"Portrait face  photo of a smiling male{end}')
+    assert tidied == "Portrait face photo of a smiling male."
 
 
 phrases = st.lists(
@@ -154,23 +156,15 @@ def test_taking_apart_undoes_putting_together(context: list[str]) -> None:
         assert parts == ("Portrait face photo of", "a", subject, tuple(context))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        ("Portrait face", "portrait face"),
-        ("Portrait face", " Portrait face"),
-        ("Portrait face", "Face"),
-        ("Portrait face photo of a ", ""),
-        (".", ""),
-        (" with", ","),
-        ("short hair,", "short hair, ,"),
-        ("short hair, ", "short hair,  "),
-    ],
-)
-def test_other_forms_are_rejected(change: tuple[str, str]) -> None:
+def test_other_forms_are_rejected() -> None:
     text = "Portrait face photo of a smiling male with short hair, a hat, and head tilted back."
     assert reasons(text, (1, 1)) == ""
-    assert re.search("not of the form|shows", reasons(text.replace(*change), (1, 1)))
+    for change in (
+        *(("Portrait face", other) for other in ("portrait face", " Portrait face", "Face")),
+        *(("Portrait face photo of a ", ""), (".", ""), (" with", ",")),
+        *(("short hair,", "short hair, ,"), ("short hair, ", "short hair,  ")),
+    ):
+        assert re.search("not of the form|shows", reasons(text.replace(*change), (1, 1))), change
 
 
 @given(text=st.text(max_size=80))
@@ -203,25 +197,19 @@ def test_who_is_shown_is_read_exactly() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("who", "group"),
-    [
-        ("27-year-old White female", (1, 1)),
-        ("1-year-old White male", (0, 1)),  # the authors' lists begin so
-        ("81-year-old South Asian female", (1, 0)),
-        ("45-year-old Middle Eastern male", (0, 0)),
-        ("30-year-old Pacific Islander male", (0, 0)),  # no list of ancestries is whole
-        ("100-year-old White male", None),
-        ("27-year-old white male", None),
-        ("27-year-old Caucasian male", None),
-        ("27-year-old male", None),
-        ("White male", None),
-    ],
-)
-def test_ages_and_ancestries_are_read(who: str, group: Group | None) -> None:
+# Ages and ancestries, and which groups of Female, White they show.
+SHOWN = """
+    27-year-old White female | [(1, 1)]; 81-year-old South Asian female | [(1, 0)]
+    1-year-old White male | [(0, 1)]; 45-year-old Middle Eastern male | [(0, 0)]
+    30-year-old Pacific Islander male | [(0, 0)]; 100-year-old White male | []
+    27-year-old white male | []; 27-year-old Caucasian male | []; 27-year-old male | []
+    White male | []"""
+
+
+@pytest.mark.parametrize(("who", "groups"), rows(SHOWN))
+def test_ages_and_ancestries_are_read(who: str, groups: str) -> None:
     prompt = put_together(who, ["a calm expression", "short hair"], start="Face photo of")
-    right = [g for g in GROUPS if not check_prompt(prompt, PAPER[3], g)]
-    assert right == ([] if group is None else [group])
+    assert str([g for g in GROUPS if not check_prompt(prompt, PAPER[3], g)]) == groups
 
 
 def test_articles_are_spoken() -> None:
@@ -261,29 +249,25 @@ HARMLESS = """
     a fair isle hat; deep-set eyes; indigo glasses"""
 
 
-def test_harmless_words_say_nothing_of_a_person() -> None:
-    assert [phrase for (phrase,) in rows(HARMLESS) if claims(phrase)] == []
+SAYS: dict[str, dict[str, int]] = {
+    "no-smiling": {"Smiling": 0},
+    "without a hint of a smile": {"Smiling": 0},
+    "not smiling": {"Smiling": 0},
+    "smiling": {"Smiling": 1},
+    "no glasses with a smile": {"Smiling": 1},
+    "female": {"Male": 0},
+    "male": {"Male": 1},
+    "non-white": {"White": 0},
+    "a white man": {"White": 1, "Male": 1},
+    "an elderly woman": {"Young": 0, "Male": 0},
+    "a boy and a girl": {"Young": 1, "Male": -1},
+    "no longer young": {"Young": 0},
+    **{phrase: {} for (phrase,) in rows(HARMLESS)},
+}
 
 
-@pytest.mark.parametrize(
-    ("phrase", "said"),
-    [
-        ("no-smiling", {"Smiling": 0}),
-        ("without a hint of a smile", {"Smiling": 0}),
-        ("not smiling", {"Smiling": 0}),
-        ("smiling", {"Smiling": 1}),
-        ("female", {"Male": 0}),
-        ("male", {"Male": 1}),
-        ("non-white", {"White": 0}),
-        ("a white man", {"White": 1, "Male": 1}),
-        ("no glasses with a smile", {"Smiling": 1}),
-        ("an elderly woman", {"Young": 0, "Male": 0}),
-        ("a boy and a girl", {"Young": 1, "Male": -1}),
-        ("no longer young", {"Young": 0}),
-    ],
-)
-def test_what_a_phrase_says_of_a_person(phrase: str, said: dict[str, int]) -> None:
-    assert claims(phrase) == said
+def test_what_a_phrase_says_of_a_person() -> None:
+    assert {phrase: claims(phrase) for phrase in SAYS} == SAYS
 
 
 # Contradictions
@@ -323,61 +307,56 @@ def test_phrases_that_go_together_are_not_rejected(pair: list[str]) -> None:
 # Head poses and facets
 
 
-@pytest.mark.parametrize(
-    ("task", "who", "context", "kind", "told"),
-    [
-        (0, "smiling male", "freckles|glasses", CONTEXTUAL, ""),
-        (0, "smiling male", "freckles|glasses", POSED, "has no head pose"),
-        (0, "smiling male", "freckles|glasses", PLAIN, "a plain prompt has no context"),
-        (0, "smiling male", "freckles|glasses|chin raised", POSED, ""),
-        (0, "smiling male", "freckles|glasses|chin raised", CONTEXTUAL, "none is asked for"),
-        (0, "smiling male", "freckles|looking up|chin raised", POSED, "2 head poses"),
-        (0, "smiling male", "freckles|chin raised|glasses", POSED, "not the last"),
-        (0, "smiling male", "freckles|full lips|chin raised", POSED, ""),  # of one kind
-        (0, "smiling male", "big ears|a tie|chin raised", POSED, ""),
-        (0, "smiling male", "chin raised", POSED, "has 1 phrases"),
-        (0, "smiling male", "a|b|c|d|e|f|chin raised", POSED, "has 7 phrases"),
-        (2, "young male", "freckles|glasses|a soft smile", POSED, ""),
-        (2, "young male", "freckles|glasses|an intense gaze", POSED, ""),
-        (2, "young male", "freckles|glasses|looking slightly down", POSED, ""),
-        (2, "young male", "freckles|glasses|chin raised", CONTEXTUAL, "none is asked for"),
-        (3, "27-year-old White female", "a calm look|chin raised", POSED, "none is asked for"),
-    ],
-)
+# Task, phrases, what is said of them as contextual prompts and as those with head poses.
+PHRASES = """
+    0 | freckles, glasses                   |                   | has no head pose
+    0 | freckles, glasses, chin raised      | none is asked for |
+    0 | freckles, looking up, chin raised   | none is asked for | 2 head poses
+    0 | freckles, chin raised, glasses      | none is asked for | not the last
+    0 | freckles, full lips, chin raised    | none is asked for |
+    0 | big ears, a tie, chin raised        | none is asked for |
+    0 | chin raised                         | has 1 phrases     | has 1 phrases
+    0 | a, b, c, d, e, f, chin raised       | has 7 phrases     | has 7 phrases
+    2 | freckles, glasses, a soft smile     |                   |
+    2 | freckles, glasses, an intense gaze  |                   |
+    2 | freckles, glasses, looking slightly down | none is asked for |
+    2 | freckles, glasses, chin raised      | none is asked for |
+    3 | a calm look, chin raised            | none is asked for | none is asked for"""
+
+
+@pytest.mark.parametrize(("task", "context", "bare", "with_pose"), rows(PHRASES))
 def test_how_many_phrases_and_head_poses_a_prompt_has(
-    task: int, who: str, context: str, kind: str, told: str
+    task: str, context: str, bare: str, with_pose: str
 ) -> None:
-    prompt = put_together(who, context.split("|"), start=PAPER[task].start)
-    said = reasons(prompt, (1, 1), PAPER[task], kind)
-    assert told in said if told else said == ""
+    paper = PAPER[int(task)]
+    prompt = put_together(shown(paper, (1, 1)), context.split(", "), start=paper.start)
+    for kind, told in ((CONTEXTUAL, bare), (POSED, with_pose)):
+        said = reasons(prompt, (1, 1), paper, kind)
+        assert told in said if told else said == ""
+    if task == "0":
+        assert "a plain prompt has no context" in reasons(prompt, (1, 1), paper, PLAIN)
 
 
-@pytest.mark.parametrize(
-    ("task", "group", "prompt"),
-    [
-        # Ways in which the authors' lists are written, in words of our own.
-        (0, (1, 1), "a smiling male with thin lips, small eyes, a round chin, head tilted back."),
-        (0, (1, 1), "a smiling male with wavy hair, wearing lipstick, and head facing downward."),
-        (0, (0, 0), "a female not smiling, with long bangs, a snub nose, and head turned right."),
-        (1, (0, 0), "an aged person not smiling, with bald head, wearing a hat, and head bowed."),
-        (1, (1, 1), "a young smiling person with wearing a tie, pale skin, and head tilted left."),
-        (2, (1, 1), "a young male with a goatee, a small nose, and heavy makeup, looking left."),
-        (2, (1, 0), "a young female with bags under her eyes, big lips, and a broad grin."),
-        (2, (0, 1), "an aged male with pale skin, sideburns, and small eyes, in a side profile."),
-        (3, (1, 1), "a 3-year-old White female with a wide, merry grin and soft, short hair."),
-        (
-            3,
-            (1, 0),
-            "an 81-year-old Black female with a wise and kind gaze and braids, with beads.",
-        ),
-        (3, (0, 1), "a 70-year-old White male with a bald scalp with a fringe of hair and a grin."),
-    ],
-)
-def test_the_authors_ways_of_writing_are_right(task: int, group: Group, prompt: str) -> None:
-    start = "Face photo of" if task == 3 else "Portrait face photo of"
-    assert check_prompt(f"{start} {prompt}", PAPER[task], group) == []
-    others = [other for other in GROUPS if other != group]
-    assert all(check_prompt(f"{start} {prompt}", PAPER[task], other) for other in others)
+# Ways in which the authors' lists are written, in words of our own.
+AUTHORS = """
+    0 | 11 | a smiling male with thin lips, small eyes, a round chin, head tilted back.
+    0 | 11 | a smiling male with wavy hair, wearing lipstick, and head facing downward.
+    0 | 00 | a female not smiling, with long bangs, a snub nose, and head turned right.
+    1 | 00 | an aged person not smiling, with bald head, wearing a hat, and head bowed.
+    1 | 11 | a young smiling person with wearing a tie, pale skin, and head tilted left.
+    2 | 11 | a young male with a goatee, a small nose, and heavy makeup, looking left.
+    2 | 10 | a young female with bags under her eyes, big lips, and a broad grin.
+    2 | 01 | an aged male with pale skin, sideburns, and small eyes, in a side profile.
+    3 | 11 | a 3-year-old White female with a wide, merry grin and soft, short hair.
+    3 | 10 | an 81-year-old Black female with a wise and kind gaze and braids, with beads.
+    3 | 01 | a 70-year-old White male with a bald scalp with a fringe of hair and a grin."""
+
+
+@pytest.mark.parametrize(("task", "group", "prompt"), rows(AUTHORS))
+def test_the_authors_ways_of_writing_are_right(task: str, group: str, prompt: str) -> None:
+    start = "Face photo of" if task == "3" else "Portrait face photo of"
+    right = [g for g in GROUPS if not check_prompt(f"{start} {prompt}", PAPER[int(task)], g)]
+    assert [f"{t}{p}" for t, p in right] == [group]
 
 
 @pytest.mark.parametrize("name", VOCABULARIES)
@@ -419,6 +398,8 @@ def test_near_duplicates_are_rejected_and_say_of_what() -> None:
     assert [r.prompt for r in checked.rejected] == [second, first]
     assert first in checked.rejected[0].reasons[0]
     assert checked.rejected[1].reasons == ("written before",)
+    # A negation tells two prompts apart.
+    assert similarity(words(posed("x", "glasses")), words(posed("x", "no glasses"))) < 0.85
 
 
 def test_negation_tells_two_prompts_apart() -> None:
@@ -427,15 +408,11 @@ def test_negation_tells_two_prompts_apart() -> None:
 
 
 def test_places_are_kept_for_a_facet_that_is_missing() -> None:
-    without_hair = [
-        posed("smiling male", feature, worn, pose=pose)
-        for feature, worn, pose in zip(
-            ["freckles", "full lips", "blue eyes", "a cleft chin", "a broad nose"],
-            ["glasses", "a red hat", "earrings", "a silk scarf", "a gold chain"],
-            ["chin raised", "looking up", "head tilted back", "looking down", "left profile view"],
-            strict=True,
-        )
-    ]
+    table = """
+        freckles | glasses | chin raised; full lips | a red hat | looking up
+        blue eyes | earrings | head tilted back; a cleft chin | a silk scarf | looking down
+        a broad nose | a gold chain | left profile view"""
+    without_hair = [posed("smiling male", *row[:2], pose=row[2]) for row in rows(table)]
     n = 4
     assert int(n * SHARE) == 1
     checked = check_prompts(without_hair, SMILING_MALE, (1, 1), n)
@@ -507,23 +484,17 @@ def test_sets_of_table_5_nest(vocabulary: str, group: Group) -> None:
 
 def test_head_poses_are_added_and_nothing_else_changes() -> None:
     for vocabulary in ("stable-diffusion", "toyfaces"):
-        sets = {
-            kind: write_offline(SMILING_MALE, (1, 0), 50, vocabulary=vocabulary, kind=kind)
+        bare, whole = (
+            contexts(write_offline(SMILING_MALE, (1, 0), 50, vocabulary=vocabulary, kind=kind))
             for kind in (CONTEXTUAL, POSED)
-        }
-        pairs = zip(sets[CONTEXTUAL], sets[POSED], strict=True)
-        for bare, whole in pairs:
-            a, b = take_apart(bare), take_apart(whole)
-            assert a is not None
-            assert b is not None
-            assert a.context == b.context[:-1]
-            assert facet_of(b.context[-1]) == "head pose"
+        )
+        assert bare == [context[:-1] for context in whole]
+        assert {facet_of(context[-1]) for context in whole} == {"head pose"}
 
 
 def test_facets_are_covered_evenly() -> None:
     n = 200
-    parts = [take_apart(prompt) for prompt in write_offline(SMILING_MALE, (1, 1), n)]
-    said = Counter(phrase for p in parts if p is not None for phrase in p.context)
+    said = Counter(chain(*contexts(write_offline(SMILING_MALE, (1, 1), n))))
     for facet in FACETS[:4]:
         counts = [
             said[phrase.text]
@@ -547,7 +518,7 @@ def test_facets_are_covered_evenly() -> None:
 def test_features_of_one_kind_stand_together_at_times() -> None:
     for vocabulary in ("stable-diffusion", "toyfaces"):
         written = write_offline(SMILING_MALE, (1, 1), 50, vocabulary=vocabulary)
-        kinds = [[facet_of(phrase) for phrase in p.context] for p in map(take_apart, written) if p]
+        kinds = [[facet_of(phrase) for phrase in context] for context in contexts(written)]
         assert 0 < sum(a == b for a, b, _ in kinds) < 25
 
 
@@ -567,10 +538,9 @@ def test_ages_are_those_of_adults_and_ancestries_vary() -> None:
 
 def test_groups_that_the_same_phrases_fit_get_the_same_contexts() -> None:
     smiling, neutral = (
-        [take_apart(p) for p in write_offline(SMILING_MALE, (t, 1), 50, vocabulary="toyfaces")]
-        for t in (1, 0)
+        contexts(write_offline(SMILING_MALE, (t, 1), 50, vocabulary="toyfaces")) for t in (1, 0)
     )
-    assert [p.context for p in smiling if p] == [p.context for p in neutral if p]
+    assert smiling == neutral
 
 
 def test_seeds_differ_and_a_seed_is_the_same_everywhere() -> None:

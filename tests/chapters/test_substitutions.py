@@ -23,6 +23,7 @@ IRRELEVANT = {
     **{f"faces.data.{name}": "of the toy faces alone, which are named" for name in TOY},
     **dict.fromkeys(("data.records", "data.bias"), "of toycensus alone, which is named"),
     **dict.fromkeys(("faces.synthetic.seed", "win.faces.backbone_seed"), "which, not how many"),
+    "numbers": "records say what was used",
     "faces.weights_file": "the initialisation says that it is a file",
     **{f"faces.{n}.precision": "records say what was used" for n in ("pretrain", "finetune")},
     **{f"faces.{n}": SWEEP for n in ("experiments", "strategies", "ks", "blocks", "fractions")},

@@ -14,7 +14,7 @@ from tests.conftest import MakeRecord
 
 from repro.study import simulation
 from repro.study.claims import Claim, Contrast
-from repro.study.profiles import Profile, load_profile
+from repro.study.profiles import Profile
 from repro.study.rule import HOLDS, IN_PART, NOT, OPEN
 from repro.study.simulation import MULTIPLES, SEEDS, Case, words
 from repro.study.verdicts import decide
@@ -73,11 +73,6 @@ def test_nothing_lost_is_no_support() -> None:
     kept = Case("test", "all", two, two, (2 * MARGIN, 0.0), (0.0, 0.0), (False, True))
     assert words(kept, MULTIPLES["none"], 10, 500)[HOLDS] <= most(0.025, 500)
     assert words(kept, MULTIPLES["as claimed"], 20, 200)[HOLDS] > 150
-
-
-@pytest.fixture(scope="module")
-def desk() -> Profile:
-    return load_profile("desk")
 
 
 def judged(make: MakeRecord, desk: Profile, differences: Any) -> Any:

@@ -6,7 +6,7 @@ import pytest
 from tests.conftest import MakeRecord
 
 from repro.study.records import Results
-from repro.study.tables import decided, differences
+from repro.study.tables import decided, differences, mean_value
 
 ERROR = {"results:error": "Err"}
 
@@ -32,3 +32,8 @@ def test_what_is_decided_is_counted_as_the_table_shows_it(errors: Results) -> No
     assert "1 is above zero (more − a, Err)" in text
     few = {key: records[:2] for key, records in errors.items()}
     assert decided(few, ERROR, pairs) == "Of 4 differences 4 are undecided at 95 %."
+
+
+def test_a_mean_is_over_the_records_that_have_the_quantity(made_up: MakeRecord) -> None:
+    records = [made_up(results={"error": error}) for error in (0.25, None, 0.75)]
+    assert mean_value(records, "results:error") == 0.5

@@ -42,16 +42,6 @@ from repro.study.verdicts import Verdict, decide
 Direction = Literal["less", "greater"]
 
 
-@pytest.fixture(scope="module")
-def quick() -> Profile:
-    return load_profile("quick")
-
-
-@pytest.fixture(scope="module")
-def desk() -> Profile:
-    return load_profile("desk")
-
-
 def group(make: MakeRecord, gaps: Sequence[int]) -> list[Any]:
     """Return a record for each seed whose DP is gap / 2000 and whose EO sum is gap / 1000."""
     return [make(seed, (0, 0, 0, gap)) for seed, gap in enumerate(gaps)]

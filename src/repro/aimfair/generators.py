@@ -189,8 +189,7 @@ def load(settings: GenerationSettings, *, device: str | None = None) -> Generato
     """
     folder, name, commit = find(settings.pipeline, settings.revision)
     check_folder(folder)
-    # Named here: its import takes seconds. Without type hints for its methods.
-    kind: Any = diffusers.DiffusionPipeline
+    kind: Any = diffusers.DiffusionPipeline  # without type hints for its methods
     where = device or vision.device()
     dtype = getattr(torch, precision.effective(settings.precision, where))
     try:

@@ -23,13 +23,12 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from repro.aimfair.pipelinefolder import GenerationError
+from repro.aimfair.prompt_form import Group
 from repro.data.splits import GROUPS
 from repro.files import not_kept, whole
 from repro.settings import Strict
 
 ABOUT, IMAGES, MANIFEST = "set.json", "images.npy", "manifest.jsonl"
-
-Group = tuple[int, int]
 
 
 class About(Strict):

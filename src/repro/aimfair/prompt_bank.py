@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from repro.aimfair.prompt_form import PLAIN, POSED, VARIED, Group, Task, check_k
 from repro.aimfair.prompt_writer import write_offline
 from repro.aimfair.prompts import answer_form, instruction, prompts_in
 from repro.data.splits import GROUPS
+from repro.files import whole
 from repro.settings import Strict
 
 FORMAT = 2  # of 1, the prompts had another form
@@ -107,12 +107,10 @@ class PromptBank(Strict):
 
     def save(self, path: Path) -> None:
         """Write the bank to a file, whole or not at all; its folder is made where there is none."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}.part")
         content = {**self.model_dump(mode="json"), "sha256": self.sha256}
-        # Bytes, so that a file is the same on every platform.
-        beside.write_bytes((json.dumps(content, indent=1, sort_keys=True) + "\n").encode("ascii"))
-        beside.replace(path)
+        with whole(path) as part:
+            # Bytes, so that a file is the same on every platform.
+            part.write_bytes((json.dumps(content, indent=1, sort_keys=True) + "\n").encode("ascii"))
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -26,7 +26,6 @@ from repro.aimfair.imagestore import (
     MANIFEST,
     About,
     Drawn,
-    Group,
     Store,
     begin,
     locked,
@@ -36,6 +35,7 @@ from repro.aimfair.imagestore import (
     read_set,
 )
 from repro.aimfair.pipelinefolder import HOW_IT_RUNS, GenerationError
+from repro.aimfair.prompt_form import Group
 from repro.data.cache import fits_in_memory
 from repro.data.images import ImageSet
 from repro.data.splits import GROUPS
@@ -65,7 +65,6 @@ def generate(
     target: str,
     protected: str,
     seed: int,
-    progress: bool = True,
 ) -> pd.DataFrame:
     """Draw the images of all four groups, or what is missing or damaged of them.
 
@@ -87,8 +86,6 @@ def generate(
         Of this set and no other.
     target, protected
         Names of the attributes.
-    progress
-        Whether a bar with rate and time left is shown on stderr.
 
     Returns
     -------
@@ -135,7 +132,6 @@ def generate(
             # Seldom on a file, so that a log or notebook is not filled with it.
             mininterval=0.5 if sys.stderr.isatty() else 30,
             file=sys.stderr,
-            disable=not progress,
         ) as bar:
             _draw(generator, about, store, batch, bar)
         store.tidy()
@@ -221,22 +217,20 @@ def _batch(
     return [drawn[index] for index in sorted(drawn)]
 
 
-def load_set(folder: Path | str, *, resident: bool | None = None) -> ImageSet:
+def load_set(folder: Path | str) -> ImageSet:
     """Return a finished set; every image is compared with its digest in the manifest.
 
     Parameters
     ----------
     folder
         As for `generate`.
-    resident
-        Whether the images are read into memory (True), memory-mapped (False), or whichever the
-        memory that is available allows (None).
 
     Returns
     -------
     ImageSet
         Sorted by name, with the target and the protected attribute as they were asked for, all
-        of part ``train``; its digest is that of the manifest.
+        of part ``train``; its digest is that of the manifest. Images that do not fit into the
+        memory that is available are memory-mapped.
 
     Raises
     ------
@@ -245,15 +239,13 @@ def load_set(folder: Path | str, *, resident: bool | None = None) -> ImageSet:
     """
     folder = Path(folder)
     about, manifest, images = read_set(folder)
-    if resident is None:
-        resident = fits_in_memory(images.nbytes)
     labels = {
         name: manifest[role].to_numpy(np.int8)
         for name, role in ((about.target, "target"), (about.protected, "protected"))
     }
     return ImageSet(
         name=f"synthetic {folder.name}",
-        images=torch.from_numpy(np.array(images) if resident else images),
+        images=torch.from_numpy(np.array(images) if fits_in_memory(images.nbytes) else images),
         attributes=pd.DataFrame(labels, index=pd.Index(manifest["name"], name="name")),
         part=np.full(len(manifest), "train"),
         sha256={"manifest": sha256_of(folder / MANIFEST)},

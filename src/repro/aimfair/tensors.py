@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from repro.names import UnknownNameError, nearest
 
 if TYPE_CHECKING:
-    from torch import nn
+    import torch
 
 #: Parts of torchvision's classifiers whose children are the blocks.
 _OPENED = {"features", "classifier", "heads", "layers", "blocks", "trunk_output", "encoder"} | {
@@ -48,7 +48,7 @@ def block_of(name: str) -> str:
     return _PART_OF.get(part, part)
 
 
-def kind_of(model: nn.Module, name: str) -> str:
+def kind_of(model: torch.nn.Module, name: str) -> str:
     """Return what a tensor is: ``"conv"``, ``"batchnorm bias"``, ``"linear weight"``, ...
 
     Parameters
@@ -86,7 +86,7 @@ def kind_of(model: nn.Module, name: str) -> str:
     return "conv" if kind == "conv weight" else kind
 
 
-def check_tensors(model: nn.Module, names: Iterable[str]) -> None:
+def check_tensors(model: torch.nn.Module, names: Iterable[str]) -> None:
     """Raise `UnknownNameError` for a name that is no parameter tensor of the model."""
     valid = dict(model.named_parameters())
     if unknown := sorted({*names} - valid.keys()):

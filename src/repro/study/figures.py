@@ -15,7 +15,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from repro.study.intervals import mean_interval
+from repro.study.intervals import Interval, mean_interval
 from repro.study.records import Results, value
 from repro.study.runs import Record
 
@@ -65,6 +65,16 @@ def _dots(axes: Axes, at: float, values: Sequence[float], colour: str, label: st
         at + 0.2, interval.mean, yerr=shown, fmt="s", color=colour, capsize=3, markersize=5,
         label=label or None,
     )  # fmt: skip
+
+
+def draw_seeds(
+    axes: Axes, at: float, values: Sequence[float] | np.ndarray, interval: Interval
+) -> None:
+    """Draw seeds as dots above a number, and a square with whiskers for what they say of a mean."""
+    axes.plot([at] * len(values), values, "o", color=GREY, alpha=0.35, markersize=4)
+    axes.errorbar(
+        at, interval.mean, yerr=interval.whiskers, fmt="s", color=MEN, capsize=3, markersize=4
+    )
 
 
 def settings_figure(

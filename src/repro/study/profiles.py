@@ -179,7 +179,7 @@ class Profile(Strict):
     description: str
     seeds: Seeds
     seeds_per_job: int = Field(ge=1)
-    #: ``portable``: the same bits on every x86-64, at some cost (:mod:`repro.numerics`)
+    #: whether to have the same bits on other processors, at some cost (:mod:`repro.numerics`)
     numbers: Literal["portable", "native"] = "native"
     data: DataSettings
     win: WinSettings

@@ -18,10 +18,10 @@ def precision_in_words(records: Iterable[Record]) -> str:
 
 
 def machines_in_words(records: Iterable[Record]) -> str:
-    """Say on which machines runs were computed, each with its precision, and if it matters."""
+    """Say on which machines runs were computed, each with its precision."""
     return _counted(
         f"{record.machine}, in {record.precision}"
-        + (", to the bit as on any x86-64" if record.numbers == numerics.PORTABLE else "")
+        + (", portable" if record.numbers == numerics.PORTABLE else "")
         for record in records
     )
 

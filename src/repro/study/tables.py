@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from repro.study.intervals import mean_interval, paired_interval
@@ -33,6 +34,11 @@ def known_values(records: Sequence[Record], quantity: str) -> list[float]:
     """Return a quantity of each record, without those in which it does not exist."""
     found = (value(record, quantity) for record in records)
     return [number for number in found if number is not None]
+
+
+def mean_value(records: Sequence[Record], quantity: str) -> float:
+    """Return the mean of a quantity over the records in which it exists, a fraction."""
+    return float(np.mean(known_values(records, quantity)))
 
 
 def means(

@@ -11,7 +11,6 @@ from tests.chapters.aim.drawings import labels, points, ticks
 from tests.conftest import Computed, drawn
 
 from repro.chapters.aim import figures as aim_figures
-from repro.chapters.aim import top_k
 from repro.chapters.aim.contrasts import ACC, EO, WST
 from repro.study import figures
 from repro.study.records import Results
@@ -106,27 +105,6 @@ def test_group_accuracies_are_the_dots(computed: Computed) -> None:
 # Masks
 
 
-def test_sizes_figure_has_a_step_for_each_k(computed: Computed) -> None:
-    records = computed.masks["train, augmented"][:2]
-    (axes,) = drawn(top_k.sizes_figure(records)).axes
-    *steps, diagonal = axes.lines
-    assert len(steps) == 4  # tensors and parameters of either seed
-    for record, tensors, parameters in zip(records, steps[::2], steps[1::2], strict=True):
-        tuned = next(
-            r for r in computed.table_3["mask"] if r.body["upstream"]["sensitivity"] == record.run
-        )
-        assert tensors.get_ydata()[39] == pytest.approx(tuned.results["share_of_tensors"])
-        assert parameters.get_ydata()[39] == pytest.approx(tuned.results["share_of_parameters"])
-    for line in steps:
-        assert list(line.get_xdata()) == list(range(1, 63))
-        shares = list(line.get_ydata())
-        assert shares == sorted(shares)
-        assert shares[-1] == 1
-    assert list(diagonal.get_xdata()) == [0, 62]
-    assert labels(axes) == ["tensors", "scalar parameters", "k of 62, as the paper counts"]
-    assert axes.get_ylabel() == "share in the mask"
-
-
 # Against a number
 
 
@@ -175,11 +153,9 @@ def test_one_seed_has_no_interval_and_a_missing_setting_no_point(computed: Compu
 def test_figures_are_closed_by_who_draws_them(computed: Computed) -> None:
     """Nothing is drawn beside what is returned: one figure for one call."""
     names = {"erm": "ERM"}
-    records = computed.masks["train, augmented"]
     calls = (
         lambda: aim_figures.group_counts_figure({"a": np.ones((2, 2), dtype=int)}),
         lambda: aim_figures.group_accuracy_figure(computed.table_3, names),
-        lambda: top_k.sizes_figure(records),
     )
     for call in calls:
         figure = call()

@@ -15,11 +15,6 @@ from repro.study.rule import UNTESTED
 from repro.study.verdicts import decide
 
 
-@pytest.fixture(scope="module")
-def quick() -> Profile:
-    return load_profile("quick")
-
-
 def test_other_backbones_of_a_narrow_profile_have_their_own_width(quick: Profile) -> None:
     assert winface_plans.backbone(quick).width == 16
     assert winface_plans.backbone(quick, "densenet121").width == 64

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import get_args
 
 import pandas as pd
 import pytest
@@ -15,18 +14,10 @@ from repro.chapters.win import face_plans as winface_plans
 from repro.chapters.win.configs import Finetune
 from repro.chapters.win.contrasts import DP, EO, ERROR
 from repro.settings import SettingsError
-from repro.study.claims import Claim
-from repro.study.experiments import claims, everything, experiments
-from repro.study.profiles import Paper, Profile, load_profile, profile_names, project_root
+from repro.study.experiments import claims
+from repro.study.profiles import Profile, load_profile
 
-each_profile = pytest.mark.parametrize("name", profile_names())
 WIN_CLAIMS = [claim for claim in claims() if claim.paper == "win"]
-each_claim = pytest.mark.parametrize("claim", WIN_CLAIMS, ids=lambda claim: claim.name)
-
-
-@pytest.fixture(scope="module")
-def quick() -> Profile:
-    return load_profile("quick")
 
 
 def test_an_unknown_strategy_names_the_nearest(quick: Profile) -> None:
@@ -34,63 +25,6 @@ def test_an_unknown_strategy_names_the_nearest(quick: Profile) -> None:
     for finetune, base in zip((plans.finetune, winface_plans.tuned), bases, strict=True):
         with pytest.raises(ValueError, match="unknown strategy 'retain'; did you mean 'retrain'"):
             finetune(quick, base, "retain")
-
-
-@each_profile
-@each_claim
-def test_the_plan_of_a_claim_has_what_its_contrasts_compare(claim: Claim, name: str) -> None:
-    profile = load_profile(name)
-    assert claim.contrasts(profile)
-    contrasts = claim.contrasts(profile) + claim.beside(profile)
-    plan = claim.plan(profile, profile.seeds)
-    for contrast in contrasts:
-        for key in contrast.keys:
-            assert key in plan
-            assert [config.seed for config in plan[key]] == list(profile.seeds)
-            assert {config.profile for config in plan[key]} == {name}
-    own = [contrast.check for contrast in contrasts if contrast.check is not None]
-    control = claim.control(profile)
-    for check in (*claim.checks(profile), *own, *([control] if control else [])):
-        assert set(check.keys) <= check.plan(profile, profile.seeds).keys()
-
-
-@each_profile
-def test_everything_holds_every_plan_and_every_upstream_run(name: str) -> None:
-    profile = load_profile(name)
-    seeds = profile.seeds[:2]
-    seeds = {paper: profile.seeds_of(paper)[:2] for paper in get_args(Paper)}
-    faces = profile.faces.model_copy(update={"seeds": seeds["aim-fair"]})
-    own = profile.win.faces and profile.win.faces.model_copy(update={"seeds": seeds["win-faces"]})
-    win = profile.win.model_copy(update={"faces": own})
-    fewer = profile.model_copy(update={"seeds": seeds["win"], "faces": faces, "win": win})
-    configs = [c for group in everything(fewer).values() for c in group]
-    whole = {config.identity for config in configs}
-    above = [up for config in configs for up in config.upstream().values()]
-    above += [up for config in above for up in config.upstream().values()]
-    assert {config.identity for config in above} <= whole
-    for claim in claims():
-        for group in claim.plan(profile, seeds[claim.paper]).values():
-            assert {config.identity for config in group} <= whole
-    assert {config.seed for config in configs} == {seed for own in seeds.values() for seed in own}
-
-
-def test_claims_differ() -> None:
-    assert len({claim.name for claim in claims()}) == len(claims())
-    for name in profile_names():
-        profile = load_profile(name)
-        assert len({(claim.where, claim.statement(profile)) for claim in claims()}) == len(claims())
-
-
-@pytest.mark.parametrize("claim", claims(), ids=lambda claim: claim.name)
-def test_a_claim_names_the_notebook_that_shows_it(claim: Claim, quick: Profile) -> None:
-    assert (project_root() / "notebooks" / f"{claim.notebook}.ipynb").is_file()
-    if claim.notebook in experiments():  # else it only looks at what others ran
-        paper, plans_of = experiments()[claim.notebook]
-        assert paper == claim.paper
-        run = [plan(quick, [0]) for plan in plans_of]
-        there = {config.identity for plan in run for group in plan.values() for config in group}
-        needed = claim.plan(quick, [0]).values()
-        assert {config.identity for group in needed for config in group} <= there
 
 
 def test_settings_that_are_the_same_run_are_one_run(quick: Profile) -> None:

@@ -8,42 +8,13 @@ import pytest
 from tests.chapters.conftest import view_of
 from tests.conftest import MakeRecord, drawn
 
-from repro.chapters.win import backbones, win_on_faces
 from repro.chapters.win import tables as win_tables
+from repro.chapters.win import win_on_faces
 from repro.chapters.win.contrasts import DP, EO, ERROR
 from repro.chapters.win.win_on_faces import CLAIMS, dataset_of
-from repro.study.claims import Claim, Contrast
-from repro.study.profiles import Profile, load_profile, profile_names
+from repro.study.claims import Contrast
+from repro.study.profiles import Profile, load_profile
 from repro.study.records import Results
-
-each_profile = pytest.mark.parametrize("name", profile_names())
-each_claim = pytest.mark.parametrize(
-    "claim", CLAIMS + backbones.CLAIMS, ids=lambda claim: claim.name
-)
-
-
-@pytest.fixture(scope="module")
-def quick() -> Profile:
-    return load_profile("quick")
-
-
-@each_profile
-@each_claim
-def test_the_plan_of_a_claim_has_what_its_contrasts_compare(claim: Claim, name: str) -> None:
-    profile = load_profile(name)
-    seeds = profile.seeds_of("win-faces")
-    contrasts = claim.contrasts(profile) + claim.beside(profile)
-    plan = claim.plan(profile, seeds)
-    if profile.win.faces is None:
-        assert plan == {}
-        return
-    assert contrasts or not profile.win.faces.architectures
-    for contrast in contrasts:
-        for key in contrast.keys:
-            assert [config.seed for config in plan[key]] == list(seeds)
-            assert {config.profile for config in plan[key]} == {name}
-    for check in claim.checks(profile):
-        assert set(check.keys) <= check.plan(profile, seeds).keys()
 
 
 def test_only_the_papers_own_task_stands_beside_its_numbers(quick: Profile) -> None:

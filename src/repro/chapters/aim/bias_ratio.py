@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from repro.aimfair.mask import jaccard
 from repro.chapters.aim.configs import FaceTuning
-from repro.chapters.aim.contrasts import best, fine_tuning_claim
+from repro.chapters.aim.contrasts import best, fine_tuning_claim, task
 from repro.chapters.aim.plans import aim_experiment, bases_of, sensitivity, tuning
+from repro.chapters.aim.recorded_masks import mask, of_other_batches, sensitivities
+from repro.chapters.aim.tables import METRICS, paired
+from repro.chapters.reported import aim_keyed
 from repro.study.claims import Contrast
 from repro.study.experiments import Plan
+from repro.study.figures import MEN, settings_figure
 from repro.study.profiles import Profile, synthetic_of
+from repro.study.tables import means
+
+if TYPE_CHECKING:
+    from repro.study.session import View
 
 NOTEBOOK = "35_bias_ratio"
 
 TABLE_7 = {
     ratio: f"bias ratio of biased synthetic set {ratio}" for ratio in ("4:6", "3:7", "2:8", "1:9")
 }
+
+
+def _number(ratio: str) -> float:
+    """Return the size of the small groups to the large: 1:9 as 1/9."""
+    small, large = (int(part) for part in ratio.split(":"))
+    return small / large
+
+
+def _same(first: float, second: float) -> bool:
+    return math.isclose(first, second, rel_tol=0, abs_tol=1e-12)
 
 
 @aim_experiment(NOTEBOOK)
@@ -26,10 +53,9 @@ def s1_bias(profile: Profile, seeds: Sequence[int]) -> Plan:
     bases = bases_of(profile, seeds)
     plan: Plan = {"erm": list(bases)}
     for ratio in profile.faces.s1_ratios:
-        small, large = (int(part) for part in ratio.split(":"))
-        synthetic = synthetic_of(profile).model_copy(update={"bias_ratio": small / large})
-        if abs(small / large - synthetic_of(profile).bias_ratio) < 1e-12:
-            synthetic = synthetic_of(profile)  # one run under two names
+        synthetic = synthetic_of(profile)
+        if not _same(_number(ratio), synthetic.bias_ratio):  # else one run under two names
+            synthetic = synthetic.model_copy(update={"bias_ratio": _number(ratio)})
         plan[ratio] = [
             tuning(
                 profile,
@@ -57,10 +83,16 @@ def _in_words(ratio: float) -> str:
     return f"1:{1 / ratio:g}"
 
 
+def _as_real(profile: Profile) -> str | None:
+    """Return the ratio of S1 that is that of the real data, or None where there is none."""
+    real = profile.faces.data.bias_ratio
+    return next((ratio for ratio in profile.faces.s1_ratios if _same(_number(ratio), real)), None)
+
+
 def _strong_bias(profile: Profile) -> list[Contrast]:
     """Compare S1 as biased as the real data with every milder bias of it."""
-    ratios, real = profile.faces.s1_ratios, _in_words(profile.faces.data.bias_ratio)
-    return best(profile, real, ratios, table="7", rows=TABLE_7) if real in ratios else []
+    real = _as_real(profile)
+    return best(profile, real, profile.faces.s1_ratios, table="7", rows=TABLE_7) if real else []
 
 
 CLAIMS = (
@@ -77,3 +109,66 @@ CLAIMS = (
         kind="best",
     ),
 )
+
+
+def ratios(view: View) -> list[str]:
+    """Return the ratios of S1 whose runs are shown, as the profile orders them."""
+    return [ratio for ratio in view.profile.faces.s1_ratios if ratio in view.results]
+
+
+def overlaps(view: View) -> list[str | pd.DataFrame | View]:
+    """Return how far masks of two ratios on one model agree, and those of two draws of batches."""
+    if not ratios(view):
+        return [f"**{view.label}**: no sensitivities are among these runs."]
+    k, found = view.profile.faces.k, {}
+    for first, second in combinations(ratios(view), 2):
+        pairs = zip(view.results[first], view.results[second], strict=True)
+        found[f"{first} and {second}"] = [jaccard(mask(a, k), mask(b, k)) for a, b in pairs]
+    for ratio in ratios(view):
+        found[f"{ratio}, other batches"] = of_other_batches(view.results[ratio], k)
+    rows = [
+        {"masks of S1 at": what, "Jaccard": f"{np.mean(values):.2f}"}
+        for what, values in found.items()
+        if values
+    ]
+    return [f"**{view.label}**, k = {k}", pd.DataFrame(rows), view]
+
+
+def sensitivity_figures(view: View) -> list[Figure]:
+    """Return how large d and b are at each ratio, tensors as dots, in the first seed."""
+    if not ratios(view):
+        return []
+    figure, panels = plt.subplots(1, 2, figsize=(9, 3.2))
+    for place, ratio in enumerate(ratios(view)):
+        for axes, values in zip(panels, sensitivities(view.results[ratio][0]), strict=True):
+            numbers = np.array(list(values.values()))
+            spread = np.linspace(-0.25, 0.25, len(numbers))
+            axes.plot(place + spread, numbers, "o", color=MEN, alpha=0.5, markersize=3)
+            axes.plot(place, np.median(numbers), "_", color="black", markersize=22)
+    for axes, name in zip(panels, ("domain d", "fairness b"), strict=True):
+        axes.set_yscale("log")
+        axes.set_xticks(range(len(ratios(view))), ratios(view))
+        axes.set_xlabel("bias of S1")
+        axes.set_ylabel(f"{name} sensitivity")
+    figure.suptitle(f"{view.label}; bars: medians", fontsize="medium")
+    return [figure]
+
+
+def beside_paper(view: View) -> list[Figure | pd.DataFrame | View]:
+    """Return figure and table of each ratio, beside what the paper reports."""
+    paper = view.paper(aim_keyed("7", task(view.profile), TABLE_7))
+    names = {"erm": "ERM"} | {ratio: f"SFT, S1 at {ratio}" for ratio in ratios(view)}
+    table = means(view.results, METRICS, names, paper)
+    if not ratios(view):
+        return [table, view]
+    figure = settings_figure(
+        view.results, list(METRICS), names=names, reported=paper, title=view.label
+    )
+    return [figure, table, view]
+
+
+def seed_by_seed(view: View) -> list[str | pd.DataFrame]:
+    """Return every other ratio against that of the real data."""
+    real, shown = _as_real(view.profile), ratios(view)
+    others = [ratio for ratio in shown if ratio != real] if real in shown else []
+    return paired(view, [(f"{ratio} − {real}", ratio, str(real)) for ratio in others])

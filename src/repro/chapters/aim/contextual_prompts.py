@@ -1,8 +1,8 @@
-"""What the chapter on prompts shows: instruction, examples, refusals, variety."""
+"""Chapter 21: prompts by the offline grammar, what is refused, and how varied a set is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -12,13 +12,10 @@ from repro.aimfair.diversity import diversity
 from repro.aimfair.prompt_checks import check_prompt
 from repro.aimfair.prompt_form import KINDS, Group, Task, put_together
 from repro.aimfair.prompt_writer import VocabularyError, write_offline
-from repro.aimfair.prompts import instruction
 from repro.chapters.aim.synthetic import vocabulary_of
 from repro.data.captions import FACETS
 from repro.study.profiles import TABLE_5, PromptSet
 from repro.study.session import Study
-
-__all__ = ["KINDS", "Task"]
 
 #: Beyond the paper's fifty.
 BEYOND = (
@@ -27,21 +24,12 @@ BEYOND = (
 )
 GROUPS: tuple[Group, ...] = ((0, 0), (0, 1), (1, 0), (1, 1))
 _SEED = 42  # the authors'
+_SIZES = (10, 25, 50, 100, 200)  # of sets whose variety is compared
 
 
 def quoted(text: str) -> str:
     """Return a text as a Markdown block that is shown as it is."""
     return f"````text\n{text}\n````"
-
-
-def instruction_of(task: Task, group: Group, n: int) -> str:
-    """Return what a language model is asked for one group."""
-    return instruction(task, group, n)
-
-
-def reasons(task: Task, group: Group, prompt: str) -> list[str]:
-    """Return why a prompt is refused; empty where it is not."""
-    return check_prompt(prompt, task, group)
 
 
 def written(
@@ -57,6 +45,19 @@ def written(
         }
     except VocabularyError:
         return {}
+
+
+def examples(study: Study, task: Task) -> list[str]:
+    """Return the first five prompts of each kind for group (1,1), as Markdown, a line each."""
+    lines = ["Group (1,1), the first five of fifty, by the offline grammar:"]
+    for kind in KINDS:
+        lines.append(f"*{kind}*")
+        prompts = written(study, task, kind)
+        if prompts:
+            lines += [f"- {prompt}" for prompt in prompts[1, 1][:5]]
+        else:
+            lines.append("- not possible with this generator's vocabulary: it knows no head poses")
+    return lines
 
 
 def refusals(task: Task) -> pd.DataFrame:
@@ -75,7 +76,7 @@ def refusals(task: Task) -> pd.DataFrame:
         prompt(own, "a goatee"),
         prompt(own, "a toothy grin"),
     ]
-    why = ["; ".join(reasons(task, (0, 0), prompt)) for prompt in tried]
+    why = ["; ".join(check_prompt(prompt, task, (0, 0))) for prompt in tried]
     return pd.DataFrame({"prompt": tried, "refused because": [w or "(accepted)" for w in why]})
 
 
@@ -86,6 +87,11 @@ def _sets(study: Study, task: Task) -> dict[str, Mapping[Group, list[str]]]:
         if prompts:
             found[asked.key] = prompts
     return found
+
+
+def _variety(prompts: Mapping[Group, Sequence[str]]) -> pd.Series:
+    """Return the measures of one set, mean over the groups."""
+    return pd.DataFrame([diversity(texts) for texts in prompts.values()]).mean()
 
 
 #: Measures of variety that have a column; those of facets that no prompt names are left out.
@@ -99,7 +105,7 @@ def diversity_table(study: Study, task: Task) -> pd.DataFrame:
     """Return measures of variety of each set, mean over the four groups."""
     rows = []
     for key, prompts in _sets(study, task).items():
-        found = pd.DataFrame([diversity(texts) for texts in prompts.values()]).mean()
+        found = _variety(prompts)
         shown = {name: f"{found[name]:.3g}" for name in _COLUMNS if name in found}
         rows.append({"set": key} | shown)
     return pd.DataFrame(rows).fillna("")
@@ -110,17 +116,16 @@ def diversity_figure(study: Study, task: Task) -> Figure:
     figure, axes = plt.subplots(figsize=(6, 3))
     for kind, style in (("contextual", "o--"), ("contextual with head poses", "s-")):
         numbers, distances = [], []
-        for n in (10, 25, 50, 100, 200):
+        for n in _SIZES:
             prompts = written(study, task, kind, n)
             if not prompts:
                 continue
-            found = pd.DataFrame([diversity(texts) for texts in prompts.values()]).mean()
             numbers.append(n)
-            distances.append(float(found["jaccard distance"]))
+            distances.append(float(_variety(prompts)["jaccard distance"]))
         if numbers:
             axes.plot(numbers, distances, style, label=kind)
     axes.set_xscale("log")
-    axes.set_xticks([10, 25, 50, 100, 200], ["10", "25", "50", "100", "200"])
+    axes.set_xticks(_SIZES, list(map(str, _SIZES)))
     axes.minorticks_off()
     axes.set_xlabel("prompts of a group")
     axes.set_ylabel("mean distance of two prompts (Jaccard)")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-import numpy as np
-
 from repro.aimfair.strategies import STRATEGIES, rows_of
 from repro.chapters.aim import plans
 from repro.chapters.reported import aim_value
@@ -16,7 +14,7 @@ from repro.study.experiments import Experiment, Plan
 from repro.study.judging import control
 from repro.study.profiles import Profile
 from repro.study.records import Results
-from repro.study.tables import known_values, points
+from repro.study.tables import mean_value, points
 
 ACC, WST, EO, STD = "accuracy", "worst_group_accuracy", "equalized_odds_max", "group_std"
 #: The paper's metrics, in short for tables.
@@ -141,10 +139,6 @@ def best(
 # What must be so, or nothing is tested
 
 
-def _mean(results: Results, key: str, metric: str) -> float:
-    return float(np.mean(known_values(results[key], metric)))
-
-
 def biased(
     profile: Profile, plan: Experiment = plans.strategies, key: str = "erm", words: str = ""
 ) -> Check:
@@ -155,7 +149,7 @@ def biased(
     bound = told / 2
 
     def passes(results: Results) -> tuple[bool, str]:
-        mean = _mean(results, key, EO)
+        mean = mean_value(results[key], EO)
         return mean >= bound, f"EO {points(mean)}, at least {points(bound)} (half of the paper's)"
 
     return Check(f"the biased classifier{words} is biased", plan, (key,), passes)
@@ -184,7 +178,7 @@ def reads(plan: Experiment, key: str) -> Check:
         return {"erm": plans.strategies(profile, seeds).get("erm", []), **plan(profile, seeds)}
 
     def passes(results: Results) -> tuple[bool, str]:
-        alone, erm = (_mean(results, name, ACC) for name in (key, "erm"))
+        alone, erm = (mean_value(results[name], ACC) for name in (key, "erm"))
         bound = 0.5 + (erm - 0.5) / 2
         return alone >= bound, f"ACC {points(alone)}, at least {points(bound)}"
 

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from repro.chapters.aim.contrasts import ACC, EO, WST
-from repro.study.figures import GREY, LABELS, MEN, PAPER
+from repro.study.figures import LABELS, PAPER, draw_seeds
 from repro.study.intervals import mean_interval
 from repro.study.records import Results, value
 
@@ -152,13 +152,7 @@ def against_number_figure(
             values = [100 * float(value(r, metric) or 0.0) for r in results.get(key, [])]
             if not values:
                 continue
-            axes.plot([x] * len(values), values, "o", color=GREY, alpha=0.35, markersize=4)
-            interval = mean_interval(values)
-            error = [[interval.mean - interval.low], [interval.high - interval.mean]]
-            axes.errorbar(
-                x, interval.mean, yerr=None if interval.n < 2 else error, fmt="s", color=MEN,
-                capsize=3, markersize=4,
-            )  # fmt: skip
+            draw_seeds(axes, x, values, mean_interval(values))
         for (key, name), colour in zip(lines.items(), colours, strict=False):
             if key in results:
                 mean = 100 * np.mean([r.metrics()[metric] for r in results[key]])

@@ -18,7 +18,7 @@ from repro.chapters.reported import aim_value
 from repro.chapters.substitutions import ERM
 from repro.metrics import flatten_metrics, metrics_from_counts
 from repro.study.claims import Claim, Contrast
-from repro.study.profiles import Profile
+from repro.study.profiles import Profile, load_profile
 from repro.study.provenance import precision_in_words
 from repro.study.records import Results
 from repro.study.tables import means
@@ -64,24 +64,29 @@ def _biased(profile: Profile) -> list[Contrast]:
 
 
 def recipe(view: View) -> pd.DataFrame:
-    """Return the settings of a view's trainings beside the paper's."""
-    faces = view.profile.faces
-    how = faces.pretrain
-    images = f"{view.profile.data_label(view.about)}, {faces.data.total:,}"
-    precision = precision_in_words(r for group in view.results.values() for r in group)
-    crops = f"{100 * how.smallest_crop:g} % to 100 % of the frame"
-    rows = [
-        ("images", images, "CelebA at 224x224, 20,000"),
-        ("model", f"{faces.architecture}, width {faces.width}", "ResNet-18, width 64"),
-        ("initialisation", faces.initialisation, "ImageNet"),
-        ("rate", f"{how.learning_rate:g}", "0.01"),
-        ("divided by ten after epoch", ", ".join(map(str, how.milestones)) or "never", "10"),
-        ("epochs", str(how.epochs), "15"),
-        ("images a batch", str(how.batch_size), "128"),
-        ("crops", crops, "8 % to 100 % of the frame"),
-        ("precision", precision, "float32"),
-    ]
+    """Return the settings of a view's trainings beside the paper's, those of profile ``paper``."""
+    theirs = load_profile("paper")
+    computed = precision_in_words(r for group in view.results.values() for r in group)
+    ours = _recipe(view.profile, computed)
+    papers = _recipe(theirs, theirs.faces.pretrain.precision)
+    rows = [(setting, ours[setting], papers[setting]) for setting in ours]
     return pd.DataFrame(rows, columns=["setting", "this call", "the paper"])
+
+
+def _recipe(profile: Profile, precision: str) -> dict[str, str]:
+    """Return what a classifier is trained on and how, in words."""
+    faces, how = profile.faces, profile.faces.pretrain
+    return {
+        "images": f"{profile.data_label('aim-fair')}, {faces.data.total:,}",
+        "model": f"{faces.architecture}, width {faces.width}",
+        "initialisation": faces.initialisation,
+        "rate": f"{how.learning_rate:g}",
+        "divided by ten after epoch": ", ".join(map(str, how.milestones)) or "never",
+        "epochs": str(how.epochs),
+        "images a batch": str(how.batch_size),
+        "crops": f"{100 * how.smallest_crop:g} % to 100 % of the frame",
+        "precision": precision,
+    }
 
 
 def beside_paper(view: View) -> list[Figure | pd.DataFrame | View]:

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from repro.chapters.aim.contrasts import ACC, EO, PAIRED, WST, finds, reads, versus
+import pandas as pd
+from matplotlib.figure import Figure
+
+from repro.chapters.aim.contrasts import ACC, EO, PAIRED, WST, finds, reads, task, versus
+from repro.chapters.aim.figures import group_accuracy_figure
 from repro.chapters.aim.plans import aim_experiment, training
+from repro.chapters.aim.synthetic import bank_of, variety
+from repro.chapters.aim.tables import METRICS, paired
+from repro.chapters.reported import aim_keyed
 from repro.chapters.substitutions import PROMPT_SETS
 from repro.settings import SyntheticFaces
 from repro.study.claims import Claim, Contrast
 from repro.study.experiments import Plan
+from repro.study.figures import settings_figure
 from repro.study.profiles import Profile
+from repro.study.tables import means
+
+if TYPE_CHECKING:
+    from repro.study.session import View
 
 NOTEBOOK = "33_prompt_diversity"
 
@@ -157,3 +171,44 @@ CLAIMS = (
         _more_helps((WST, EO)),
     ),
 )
+
+
+def variety_of_sets(profile: Profile, seed: int) -> list[str | pd.DataFrame]:
+    """Return who wrote each set of prompts of a seed, and how varied they are."""
+    rows = []
+    for key, asked in prompt_sets(profile, seed).items():
+        bank = bank_of(profile.faces.data, asked)
+        rows.append({"prompts": key, "written by": bank.model} | variety(bank))
+    if not rows:
+        return ["The synthetic images of this profile do not come from prompts."]
+    return [pd.DataFrame(rows)]
+
+
+def names(view: View) -> dict[str, str]:
+    """Return the sets of prompts whose runs are shown, as the profile orders them, by key."""
+    keys = (asked.key for asked in view.profile.faces.prompt_sets)
+    return {key: key for key in keys if key in view.results}
+
+
+def beside_paper(view: View) -> list[str | Figure | pd.DataFrame | View]:
+    """Return figure and table of each set of prompts, beside what the paper reports."""
+    if not names(view):
+        return [f"**{view.label}**: no images were drawn from prompts."]
+    paper = view.paper(aim_keyed("5", task(view.profile), TABLE_5))
+    figure = settings_figure(
+        view.results, list(METRICS), names=names(view), reported=paper, title=view.label
+    )
+    return [figure, means(view.results, METRICS, names(view), paper), view]
+
+
+def group_accuracies(view: View) -> list[Figure]:
+    """Return the accuracy of each group (t,p) by set of prompts."""
+    sets = names(view)
+    return [group_accuracy_figure(view.results, sets, title=view.label)] if sets else []
+
+
+def seed_by_seed(view: View) -> list[str | pd.DataFrame]:
+    """Return each set of prompts against the one before, then the later ones against the first."""
+    keys = list(names(view))
+    pairs = [*pairwise(keys), *((keys[0], key) for key in keys[2:])]
+    return paired(view, [(f"{later} − {earlier}", later, earlier) for earlier, later in pairs])

@@ -4,13 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from repro.aimfair.strategies import rows_of
-from repro.chapters.aim.contrasts import ACC, EO, WST, fine_tuning_claim, versus
+import pandas as pd
+from matplotlib.figure import Figure
+
+from repro.aimfair.mask import jaccard
+from repro.aimfair.strategies import STRATEGIES, rows_of
+from repro.chapters.aim.contrasts import ACC, EO, WORDS, WST, fine_tuning_claim, task, versus
 from repro.chapters.aim.plans import aim_experiment, bases_of, tuning
+from repro.chapters.aim.recorded_masks import mask, sensitivities
+from repro.chapters.aim.tables import (
+    METRICS,
+    averages,
+    best_of,
+    named,
+    of_strategy,
+    paired,
+    settings_beside_paper,
+    training_images,
+)
+from repro.chapters.reported import aim_keyed
 from repro.study.claims import Contrast
 from repro.study.experiments import Plan
 from repro.study.profiles import Profile
+from repro.study.records import Results
+from repro.study.runs import Record
+from repro.study.tables import Html, differences, means, source
+
+if TYPE_CHECKING:
+    from repro.study.session import View
 
 NOTEBOOK = "32_selection_rules"
 
@@ -110,3 +133,124 @@ CLAIMS = (
         _absolute((WST, ACC)),
     ),
 )
+
+
+def rules(profile: Profile) -> list[str | pd.DataFrame]:
+    """Return what trains under each rule, and the settings of a profile that they have."""
+    shown = ("random", "update", "freeze", "cosine mask", "mask")
+    table = pd.DataFrame(
+        [{"rule": rule, "what trains": STRATEGIES[rule].meaning} for rule in shown]
+    )
+    faces = profile.faces
+    settings = (
+        f"Profile `{profile.name}`: k = {faces.k}, {faces.random_draws} random draw(s), "
+        f"blocks {', '.join(faces.blocks)}."
+    )
+    return [table, settings]
+
+
+def what_trains(view: View) -> list[str | pd.DataFrame | View]:
+    """Return how many tensors and parameters each setting trains."""
+    if len(view.results) < 2:
+        return []
+    table = training_images(view.results, named(view.results))
+    heading = f"**{view.label}**, what trains, lowest to highest seed:"
+    return [heading, table[["setting", "tensors", "parameters"]], view]
+
+
+def beside_paper(view: View) -> list[str | Figure | pd.DataFrame | View]:
+    """Return figure and table of every setting, the two masks beside the paper's."""
+    alone = len(view.results) < 2
+    said = [f"**{view.label}**: no fine-tuned model is among these runs."] if alone else []
+    paper = view.paper(aim_keyed("4", task(view.profile), TABLE_4))
+    return [*said, *settings_beside_paper(view, paper, (WST, EO, ACC))]
+
+
+def seed_by_seed(view: View) -> list[str | pd.DataFrame]:
+    """Return the mask against every other setting."""
+    others = [key for key in view.results if key != "mask" and "mask" in view.results]
+    return paired(view, [(f"SFT − {WORDS.get(key, key)}", "mask", key) for key in others])
+
+
+def of_kind(results: Results, kind: str) -> Results:
+    """Return the settings of a kind of `BEST_IN_TABLE_4`, e.g. each block that is updated."""
+    # Updating the head alone is linear probing: one run under two names.
+    return of_strategy(results, kind, *(["linear probing"] if kind == "update" else []))
+
+
+def best_of_each_kind(view: View) -> list[str | pd.DataFrame | Html]:
+    """Return the setting of each kind that is best on test images, against the two masks."""
+    if "mask" not in view.results:
+        return []
+    settings = {kind: of_kind(view.results, kind) for kind in BEST_IN_TABLE_4}
+    chosen = {best_of(found, WST): kind for kind, found in settings.items() if found}
+    rows = {key: BEST_IN_TABLE_4[kind] for key, kind in chosen.items()} | TABLE_4
+    names = {key: f"best of {WORDS[kind]}, on test data: {key}" for key, kind in chosen.items()}
+    names |= {key: WORDS[key] for key in TABLE_4}
+    paper = view.paper(aim_keyed("4", task(view.profile), rows))
+    pairs = [(f"SFT − {key}", "mask", key) for key in names if key != "mask"]
+    shown = {key: view.results[key] for key in names if key in view.results}
+    return [
+        f"**{view.label}**",
+        means(view.results, METRICS, names, paper),
+        differences(view.results, METRICS, pairs),
+        source(shown, view.label, view.again),
+    ]
+
+
+def ways_to_choose(view: View) -> list[str | pd.DataFrame]:
+    """Return which setting of each kind validation images choose, and a blind choice's mean."""
+    rows = []
+    for kind in BEST_IN_TABLE_4:
+        settings = of_kind(view.results, kind)
+        if len(settings) < 2:  # nothing to choose from
+            continue
+        for how, quantity in (
+            ("test WST, as above", WST),
+            ("validation WST", f"validation:{WST}"),
+            ("validation ACC", f"validation:{ACC}"),
+        ):
+            key = best_of(settings, quantity)
+            row = {"kind": WORDS[kind], "chosen by": how, "setting": key}
+            rows.append(row | averages(settings[key]))
+        row = {"kind": WORDS[kind], "chosen by": "nothing: the mean"}
+        row["setting"] = f"all {len(settings)}"
+        rows.append(row | averages([r for records in settings.values() for r in records]))
+    if not rows or "mask" not in view.results:
+        return []
+    own = {"kind": WORDS["mask"], "chosen by": "", "setting": f"mask, k = {view.profile.faces.k}"}
+    rows.append(own | averages(view.results["mask"]))
+    return [f"**{view.label}**, test part, mean over seeds:", pd.DataFrame(rows)]
+
+
+def two_masks(view: View, k: int) -> list[str | pd.DataFrame | Html]:
+    """Return how alike the masks by absolute difference and by cosine are, seed by seed."""
+    records = view.results.get("train, augmented", [])
+    if not records:
+        return [f"**{view.label}**: no sensitivities are among these runs."]
+    rows = []
+    for record in records:
+        absolute, cosine = (mask(record, k, kind=kind) for kind in ("absolute", "cosine"))
+        # What two random masks of these sizes share on average.
+        shared = len(absolute) * len(cosine) / len(record.results["tensors"])
+        chance = shared / (len(absolute) + len(cosine) - shared)
+        rows.append(
+            {
+                "seed": record.config["seed"],
+                "tensors, absolute": len(absolute),
+                "tensors, cosine": len(cosine),
+                "in both": len(absolute & cosine),
+                "Jaccard": f"{jaccard(absolute, cosine):.2f}",
+                "by chance, about": f"{chance:.2f}",
+                "rank correlation, absolute": f"{rank_correlation(record, 'absolute'):+.2f}",
+                "rank correlation, cosine": f"{rank_correlation(record, 'cosine'):+.2f}",
+            }
+        )
+    heading = f"**{view.label}**, k = {k}:"
+    return [heading, pd.DataFrame(rows), source(records, view.label, view.again)]
+
+
+def rank_correlation(record: Record, kind: str) -> float:
+    """Return Spearman's correlation of domain and fairness sensitivity over tensors."""
+    domain, fairness = sensitivities(record, kind=kind)
+    return float(pd.Series(domain).corr(pd.Series(fairness), method="spearman"))

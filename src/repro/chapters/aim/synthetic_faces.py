@@ -1,8 +1,9 @@
-"""What the chapter on synthetic faces shows: alignment, variety, duplicates."""
+"""Chapter 22: a pool of synthetic faces, what classifiers read in it, variety and duplicates."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,31 +15,114 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from repro import vision
-from repro.aimfair.checks import Alignment
+from repro.aimfair.checks import Alignment, near_duplicates, redrawn
 from repro.aimfair.checks import alignment as compare
 from repro.chapters.aim import stages as aim_stages
+from repro.chapters.aim import synthetic
 from repro.chapters.aim.configs import FaceTraining
-from repro.chapters.aim.figures import GROUP_COLOURS, GROUP_NAMES
+from repro.chapters.aim.contrasts import ACC, WST
+from repro.chapters.aim.data import faces_of, group_images
+from repro.chapters.aim.figures import GROUP_COLOURS, GROUP_NAMES, faces_figure
+from repro.chapters.aim.prompt_diversity import PLAIN, prompt_sets
 from repro.data import augment
 from repro.data.images import ImageSet
 from repro.models import head_inputs, last_linear
-from repro.settings import FaceData
+from repro.settings import FaceData, SyntheticFaces
+from repro.study.profiles import Profile
 from repro.study.records import Results
 from repro.study.session import Study
+from repro.study.tables import Html, means, source
 
 _PAIRS = 4_000  # of random images, for a mean distance
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """The pools of a profile.
+
+    Attributes
+    ----------
+    data, asked
+        What they show, and what was asked of the generator.
+    sets
+        Kind of prompts -> images: ``contextual``, and ``plain`` where the profile has such a set.
+    manifest
+        A row for each image of the first.
+    """
+
+    data: FaceData
+    asked: SyntheticFaces
+    sets: Mapping[str, ImageSet]
+    manifest: pd.DataFrame
+
+    @property
+    def pool(self) -> ImageSet:
+        """The images that the profile trains on."""
+        return self.sets["contextual"]
+
+
+def notice(profile: Profile) -> list[str]:
+    """Say that there is nothing to see where the images of a profile come from no prompts."""
+    if _asked(profile) is not None:
+        return []
+    return [
+        "The synthetic images of this profile come from the renderer, not from prompts: what "
+        "follows stays empty. `-p profile smoke` draws a few from prompts."
+    ]
+
+
+def _asked(profile: Profile) -> SyntheticFaces | None:
+    asked = profile.faces.synthetic
+    return asked if asked is not None and asked.source == "generator" else None
+
+
+def drawn(profile: Profile, seed: int) -> Drawn | None:
+    """Draw the pools of a profile, or find them; None where its images come from no prompts."""
+    data, asked = profile.faces.data, _asked(profile)
+    if asked is None:
+        return None
+    sets = {"contextual": synthetic.pool(data, asked)}
+    plain = prompt_sets(profile, seed).get(PLAIN)
+    if plain is not None:
+        sets["plain"] = synthetic.pool(data, plain)
+    return Drawn(data, asked, sets, synthetic.manifest(data, asked))
+
+
+def look(images: Drawn | None) -> list[str | Figure]:
+    """Return how the pool was drawn, and ten faces of each group and kind of prompts.
+
+    The book shows synthetic faces, never real ones.
+    """
+    if images is None:
+        return []
+    data, asked = images.data, images.asked
+    how = synthetic.generation_settings(data, asked)
+    rows = {
+        f"{kind} {group}": faces[:10]
+        for kind, some in images.sets.items()
+        for group, faces in by_group(some, data).items()
+    }
+    return [
+        f"Drawn by generator `{asked.generator}`: {images.manifest['scheduler'].iloc[0]}, "
+        f"{how.steps} steps, guidance {how.guidance:g}, from {asked.prompts_per_group} prompts a "
+        f"group written by {synthetic.bank_of(data, asked).model}; {asked.pool:,} images a group "
+        f"at {data.size}x{data.size}.",
+        faces_figure(rows, title="(t,p) as Figure 4: (t,p), kind of prompt"),
+    ]
+
+
+def first_of_each_group(images: Drawn | None) -> list[pd.DataFrame]:
+    """Return name, prompt, seed and digest of the first image of each group."""
+    if images is None:
+        return []
+    first = images.manifest.groupby(["target", "protected"]).head(1)
+    shown = first[["name", "prompt", "seed", "sha256"]].astype(str)
+    return [shown.assign(sha256=shown["sha256"].str[:12])]
+
+
 def by_group(images: ImageSet, data: FaceData) -> dict[str, Tensor]:
     """Return the images of each group, by ``(t,p)``, in the order of their names."""
-    target, protected = images.attribute(data.target), images.attribute(data.protected)
-    return {
-        f"({t},{p})": images.images[
-            torch.from_numpy(np.flatnonzero((target == t) & (protected == p)))
-        ]
-        for t in (0, 1)
-        for p in (0, 1)
-    }
+    return group_images(faces_of(images, data, np.arange(len(images))))
 
 
 def _model(study: Study, readers: Results, which: str) -> torch.nn.Module:
@@ -50,9 +134,14 @@ def _model(study: Study, readers: Results, which: str) -> torch.nn.Module:
     return aim_stages.trained_model(config, record)
 
 
-def alignment(study: Study, pool: ImageSet, manifest: pd.DataFrame, readers: Results) -> Alignment:
-    """Compare what was asked with what the two readers read, image by image."""
-    data = study.profile.faces.data
+def alignment(study: Study, images: Drawn | None, readers: Results) -> Alignment | None:
+    """Compare what was asked with what the two readers read, image by image.
+
+    None where nothing was drawn or a reader is missing: a profile need not list them.
+    """
+    if images is None or not {"target", "protected"} <= readers.keys():
+        return None
+    data, pool, manifest = images.data, images.pool, images.manifest
     models = {
         data.target: _model(study, readers, "target"),
         data.protected: _model(study, readers, "protected"),
@@ -72,6 +161,39 @@ def alignment(study: Study, pool: ImageSet, manifest: pd.DataFrame, readers: Res
 
     named = manifest.set_index("name").loc[pool.attributes.index].reset_index()
     return compare(pool.images, named, read, target=data.target, protected=data.protected)
+
+
+def read_as_asked(
+    study: Study, images: Drawn | None, readers: Results, found: Alignment | None
+) -> list[str | pd.DataFrame | Html]:
+    """Return what the readers can tell of real images, and what they read in the pool."""
+    if images is None:
+        return []
+    if found is None:
+        return ["This profile does not list `readers` under `faces.experiments`."]
+    names = {
+        "target": f"reads {images.data.target}",
+        "protected": f"reads {images.data.protected}",
+    }
+    return [
+        means(readers, {ACC: "ACC", WST: "WST"}, names),
+        source(readers, study.data_label, study.again),
+        "Group asked for (rows) against group read (columns), images:",
+        found.confusion.reset_index().astype(str),
+        "Agreement by group:",
+        percent(found.per_group),
+    ]
+
+
+def by_prompt(found: Alignment | None) -> list[Figure | str | pd.DataFrame]:
+    """Return the agreement of each prompt, and the prompts that are read least as asked."""
+    if found is None:
+        return []
+    return [
+        prompts_figure(found, title="each prompt of the pool, by group (t,p)"),
+        "The prompts that are read least as asked:",
+        worst_prompts(found, 5),
+    ]
 
 
 def percent(table: pd.DataFrame) -> pd.DataFrame:
@@ -102,28 +224,39 @@ def prompts_figure(found: Alignment, *, title: str = "") -> Figure:
 
 def worst_prompts(found: Alignment, n: int) -> pd.DataFrame:
     """Return the n prompts whose images are read least as asked."""
-    table = found.per_prompt.reset_index()
-    both = table[["target_agreement", "protected_agreement"]].min(axis=1)
-    return percent(table.loc[both.sort_values().index[:n]])
+    agreed = ["target_agreement", "protected_agreement"]
+    table = found.per_prompt
+    worst = table.loc[table[agreed].min(axis=1).sort_values().index[:n]]
+    groups = [f"({t},{p})" for t, p, _ in worst.index]
+    # A column less is a line less of each prompt.
+    return percent(worst[["prompt", "images", *agreed]].set_index(pd.Index(groups, name="group")))
 
 
-def variety(study: Study, sets: Mapping[str, ImageSet], readers: Results) -> pd.DataFrame:
-    """Return the mean distance of two images of a group, in pixels and in features, by set."""
-    model = _model(study, readers, "target")
-    _, head = last_linear(model)
-    data = study.profile.faces.data
+def variety(study: Study, images: Drawn | None, readers: Results) -> list[pd.DataFrame]:
+    """Return the mean distance of two images of a group, by kind of prompts.
+
+    In pixels and, where there is a reader of the target, in its features.
+    """
+    if images is None:
+        return []
+    model = _model(study, readers, "target") if "target" in readers else None
     rows = []
-    for name, images in sets.items():
+    for name, some in images.sets.items():
         row: dict[str, Any] = {"prompts": name}
-        for group, own in by_group(images, data).items():
+        for group, own in by_group(some, images.data).items():
             faces = own.float().flatten(1)
-            inputs = augment.plain(own).contiguous(memory_format=torch.channels_last)
-            features = head_inputs(model, head, inputs, batch=512)
-            pixels = _distance(faces) / faces.shape[1] ** 0.5
-            row[f"{group} pixels"] = f"{pixels:.1f}"
-            row[f"{group} features"] = f"{_distance(features.float()):.2f}"
+            row[f"{group} pixels"] = f"{_distance(faces) / faces.shape[1] ** 0.5:.1f}"
+            if model is not None:
+                row[f"{group} features"] = f"{_distance(_features(model, own)):.2f}"
         rows.append(row)
-    return pd.DataFrame(rows)
+    return [pd.DataFrame(rows)]
+
+
+def _features(model: torch.nn.Module, images: Tensor) -> Tensor:
+    """Return what the last layer reads of images (n, 3, s, s) uint8, as (n, d)."""
+    _, head = last_linear(model)
+    inputs = augment.plain(images).contiguous(memory_format=torch.channels_last)
+    return head_inputs(model, head, inputs, batch=512).float()
 
 
 def _distance(values: Tensor) -> float:
@@ -134,8 +267,14 @@ def _distance(values: Tensor) -> float:
     return float((values[first[apart]] - values[second[apart]]).norm(dim=1).mean())
 
 
-def side_by_side(redrawn: pd.DataFrame, twins: pd.DataFrame) -> pd.DataFrame:
+def thrown_away_and_twice(images: Drawn | None) -> list[pd.DataFrame]:
     """Return what was drawn again and what is there twice, a row for each group."""
-    joined = redrawn.join(twins.drop(columns="images")).reset_index()
+    if images is None:
+        return []
+    pool, data = images.pool, images.data
+    twins = near_duplicates(
+        pool.images, pool.attribute(data.target), pool.attribute(data.protected)
+    )
+    joined = redrawn(images.manifest).join(twins.drop(columns="images")).reset_index()
     joined["rate"] = joined["rate"].map("{:.4%}".format)
-    return joined.astype(str)
+    return [joined.astype(str)]

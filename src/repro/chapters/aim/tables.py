@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from repro.chapters.aim.contrasts import ACC, EO, STD, TABLE_3, WST, task
+from repro.chapters.aim.contrasts import ACC, BETTER, EO, STD, TABLE_3, WORDS, WST, task
 from repro.chapters.reported import aim_keyed
 from repro.metrics import flatten_metrics, metrics_from_counts
+from repro.study.figures import settings_figure
 from repro.study.records import Results
-from repro.study.tables import Reported, differences, points
+from repro.study.runs import Record
+from repro.study.tables import Reported, differences, mean_value, means, points
 
 if TYPE_CHECKING:
     from repro.study.session import View
@@ -20,6 +23,59 @@ if TYPE_CHECKING:
 GROUPS = ("(0,0)", "(0,1)", "(1,0)", "(1,1)")
 #: Metric -> heading of its column.
 METRICS = {ACC: "ACC", WST: "WST", EO: "EO (max)"}
+
+
+def named(results: Results) -> dict[str, str]:
+    """Return what to call each setting: its strategy in words, else its key."""
+    return {key: WORDS.get(key, key) for key in results}
+
+
+def of_strategy(results: Results, *strategies: str) -> Results:
+    """Return the settings whose runs have one of these strategies."""
+    return {
+        key: records
+        for key, records in results.items()
+        if records[0].config["strategy"] in strategies
+    }
+
+
+def best_of(results: Results, quantity: str, seeds: Iterable[int] | None = None) -> str:
+    """Return the setting with the best mean of a metric, the first of several that are equal.
+
+    Parameters
+    ----------
+    results
+        Records by setting, one setting at least.
+    quantity
+        A metric of `BETTER`, of the test part or another (``validation:accuracy``).
+    seeds
+        Positions of the records that count; None: all of them.
+    """
+    sign = 1 if BETTER[quantity.rpartition(":")[2]] == "greater" else -1
+    chosen = None if seeds is None else list(seeds)
+
+    def score(key: str) -> float:
+        records = results[key] if chosen is None else [results[key][i] for i in chosen]
+        return sign * mean_value(records, quantity)
+
+    return max(results, key=score)
+
+
+def averages(records: Sequence[Record]) -> dict[str, str]:
+    """Return the mean of each metric over records, in points, by the heading of its column."""
+    return {heading: points(mean_value(records, metric)) for metric, heading in METRICS.items()}
+
+
+def settings_beside_paper(
+    view: View, paper: Reported | None, drawn: Sequence[str] = tuple(METRICS)
+) -> list[Figure | pd.DataFrame | View]:
+    """Return figure, if there are two settings, and table of all, beside what the paper reports."""
+    names = named(view.results)
+    table = means(view.results, METRICS, names, paper)
+    if len(names) < 2:
+        return [table, view]
+    figure = settings_figure(view.results, drawn, names=names, reported=paper, title=view.label)
+    return [figure, table, view]
 
 
 def spread(values: Sequence[float], form: str) -> str:

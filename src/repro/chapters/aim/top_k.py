@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,15 +14,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from repro.aimfair.mask import entry_k, jaccard
-from repro.chapters.aim.contrasts import best, fine_tuning_claim
+from repro.chapters.aim.contrasts import BETTER, EO, WORDS, WST, best, fine_tuning_claim, task
+from repro.chapters.aim.figures import against_number_figure
 from repro.chapters.aim.plans import aim_experiment, bases_of, sensitivity, tuning
 from repro.chapters.aim.recorded_masks import sensitivities, sizes
-from repro.chapters.aim.tables import spread
+from repro.chapters.aim.tables import METRICS, best_of, of_strategy, paired, spread
+from repro.chapters.reported import aim_keyed
 from repro.study.claims import Contrast
 from repro.study.experiments import Plan
-from repro.study.figures import GREY, MEN, WOMEN
+from repro.study.figures import GREY, LABELS, MEN, WOMEN, draw_seeds, in_points
+from repro.study.intervals import paired_interval
 from repro.study.profiles import Profile
 from repro.study.runs import Record
+from repro.study.tables import mean_value, means
+
+if TYPE_CHECKING:
+    from repro.study.session import View
 
 NOTEBOOK = "31_top_k"
 
@@ -57,6 +66,51 @@ def _peak(profile: Profile) -> list[Contrast]:
     return best(profile, f"k {k}", keys, table="fig5", rows=FIGURE_5, slack=0.002)
 
 
+CLAIMS = (
+    fine_tuning_claim(
+        "top-k",
+        "Figure 5",
+        lambda profile: (
+            f"Fairness peaks at k = {profile.faces.k}: no other k of the paper's sweep is fairer."
+        ),
+        NOTEBOOK,
+        top_k,
+        _peak,
+        lambda profile: [],
+        kind="best",
+    ),
+)
+
+
+def what_k_selects(view: View, ks: Sequence[int]) -> list[str | Figure | pd.DataFrame | View]:
+    """Return how much of the model the masks of the measured sensitivities hold."""
+    records = view.results.get("train, augmented")
+    if not records:
+        return [f"**{view.label}**: no sensitivities are among these runs."]
+    return [
+        sizes_figure(records, title=view.label),
+        f"**{view.label}**, lowest to highest seed:",
+        sizes_table(records, ks),
+        smallest_masks(records, ks),
+        view,
+    ]
+
+
+def smallest_masks(records: Sequence[Record], ks: Sequence[int]) -> str:
+    """Say how many masks are as small as two rankings can make them, 2k − n tensors."""
+    whole = len(records[0].results["tensors"])
+    more = [
+        sizes(record)[k - 1].tensors - (2 * k - whole)
+        for k in ks
+        if whole / 2 < k < whole
+        for record in records
+    ]
+    return (
+        f"Of these {len(more)} masks with n/2 < k < n, one for each k and seed, {more.count(0)} "
+        "have exactly the smallest possible size: no tensor is ruled out by both rankings."
+    )
+
+
 def sizes_table(records: Sequence[Record], ks: Sequence[int]) -> pd.DataFrame:
     """Return k against the share of tensors and of scalar parameters, lowest to highest seed."""
     whole = len(records[0].results["tensors"])
@@ -67,6 +121,8 @@ def sizes_table(records: Sequence[Record], ks: Sequence[int]) -> pd.DataFrame:
             {
                 "k": k,
                 "k of all tensors": f"{k / whole:.0%}",
+                "at least (2k − n)": str(max(0, 2 * k - whole)),
+                "if unrelated (k²/n)": f"{k * k / whole:.1f}",
                 "tensors in the mask": spread([s.tensors for s in found], "{:d}"),
                 "share of tensors": spread([s.share_of_tensors for s in found], "{:.0%}"),
                 "share of parameters": spread([s.share_of_parameters for s in found], "{:.1%}"),
@@ -127,17 +183,117 @@ def sizes_figure(records: Sequence[Record], *, title: str = "") -> Figure:
     return figure
 
 
-CLAIMS = (
-    fine_tuning_claim(
-        "top-k",
-        "Figure 5",
-        lambda profile: (
-            f"Fairness peaks at k = {profile.faces.k}: no other k of the paper's sweep is fairer."
-        ),
-        NOTEBOOK,
-        top_k,
-        _peak,
-        lambda profile: [],
-        kind="best",
-    ),
-)
+#: What is drawn as a line: where fine-tuning starts, and where it ends at k = n.
+LINES = {key: WORDS[key] for key in ("erm", "fully fine-tuning")}
+
+
+def places(view: View) -> dict[str, int]:
+    """Return the k of each setting that has a mask."""
+    masked = of_strategy(view.results, "mask")
+    return {key: records[0].config["k"] for key, records in masked.items()}
+
+
+def of_k(view: View, k: int) -> str | None:
+    """Return the setting that has this k, or None."""
+    return next((key for key, own in places(view).items() if own == k), None)
+
+
+def beside_paper(view: View) -> list[str | Figure | pd.DataFrame | View]:
+    """Return figure and table of each k, beside what the paper reports."""
+    paper = view.paper(aim_keyed("fig5", task(view.profile), FIGURE_5))
+    ks = places(view)
+    names = {key: f"k = {ks[key]}" if key in ks else WORDS[key] for key in view.results}
+    table = means(view.results, METRICS, names, paper)
+    if not ks:
+        return [f"**{view.label}**: no fine-tuned model is among these runs.", table, view]
+    figure = against_number_figure(
+        view.results, ks, lines=LINES, xlabel="k", reported=paper, title=view.label
+    )
+    return [figure, table, view]
+
+
+def against_parameters(view: View) -> list[Figure]:
+    """Return the figure of each k against the share of scalar parameters that train."""
+    shares = {
+        key: 100 * mean_value(view.results[key], "results:share_of_parameters")
+        for key in places(view)
+    }
+    if not shares:
+        return []
+    figure = against_number_figure(
+        view.results,
+        shares,
+        lines=LINES,
+        xlabel="parameters that train (%)",
+        title=view.label,
+        logarithmic=True,
+    )
+    return [figure]
+
+
+def whole_model(view: View) -> list[str]:
+    """Say in how many seeds k = n has exactly the test counts of full fine-tuning."""
+    full = view.results.get("fully fine-tuning")
+    if full is None:
+        return []
+    n = len(full[0].results["trained_tensors"])
+    key = of_k(view, n)
+    if key is None:
+        return [f"**{view.label}**: k {n} is not among these k."]
+    pairs = zip(view.results[key], full, strict=True)
+    same = [np.array_equal(a.counts(), b.counts()) for a, b in pairs]
+    return [
+        f"**{view.label}**: k {n} and full fine-tuning have exactly the same test counts in "
+        f"{sum(same)} of {len(same)} seeds."
+    ]
+
+
+def changes(view: View) -> list[str | Figure | pd.DataFrame]:
+    """Return the change from the profile's k to each other, seed by seed."""
+    base = of_k(view, view.profile.faces.k)
+    pairs = [(f"{key} − {base}", key, base) for key in places(view) if base and key != base]
+    return [changes_figure(view, base), *paired(view, pairs)] if base and pairs else []
+
+
+def changes_figure(view: View, base: str) -> Figure:
+    """Draw the change from one k to each, seeds as dots, means with their interval as squares."""
+    figure, panels = plt.subplots(1, 3, figsize=(10, 3.1))
+    for axes, metric in zip(panels, METRICS, strict=True):
+        before = in_points(view.results[base], metric)
+        for key, k in places(view).items():
+            after = in_points(view.results[key], metric)
+            draw_seeds(axes, k, np.subtract(after, before), paired_interval(after, before))
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.set_xlabel("k")
+        axes.set_title(LABELS[metric].split(" (")[0], fontsize="small")
+    panels[0].set_ylabel(f"change from {base} (points)")
+    figure.suptitle(view.label, fontsize="medium")
+    return figure
+
+
+def is_there_a_peak(view: View) -> list[str]:
+    """Say how many k are worse and better than the profile's, and which is each seed's best."""
+    base, ks = of_k(view, view.profile.faces.k), places(view)
+    others = [key for key in ks if key != base]
+    if base is None or not others:
+        return []
+    masked = {key: view.results[key] for key in ks}
+    said = []
+    for metric in (WST, EO):
+        told = Counter(_told(masked[key], masked[base], metric) for key in others)
+        best = [ks[best_of(masked, metric, [i])] for i in range(len(masked[base]))]
+        said.append(
+            f"**{view.label}**, {METRICS[metric]}: of {len(others)} other k, "
+            f"{told['worse']} are worse than {base}, {told['better']} better, "
+            f"{told['undecided']} undecided (95 % intervals, not corrected for their number). "
+            f"Seed by seed the best k on the test part is {', '.join(map(str, best))}."
+        )
+    return said
+
+
+def _told(first: Sequence[Record], second: Sequence[Record], metric: str) -> str:
+    """Return whether the first is better or worse, seed by seed, or neither can be said."""
+    found = paired_interval(in_points(first, metric), in_points(second, metric))
+    if not found.excludes(0):
+        return "undecided"
+    return "better" if (found.mean > 0) == (BETTER[metric] == "greater") else "worse"

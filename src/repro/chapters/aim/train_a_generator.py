@@ -1,4 +1,4 @@
-"""What the chapter on training a generator shows: losses, samples, and what was measured."""
+"""Chapter 29: a generator's training: losses, samples, and what was measured."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ class Shown:
         """One sentence on where the numbers below come from."""
         training = self.about["training"]
         seconds = sum(training["seconds"].values())
-        what = "trained by this call" if self.trained_now else "as it is in `models/`"
+        shipped = self.folder == project_root() / MODELS / self.about["corpus"]
+        found = "as it is in `models/`" if shipped else "found in the cache, trained before"
+        what = "trained by this call" if self.trained_now else found
         return (
             f"Generator `{self.about['corpus']}`, {what}: {training['images']:,} images "
             f"({training['held_out']:,} held out), {seconds / 60:.0f} minutes on "
@@ -146,10 +148,10 @@ def measured(trained: recipe.Trained, folder: Path, *, n: int = 1_000) -> dict[s
 
 
 def some_captions(settings: GeneratorSettings, n: int) -> list[str]:
-    """Return captions of toy faces; those of photographs would describe real people."""
+    """Return captions of toy faces as a Markdown list; of photographs they would tell of people."""
     table = draw_factors(n, seed=3)
     written = captions(table, VOCABULARIES["toyfaces"], seed=settings.seed)
-    return [caption.text for caption in written]
+    return [f"- {caption.text}" for caption in written]
 
 
 def sizes_table(shown: Shown) -> pd.DataFrame:
@@ -197,17 +199,17 @@ def losses_figure(shown: Shown) -> Figure:
     return figure
 
 
-def samples_figure(shown: Shown, *, seeds: Sequence[int], columns: int = 8) -> Figure:
-    """Draw a contact sheet: a row for each prompt, a column for each seed."""
+def samples_figure(shown: Shown, *, seed: int, columns: int = 8) -> Figure:
+    """Draw a contact sheet: a row for each prompt, a column for each noise that follows a seed."""
     drawn = shown.generator()
+    noises = [seed * 1000 + column for column in range(columns)]
     rows = {}
     for context in _CONTEXT[shown.about["corpus"]]:
         for subject in _SUBJECTS:
             words = list(subject)
             prompt = sentence(words, context)
-            own = [seed * 1000 + i for i in range(columns) for seed in seeds[:1]]
             label = "\n".join([" ".join(words), *context])
-            rows[label] = drawn.draw([prompt] * columns, own)
+            rows[label] = drawn.draw([prompt] * columns, noises)
     return faces_figure(rows, title="drawn by the generator: none of these people exists")
 
 
@@ -220,6 +222,14 @@ def guidance_figure(shown: Shown, *, seed: int) -> Figure:
         images = shown.generator(guidance=guidance).draw([prompt] * 8, [seed + i for i in range(8)])
         rows[f"w = {guidance:g}"] = images
     return faces_figure(rows, title=prompt)
+
+
+def measured_in_it(shown: Shown) -> list[str | pd.DataFrame]:
+    """Return on what a generator was measured, and a table of each measure below its title."""
+    parts: list[str | pd.DataFrame] = [measured_how(shown)]
+    for title, table in measured_tables(shown).items():
+        parts += [f"**{title[0].upper()}{title[1:]}**", table]
+    return parts
 
 
 def measured_tables(shown: Shown) -> dict[str, pd.DataFrame]:

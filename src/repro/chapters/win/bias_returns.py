@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -31,7 +30,7 @@ from repro.study.intervals import mean_interval
 from repro.study.profiles import Profile
 from repro.study.records import Results
 from repro.study.session import View
-from repro.study.tables import differences, known_values, means, points
+from repro.study.tables import differences, known_values, mean_value, means, points
 
 NOTEBOOK = "40_finetuning_brings_bias_back"
 
@@ -89,7 +88,7 @@ def fair_start(key: str, words: str, metric: str, plan: Experiment) -> Check:
     told = win_value("2", f"{words}before fine-tuning", metric)
 
     def passes(results: Results) -> tuple[bool, str]:
-        mean = float(np.mean(known_values(results[key], metric)))
+        mean = mean_value(results[key], metric)
         bound = MARGIN + (told or 0.0)
         return mean <= bound, (
             f"{SHORT[metric]} {points(mean)} before fine-tuning, at most {points(bound)} "

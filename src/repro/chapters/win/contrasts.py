@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from repro.chapters.reported import win_value
 from repro.chapters.win import plans
 from repro.study.claims import Check, Contrast
@@ -11,7 +9,7 @@ from repro.study.experiments import Experiment
 from repro.study.judging import PER_SEED, control
 from repro.study.profiles import Profile
 from repro.study.records import Results
-from repro.study.tables import known_values, points
+from repro.study.tables import mean_value, points
 
 ERROR, DP, EO = "weighted_f1_error", "demographic_parity", "equalized_odds_sum"
 #: The paper's three metrics, in short for tables.
@@ -52,7 +50,7 @@ def unfair(
     """Return the check that a model is unfair: its EO is at least half of the paper's."""
 
     def passes(results: Results) -> tuple[bool, str]:
-        mean = float(np.mean(known_values(results[key], EO)))
+        mean = mean_value(results[key], EO)
         bound = (told or 0.0) / 2
         return mean >= bound, (
             f"{SHORT[EO]} {points(mean)}, at least {points(bound)} (half of the paper's)"

@@ -15,7 +15,7 @@ from repro.chapters.win.plans import finetune, pretrain
 from repro.chapters.win.tables import compared
 from repro.study.claims import Check, Claim, Contrast
 from repro.study.experiments import Plan, experiment
-from repro.study.figures import GREY, LABELS, MEN, in_points
+from repro.study.figures import LABELS, draw_seeds, in_points
 from repro.study.intervals import paired_interval
 from repro.study.judging import PER_SEED, control
 from repro.study.profiles import Profile
@@ -131,15 +131,7 @@ def _weight_figure(view: View, rank: int) -> Figure:
         base = in_points(own[0.5], quantity)
         for at in sorted(own):
             values = in_points(own[at], quantity)
-            interval = paired_interval(values, base)
-            axes.plot(
-                [at] * len(values), np.subtract(values, base), "o", color=GREY, alpha=0.3,
-                markersize=4,
-            )  # fmt: skip
-            axes.errorbar(
-                at, interval.mean, yerr=interval.whiskers, fmt="s", color=MEN, capsize=3,
-                markersize=4,
-            )  # fmt: skip
+            draw_seeds(axes, at, np.subtract(values, base), paired_interval(values, base))
         axes.axhline(0, color="black", linewidth=0.8)
         low, high = axes.get_ylim()
         # A flat line must look flat: never zoom in on less than half a point.
