@@ -39,6 +39,8 @@ class Optics:
 
     Attributes
     ----------
+    near
+        Size of the head in the frame, relative.
     clutter
         Opacity of the shapes in the background.
     haze
@@ -57,6 +59,7 @@ class Optics:
         Factor on the distance of a colour from its grey.
     """
 
+    near: float
     clutter: float
     haze: float
     blur: float
@@ -70,6 +73,7 @@ class Optics:
 CAMERA = (
     Look(smile=1.0, gender=1.0, light=0.45, texture=1.0, eyes=1.0, line=0.0),
     Optics(
+        near=1.0,
         clutter=0.8,
         haze=0.07,
         blur=0.9,
@@ -85,6 +89,7 @@ STUDIO = (
     # classifier of studio images misses the faint smiles of one sex more than of the other.
     Look(smile=1.0, gender=1.0, light=0.22, texture=0.25, eyes=1.22, line=0.55),
     Optics(
+        near=0.88,
         clutter=0.0,
         haze=0.0,
         blur=0.0,
@@ -115,7 +120,7 @@ def draw(factors: pd.DataFrame, size: int, look: Look, optics: Optics) -> Tensor
     n = len(factors)
     at = (torch.arange(size, dtype=torch.float32) + 0.5) * (2 / size) - 1
     x, y = at.reshape(1, 1, size), at.reshape(1, size, 1)
-    scale = rows.between("scale", 0.63, 0.71)
+    scale = rows.between("scale", 0.63, 0.71) * optics.near
     du = x - rows.between("centre_x", -0.05, 0.05)
     dv = y - rows.between("centre_y", 0.06, 0.14)
     # The head tilts by so little that two terms of sine and cosine serve.
