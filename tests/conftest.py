@@ -62,7 +62,7 @@ faces:
 @pytest.fixture(scope="session")
 def quick() -> Profile:
     """Return the default profile."""
-    return load_profile("quick")
+    return load_profile("toy")
 
 
 @pytest.fixture(scope="session")

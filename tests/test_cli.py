@@ -160,7 +160,7 @@ def test_verdicts_as_markdown(invoke: Invoke) -> None:
     said = "\n".join(lines(invoke("verdicts", "tiny", "--markdown")))
     real, simulated, table, notes = (part for part in re.split(r"\n\n(?![-])", said) if part)
     assert real.startswith(f"**Real data** (profile `tiny`), {len(claims())} claims:")
-    assert simulated.startswith(f"**Simulated data** (profile `quick`), {len(claims())} claims:")
+    assert simulated.startswith(f"**Simulated data** (profile `toy`), {len(claims())} claims:")
     assert "95 % paired intervals" in notes
     rows = table.splitlines()
     assert [row.split("**")[1] for row in rows if row.startswith("| **")] == [
@@ -387,7 +387,7 @@ def test_an_expected_error_is_one_line_and_status_2() -> None:
     [
         (["export", "desk"], "settings of profile 'desk' have not been run"),
         (["verdicts", "tinny"], "unknown profile 'tinny'; did you mean 'tiny'? (valid: smoke,"),
-        (["compare", "quick", "tiny"], "profile 'quick' has no exported records"),
+        (["compare", "smoke", "tiny"], "profile 'smoke' has no exported records"),
         (["verdicts", "--readme"], r"README.md"),
     ],
 )

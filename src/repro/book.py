@@ -96,13 +96,15 @@ def generated(profile: str) -> dict[str, str]:
     from repro.study.session import RECORDED
 
     settings = load_profile(profile)
+    seeds = len(settings.seeds)
     built_with = (
         f"The pages of this copy of the book were executed with the profile `{profile}`: "
-        f"{settings.description}; {len(settings.seeds)} seeds. They show the recorded results on "
-        f"real data first, then what this profile computes.\n"
+        f"{settings.description}; {seeds} seed{'s' if seeds > 1 else ''}. They show what is "
+        f"recorded of profiles {' and '.join(f'`{name}`' for name in RECORDED)}, and what this "
+        f"profile computed.\n"
     )
-    # Always the recorded ones: the default profile's data are simulated and say nothing of a paper.
-    verdicts = at_a_glance_markdown(RECORDED, notebooks="../notebooks")
+    # Always the recorded ones, whatever this profile computed.
+    verdicts = at_a_glance_markdown(*RECORDED, notebooks="../notebooks")
     return {
         "verdicts_at_a_glance.md": verdicts,
         "built_with.md": built_with,
@@ -132,7 +134,9 @@ def chapters(notebooks: Path) -> str:
             (page,) = notebooks.glob(f"{number[1]}_*.ipynb")
             told = f"[{number[0]}](../notebooks/{page.name}){told[number.end() :]}"
         rows.append((not number, number[1] if number else "", f"| `{module}` | {told} |"))
-    return "\n".join(["| Module | What it tells |", "| --- | --- |", *(row for *_, row in sorted(rows))])
+    return "\n".join(
+        ["| Module | What it tells |", "| --- | --- |", *(row for *_, row in sorted(rows))]
+    )
 
 
 def clean_notebook(notebook: dict[str, Any]) -> dict[str, Any]:

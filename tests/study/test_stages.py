@@ -223,7 +223,7 @@ def test_a_configuration_without_a_stage(computed: Computed) -> None:
         version = 1
 
     with pytest.raises(TypeError, match="no stage computes a Other"):
-        stages.compute(Other(profile="test", seed=0), computed.runs)
+        stages.compute(Other(seed=0), computed.runs)
 
 
 def test_objective_adds_the_regulariser() -> None:

@@ -44,7 +44,6 @@ def training(
     of_file = faces.initialisation == "file"
     return FaceTraining.model_validate(
         {
-            "profile": profile.name,
             "seed": seed,
             "data": data,
             "synthetic": synthetic,
@@ -81,7 +80,6 @@ def sensitivity(
     """Return the configuration of one measurement of all tensors' sensitivities."""
     faces, synthetic = profile.faces, synthetic or synthetic_of(profile)
     return Sensitivity(
-        profile=profile.name,
         seed=base.seed,
         pretrained=base,
         synthetic=synthetic,
@@ -116,7 +114,6 @@ def tuning(
         measured = sensitivity(profile, base)
     return FaceTuning.model_validate(
         {
-            "profile": profile.name,
             "seed": base.seed,
             "pretrained": base,
             "sensitivity": measured if masked else None,

@@ -56,7 +56,6 @@ def pretrained(
     """Return the configuration of one pre-trained head."""
     win = settings_of(profile)
     return FaceHead(
-        profile=profile.name,
         seed=seed,
         backbone=backbone(profile, architecture),
         target=win.target,
@@ -82,7 +81,6 @@ def tuned(
         _check_labels(base.backbone.data, rank)
     return FaceHeadTuning.model_validate(
         {
-            "profile": profile.name,
             "seed": base.seed,
             "pretrained": base,
             "strategy": strategy,

@@ -35,7 +35,6 @@ def pretrain(
     if include_protected is not None:
         data = data.model_copy(update={"include_protected": include_protected})
     return Pretrain(
-        profile=profile.name,
         seed=seed,
         data=data,
         data_sha256=declared_sha256(data),
@@ -68,7 +67,6 @@ def finetune(
             )
     return Finetune.model_validate(
         {
-            "profile": profile.name,
             "seed": base.seed,
             "pretrained": base,
             "strategy": strategy,

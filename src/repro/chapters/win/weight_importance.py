@@ -40,7 +40,6 @@ def probes(profile: Profile, seeds: Sequence[int]) -> Plan:
 
 def _probe(profile: Profile, base: Pretrain) -> Probe:
     return Probe(
-        profile=profile.name,
         seed=base.seed,
         pretrained=base,
         permutations=profile.win.permutations,
