@@ -1,6 +1,6 @@
 # The study in two commands: `make study` (set up, run, build the book) and `make test`.
 #
-#   make study PROFILE=smoke|quick|desk    default: quick
+#   make study PROFILE=smoke|quick|toy|desk    default: quick
 #   make study PYTHON=/path/to/python3.12  when no suitable Python is found by itself
 #
 # The sweep itself is in Snakefile, the tools' settings are in pyproject.toml.
@@ -26,7 +26,7 @@ help:
 #: make setup   set up .venv from requirements.lock (done by the others when needed)
 setup: $(STAMP)
 
-#: make study   run a profile (PROFILE=smoke|quick|desk) and build the book
+#: make study   run a profile (PROFILE=smoke|quick|toy|desk) and build the book
 study: $(STAMP)
 	@$(BIN)/snakemake book $(SWEEP)
 	@$(WHERE)
