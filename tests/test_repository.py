@@ -280,26 +280,6 @@ def test_what_a_notebook_reads_of_a_module_is_there(path: Path) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_what_a_notebook_reads_of_a_module_is_there(path: Path) -> None:
-    tree = ast.parse("\n".join(code_of(path)))
-    modules = {
-        name.asname or name.name: importlib.import_module(f"{node.module}.{name.name}")
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("repro")
-        for name in node.names
-        if importlib.util.find_spec(str(node.module)).submodule_search_locations is not None
-        and importlib.util.find_spec(f"{node.module}.{name.name}") is not None
-    }
-    read = [
-        (node.value.id, node.attr)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
-    ]
-    missing = {f"{m}.{a}" for m, a in read if m in modules and not hasattr(modules[m], a)}
-    assert not missing
-
-
 def documented() -> list[Path]:
     """Return the modules that the book's page on the package shows."""
     page = (ROOT / "book" / "api.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The ``repro`` command: preflight, verdicts, compare, verify, export, show."""
+"""The ``repro`` command: preflight, verdicts, compare, verify, export, ship, show."""
 
 from __future__ import annotations
 
@@ -164,6 +164,26 @@ def export(
     errors = path.with_suffix(".sampling.json")
     if number := export_errors(judged, errors):
         typer.echo(f"{number} errors of the test set -> {errors.relative_to(project_root())}")
+
+
+@app.command()
+def ship(profile: Annotated[str, typer.Argument(help="whose synthetic images to ship")]) -> None:
+    """Pack the pool of synthetic images of a profile into models/pools/, drawing it if need be."""
+    from repro.aimfair.packedset import pack
+    from repro.chapters.aim import synthetic
+    from repro.study.profiles import synthetic_of
+
+    chosen = load_profile(profile)
+    data, asked = chosen.faces.data, synthetic_of(chosen)
+    if asked.source != "generator":
+        raise SettingsError(f"the synthetic images of profile '{profile}' come from no generator")
+    target = synthetic.shipped_folder(data, asked)
+    images = synthetic.pool(data, asked)
+    if not target.is_dir():
+        target.parent.mkdir(exist_ok=True)
+        pack(synthetic.pool_folder(data, asked), target)
+    size = sum(path.stat().st_size for path in target.iterdir()) / 1e6
+    typer.echo(f"{len(images):,} images, {size:.1f} MB -> {target.relative_to(project_root())}")
 
 
 @app.command()

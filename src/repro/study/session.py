@@ -19,7 +19,7 @@ from repro.study.configs import RunConfig
 from repro.study.experiments import Plan
 from repro.study.profiles import Paper, Profile, load_profile
 from repro.study.records import ExportedFirst, Results, exported, look_up
-from repro.study.runs import Runs
+from repro.study.runs import Record, Runs
 from repro.study.stages import obtain
 from repro.study.tables import Reported
 from repro.study.verdicts import Verdict, decide, rests_on, sentence
@@ -163,8 +163,8 @@ class Study:
         shared, same, moved = agreement(self.asked, known)
         if not shared:
             return (
-                f"None of the {len(self.asked)} runs of this call is among the recorded ones, which are "
-                f"of profiles {' and '.join(RECORDED)} with their own settings and seeds."
+                f"None of the {len(self.asked)} runs of this call is among the recorded ones, "
+                f"which are of profiles {' and '.join(RECORDED)} with their own settings and seeds."
             )
         told = f"**Recomputed here: {same} of {shared} runs agree** with their records, count by "
         told += "count"

@@ -11,12 +11,18 @@ import json
 import re
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 
 from repro.aimfair.imagestore import read_manifest
-from repro.aimfair.pipelinefolder import HOW_IT_RUNS, GenerationSettings, folder_digest
+from repro.aimfair.pipelinefolder import (
+    HOW_IT_RUNS,
+    GenerationError,
+    GenerationSettings,
+    folder_digest,
+)
 from repro.aimfair.prompt_bank import GIVEN, PromptBank, prompt_bank
 from repro.aimfair.prompt_files import read_prompts
 from repro.aimfair.prompt_form import Task
@@ -29,8 +35,8 @@ from repro.study.profiles import project_root
 VERSION = 2  # pixels are cut off to bytes, not rounded
 """Raise when the same settings come to mean other images."""
 
-MODELS = "models"
-"""Folder of the generators that this project ships."""
+MODELS, POOLS = "models", "models/pools"
+"""Folders of the generators that this project ships, and of images that they drew."""
 
 _PAPER_STEPS, _PAPER_GUIDANCE, _PAPER_SIZE = 50, 9.0, 512  # METHODS 1a
 _FEW_STEPS = 20  # of DPM-Solver++
@@ -186,23 +192,68 @@ def pool_folder(data: FaceData, synthetic: SyntheticFaces) -> Path:
     return cache_root() / "pools" / request_digest(data, synthetic)[:16]
 
 
+def shipped_folder(data: FaceData, synthetic: SyntheticFaces) -> Path:
+    """Return where a pool of exactly these images would be shipped; it need not exist."""
+    return project_root() / POOLS / pool_folder(data, synthetic).name
+
+
 @lru_cache(maxsize=4)
 def _pool(data: FaceData, synthetic: SyntheticFaces) -> ImageSet:
-    from repro.aimfair.generators import load
-    from repro.aimfair.synthesis import generate, load_set
+    from repro.aimfair.packedset import unpack
+    from repro.aimfair.synthesis import load_set
 
-    folder = pool_folder(data, synthetic)
-    # Two processes that want one pool draw it once; what was drawn before is found and checked.
-    generate(
+    folder, packed = pool_folder(data, synthetic), shipped_folder(data, synthetic)
+    if packed.is_dir():
+        unpack(packed, folder)
+    try:
+        return load_set(folder)  # each image is compared with its digest
+    except GenerationError:  # not there yet, or not to the end, or damaged
+        _draw(data, synthetic, synthetic.pool, folder)
+        return load_set(folder)
+
+
+def _draw(data: FaceData, synthetic: SyntheticFaces, number: int, folder: Path) -> pd.DataFrame:
+    """Draw what is missing of so many images a group; two processes that want it draw it once."""
+    from repro.aimfair.generators import load
+    from repro.aimfair.synthesis import generate
+
+    return generate(
         load(generation_settings(data, synthetic)),
         bank_of(data, synthetic).prompts,
-        synthetic.pool,
+        number,
         folder,
         target=data.target,
         protected=data.protected,
         seed=synthetic.seed,
     )
-    return load_set(folder)
+
+
+def drawn_again(data: FaceData, synthetic: SyntheticFaces, number: int = 16) -> pd.DataFrame:
+    """Draw the first images of each group again, here and now, and compare them with the pool's.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each of the 4 x ``number`` images: name, ``identical``, and the ``mean`` and the
+        ``largest`` difference of its pixels in grey levels.
+    """
+    from repro.aimfair.synthesis import load_set
+
+    images = pool(data, synthetic)
+    number = min(number, synthetic.pool)
+    with TemporaryDirectory() as folder:
+        _draw(data, synthetic, number, Path(folder))
+        again = load_set(folder)
+    rows = images.attributes.index.get_indexer(again.attributes.index)
+    apart = (again.images.int() - images.images[rows].int()).abs().flatten(1)
+    return pd.DataFrame(
+        {
+            "name": again.attributes.index,
+            "identical": (apart == 0).all(1).numpy(),
+            "mean": apart.float().mean(1).numpy(),
+            "largest": apart.amax(1).numpy(),
+        }
+    )
 
 
 def pool(data: FaceData, synthetic: SyntheticFaces) -> ImageSet:
