@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ from tests.conftest import Computed, Invoke, copied, lines
 from repro import cli
 from repro.cli import README_MARKS, write_readme
 from repro.settings import SettingsError
+from repro.study import glance
 from repro.study import records as records_module
 from repro.study.compare import COMPARED
 from repro.study.experiments import claims
@@ -72,7 +74,11 @@ def test_verdicts_as_markdown(invoke: Invoke) -> None:
     assert sum(row.startswith("| [") for row in rows) == len(claims())
 
 
-def test_verdicts_into_the_readme(invoke: Invoke, own_project: Path) -> None:
+def test_verdicts_into_the_readme(
+    invoke: Invoke, own_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once_made = functools.cache(glance.at_a_glance_markdown)  # it takes half a minute
+    monkeypatch.setattr(glance, "at_a_glance_markdown", once_made)
     readme = own_project / "README.md"
     begin, end = README_MARKS
     readme.write_text(f"# Before\n{begin}\nSTALE\n{end}\nafter\n", encoding="utf-8")
@@ -290,6 +296,7 @@ def test_main_turns_errors_into_one_line(
     capsys: pytest.CaptureFixture[str], tiny: Path,
 ) -> None:  # fmt: skip
     if "--readme" in words:
+        monkeypatch.setattr(glance, "at_a_glance_markdown", lambda _: "the table")
         (tiny / "README.md").write_text("no marks", encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["repro", *words])
     with pytest.raises(SystemExit) as raised:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -14,11 +15,10 @@ from tests.study.conftest import GAPS, PAIRS, claim, contrast, group, lettered
 
 from repro.chapters.win.contrasts import DP
 from repro.names import UnknownNameError
-from repro.study import experiments
+from repro.study import experiments, glance
 from repro.study import verdicts as judging
 from repro.study.claims import Check, Contrast
 from repro.study.experiments import claims
-from repro.study.glance import at_a_glance_markdown
 from repro.study.judging import PER_SEED, judge
 from repro.study.profiles import Profile, load_profile
 from repro.study.rule import (
@@ -372,15 +372,19 @@ def test_a_claim_by_its_name() -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_verdicts_of_a_profile_that_was_run(computed: Computed) -> None:
+def test_verdicts_of_a_profile_that_was_run(
+    computed: Computed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The sizes that the correction for overlapping splits takes are those of the splits.
     sizes = computed.strategies["pre-trained"][0].results["records"]
     ours = sizes["task_test"] / (sizes["task_train"] + sizes["task_validation"])
     assert ours == pytest.approx(PER_SEED["win"], rel=0.01)
 
-    found = judging.verdicts("tiny")
+    verdicts = functools.cache(judging.verdicts)  # they take ten seconds each time
+    monkeypatch.setattr(glance, "verdicts", verdicts)
+    found = verdicts("tiny", None)
     assert [v.claim.name for v in found] == [c.name for c in claims()]
-    text = at_a_glance_markdown("tiny", simulated="tiny")
+    text = glance.at_a_glance_markdown("tiny", simulated="tiny")
     for verdict in found:
         assert verdict.simulated
         assert verdict.word in SIGNS
@@ -407,7 +411,9 @@ def test_verdicts_of_a_profile_that_was_run(computed: Computed) -> None:
     assert "paper " not in text
     assert "nan" not in text
     # A profile without records beside it: the table says so, and speaks of the one that has them.
-    rows = [line for line in at_a_glance_markdown("tiny").splitlines() if line.startswith("| [")]
+    rows = [
+        line for line in glance.at_a_glance_markdown("tiny").splitlines() if line.startswith("| [")
+    ]
     assert len(rows) == len(claims())
     for row, verdict in zip(rows, found, strict=True):
         assert f"| {SIGNS[UNTESTED]} {UNTESTED} | " in row
