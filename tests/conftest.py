@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,18 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
+from click.testing import Result
 from matplotlib.figure import Figure
+from torch import nn
+from typer.testing import CliRunner
 
+from repro import cli
 from repro.chapters.aim import plans as aim_plans
 from repro.chapters.aim import selection_rules, selective_mask
 from repro.chapters.win import bias_returns, group_weight, plans, weight_importance
+from repro.data import sources
+from repro.faces import Faces
 from repro.study import experiments, figures
 from repro.study.profiles import Profile, load_profile, project_root
 from repro.study.records import Results
@@ -135,6 +142,50 @@ def tiny(tiny_root: Path, computed: Computed, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("REPRO_ROOT", str(tiny_root))
     monkeypatch.setenv("REPRO_RUNS", str(computed.runs.root))
     return tiny_root
+
+
+def faces(n: int = 96, *, seed: int = 0, size: int = 32) -> Faces:
+    """Noise whose left half is brighter where the target is 1: easy to tell, if not flipped."""
+    rng = np.random.default_rng(seed)
+    target, protected = rng.integers(0, 2, n), rng.integers(0, 2, n)
+    images = rng.integers(0, 120, (n, 3, size, size), dtype=np.uint8)
+    images[target == 1] += 100
+    return Faces(
+        torch.from_numpy(images),
+        torch.arange(n),
+        torch.from_numpy(target),
+        torch.from_numpy(protected),
+        np.array([f"{i:04d}" for i in range(n)]),
+    )
+
+
+def same(first: nn.Module, second: nn.Module) -> bool:
+    """Return whether two networks have the same parameters and buffers, bit for bit."""
+    ours, theirs = first.state_dict(), second.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def invoke(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Return a function that calls the command in the tiny project, as its entry point does."""
+    monkeypatch.setattr(sources, "_download", lambda *_: pytest.fail("a download was tried"))
+    return lambda *words: CliRunner().invoke(cli.app, words)
+
+
+def lines(result: Result) -> list[str]:
+    """Return what a command printed that went well."""
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.output.splitlines()
+
+
+def copied(records: Iterable[Record], runs: Path) -> Path:
+    """Copy some runs to another folder of runs, which a test may write to."""
+    for record in records:
+        shutil.copytree(record.folder, runs / record.run)
+    return runs
 
 
 @pytest.fixture

@@ -255,7 +255,6 @@ def test_the_papers_own_settings_are_the_defaults() -> None:
     assert faces.ks == (40, 45, 50, 55, 60)
     assert faces.fractions == (1.0, 0.5, 0.25, 0.1)
     drawn = faces.synthetic
-    assert drawn is not None
     assert (drawn.scheduler, drawn.steps, drawn.guidance, drawn.seed) == ("ddim", 50, 9.0, 42)
     assert (drawn.prompts, drawn.prompts_per_group) == ("contextual with head poses", 50)
     assert (drawn.total, drawn.bias_ratio, drawn.pool) == (20_000, 1 / 9, 10_500)
@@ -266,7 +265,6 @@ def test_a_data_set_comes_with_the_generator_of_its_kind(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     desk = load_profile("desk").faces.synthetic
-    assert desk is not None
     assert (desk.generator, desk.prompts) == ("faces", "contextual")
     study = check_faces("desk", dataset="toyfaces")
     assert capsys.readouterr().out == (
@@ -275,7 +273,6 @@ def test_a_data_set_comes_with_the_generator_of_its_kind(
         "Parameters and -p overrides set each otherwise.\n"
     )
     drawn = study.profile.faces.synthetic
-    assert drawn is not None
     numbers = (drawn.source, drawn.total, drawn.pool)
     assert numbers == ("generator", desk.total, desk.pool)
     assert study.profile.is_simulated("aim-fair")

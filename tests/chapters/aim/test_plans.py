@@ -79,24 +79,6 @@ def test_readers_are_trained_on_balanced_real_images_of_either_attribute(quick: 
     assert target == aim_plans.properties(quick, [5])["balanced real"][0]
 
 
-def test_what_a_configuration_says(quick: Profile) -> None:
-    rules = selection_rules.selection_rules(quick, [0])
-    said = {}
-    for key, (config,) in rules.items():
-        if isinstance(config, FaceTuning):
-            said[key] = (config.strategy, config.block, config.k, config.draw)
-            assert config.optimisation == quick.faces.finetune
-    assert said["random 1"] == ("random", None, 55, 1)
-    assert said["update layer2"] == ("update", "layer2", None, None)
-    assert said["freeze fc"] == ("freeze", "fc", None, None)
-    assert said["cosine mask"] == ("cosine mask", None, 55, None)
-    (less,) = less_real_data.less_real_data(quick, [0])["25 %, mask"]
-    assert isinstance(less, FaceTuning)
-    assert less.pretrained.data.fraction == 0.25
-    assert less.pretrained.optimisation == quick.faces.pretrain
-    assert less.synthetic == quick.faces.synthetic  # as many synthetic images as ever
-
-
 def test_an_unknown_strategy_names_the_nearest(quick: Profile) -> None:
     with pytest.raises(UnknownNameError, match="unknown strategy 'reparing'; did you mean 'repair"):
         aim_plans.training(quick, 0, strategy="reparing")

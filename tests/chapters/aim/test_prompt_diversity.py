@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
-import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from tests.conftest import MakeRecord, drawn
 
 from repro.aimfair.prompt_form import words
@@ -114,7 +112,6 @@ def unlike(texts: Sequence[str]) -> float:
 
 def test_the_variety_of_each_set_is_that_of_the_prompts_of_a_seed(quick: Profile) -> None:
     (table,) = prompt_diversity.variety_of_sets(quick, 1)
-    assert isinstance(table, pd.DataFrame)
     assert table["prompts"].tolist() == list(READ)
     for key, shown in zip(table["prompts"], table["jaccard distance"], strict=True):
         asked = prompt_diversity.prompt_sets(quick, 1)[key]
@@ -126,9 +123,7 @@ def test_the_variety_of_each_set_is_that_of_the_prompts_of_a_seed(quick: Profile
 
 def test_sets_stand_in_the_order_of_the_profile_above_their_source(view: View) -> None:
     figure, table, source = prompt_diversity.beside_paper(view)
-    assert isinstance(figure, Figure)
     assert [label.get_text() for label in drawn(figure).axes[0].get_xticklabels()] == list(READ)
-    assert isinstance(table, pd.DataFrame)
     assert table["setting"].tolist() == list(READ)
     # All of t = 0 are read right, and of t = 1 those that are read as smiling.
     assert [cell.split()[0] for cell in table["ACC"]] == ["62.50", "75.00", "77.50", "97.50"]
@@ -140,7 +135,6 @@ def test_sets_stand_in_the_order_of_the_profile_above_their_source(view: View) -
 def test_of_photographs_the_paper_stands_beside(view: View) -> None:
     desk = View("data", view.results, "again", load_profile("desk"), "aim-fair")
     _, table, _ = prompt_diversity.beside_paper(desk)
-    assert isinstance(table, pd.DataFrame)
     assert table["setting"].tolist() == list(READ)[:3]  # its generator draws no head pose
     assert table["ACC, paper"].tolist() == ["71.65", "81.85", "82.66"]
     assert table["EO (max), paper"].tolist() == ["34.20", "16.30", "5.07"]
@@ -159,9 +153,7 @@ def test_the_accuracies_of_groups_are_the_dots(view: View) -> None:
 
 
 def test_each_set_is_compared_with_the_one_before_and_with_the_first(view: View) -> None:
-    heading, table = prompt_diversity.seed_by_seed(view)
-    assert heading == "**data**, points, 95 % interval over seeds:"
-    assert isinstance(table, pd.DataFrame)
+    _, table = prompt_diversity.seed_by_seed(view)
     found = dict(zip(table["difference"], (cell.split()[0] for cell in table["ACC"]), strict=True))
     assert found == {
         f"contextual, 25 − {PLAIN}": "+12.50",

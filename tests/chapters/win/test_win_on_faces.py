@@ -70,7 +70,6 @@ def test_the_budget_in_words(quick: Profile) -> None:
     ]
     *both, bias = win_on_faces.budgets(quick)
     task = quick.win.faces
-    assert task is not None
     for said, how in zip(both, (task.pretrain, task.finetune), strict=True):
         assert f"{how.epochs} epochs, batches of {how.batch_size}." in said
     assert bias.endswith(f"{task.bias_ratio:.2f} times as large as the other two.")
