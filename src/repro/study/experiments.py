@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: key -> one configuration per seed
 Plan = dict[str, list[RunConfig]]
-#: What plans runs from a profile and seeds: pure, nothing runs.
+#: What plans runs from a profile and seeds (pure, nothing runs).
 Experiment = Callable[[Profile, Sequence[int]], Plan]
 
 PlanOf = TypeVar("PlanOf", bound=Experiment)

@@ -24,7 +24,7 @@ from repro.study.stages import obtain
 from repro.study.tables import Reported
 from repro.study.verdicts import Verdict, decide, rests_on, sentence
 
-#: The profiles whose records every page shows: real data, and embedded ones with seeds enough.
+#: The profiles whose records every page shows, real data, and embedded ones with seeds enough.
 RECORDED = ("desk", "toy")
 
 
