@@ -92,7 +92,9 @@ def stage(profile: str, root: Path, pages: Path, destination: Path) -> None:
 def generated(profile: str) -> dict[str, str]:
     """Return the texts that prose includes from ``book/generated/``, by file name."""
     # Verdicts read every record; tests of the rest of this module do without.
+    from repro.study.costs import costs_markdown
     from repro.study.glance import at_a_glance_markdown
+    from repro.study.records import recorded
     from repro.study.session import RECORDED
 
     settings = load_profile(profile)
@@ -108,6 +110,7 @@ def generated(profile: str) -> dict[str, str]:
     return {
         "verdicts_at_a_glance.md": verdicts,
         "built_with.md": built_with,
+        "costs.md": "\n".join(costs_markdown(recorded(name).values(), name) for name in RECORDED),
         "chapters.md": chapters(project_root() / "notebooks"),
     }
 

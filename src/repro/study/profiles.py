@@ -179,7 +179,7 @@ class Profile(Strict):
     description: str
     seeds: Seeds
     seeds_per_job: int = Field(ge=1)
-    #: the profile of which this is a part, with its settings but other seeds, so that runs are the same
+    #: the profile of which this is a part, with all of its settings but other seeds
     part_of: str | None = None
     #: whether to have the same bits on other processors, at some cost (:mod:`repro.numerics`)
     numbers: Literal["portable", "native"] = "native"
