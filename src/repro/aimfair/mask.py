@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from repro.aimfair.tensors import check_same_tensors, listed
+from repro.tensors import check_same_tensors, listed
 
 
 class EmptyMaskError(ValueError):

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from repro.names import check_name
 from repro.study.profiles import profile_names
@@ -210,6 +209,8 @@ def _welch(a: Sequence[float], b: Sequence[float]) -> float:
         return 1.0 if math.isclose(a[0], b[0], abs_tol=1e-12) else 0.0
     # From the moments: on a side without any spread ttest_ind itself warns of lost precision.
     moments = [part for x in (a, b) for part in (np.mean(x), np.std(x, ddof=1), len(x))]
+    from scipy import stats  # which takes a while to load
+
     return float(stats.ttest_ind_from_stats(*moments, equal_var=False).pvalue)
 
 

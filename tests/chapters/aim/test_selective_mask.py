@@ -24,11 +24,11 @@ from tests.chapters.aim.measurements import (
 from tests.chapters.conftest import view_of
 from tests.conftest import Computed, drawn
 
-from repro.aimfair.tensors import block_of
 from repro.chapters.aim import selective_mask
 from repro.chapters.aim.selective_mask import AUTHORS
 from repro.study.records import Results
 from repro.study.tables import Html
+from repro.tensors import block_of
 
 
 def test_rankings_correlate_by_spearmans_formula() -> None:

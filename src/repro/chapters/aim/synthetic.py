@@ -24,6 +24,7 @@ from repro.data.images import ImageSet
 from repro.data.sources import cache_root
 from repro.generator.about import ABOUT, about_folder
 from repro.settings import TOY, FaceData, SettingsError, SyntheticFaces
+from repro.study.once import once
 from repro.study.profiles import project_root
 
 VERSION = 2  # pixels are cut off to bytes, not rounded
@@ -159,6 +160,7 @@ def declared(data: FaceData, synthetic: SyntheticFaces) -> dict[str, str]:
     return {"synthetic faces": request_digest(data, synthetic)}
 
 
+@once
 def request_digest(data: FaceData, synthetic: SyntheticFaces) -> str:
     """Hash all that the images of a pool follow from: generator, prompts, settings, number.
 
