@@ -105,7 +105,7 @@ def test_the_reduced_edition() -> None:
     folder = data_root() / "fairface"
     if not all((folder / name).is_file() for name in fairface.declared("reduced")):
         pytest.skip("needs REPRO_DATA with the reduced edition of fairface (see README)")
-    data = fairface.load(16, resident=False)
+    data = fairface.load(16)
     assert data.skipped == {"image not on disk": 0}
     assert (data.part == "test").sum() == 3_000
     assert (data.part != "test").sum() == 27_000

@@ -152,6 +152,6 @@ def mask_sizes(
 
 
 def jaccard(first: Collection[object], second: Collection[object]) -> float:
-    """Return the size of the intersection over that of the union, in [0, 1]; 1 for empty masks."""
+    """Return the size of the intersection over that of the union, in [0, 1]; 1 for empty sets."""
     a, b = frozenset(first), frozenset(second)
     return len(a & b) / len(a | b) if a | b else 1.0
