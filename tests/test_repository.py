@@ -36,7 +36,8 @@ ROOMS = {
     "settings": {"data", "names"},
     "data": {"files", "names"},
     "metrics": {"names"},
-    "models": {"names", "settings"},
+    "tensors": {"names"},
+    "models": {"names", "settings", "tensors"},
     "training": {"names", "settings", "data", "metrics", "models"},
     "faces": {"names", "settings", "data"},
     "vision": {
@@ -59,6 +60,7 @@ ROOMS = {
         "faces",
         "metrics",
         "models",
+        "tensors",
         "training",
         "vision",
     },
@@ -79,7 +81,7 @@ ROOMS = {
     "study": {
         *("files", "layout", "machine", "names", "numerics", "precision", "settings"),
         *("data", "faces"),
-        *("metrics", "models", "training", "vision"),
+        *("metrics", "models", "tensors", "training", "vision"),
         *("aimfair", "generator"),  # names of strategies, settings of generators
     },
 }
