@@ -38,18 +38,22 @@ ROOMS = {
         "settings": "data names",
         "data": "files names",
         "metrics": "names",
-        "models": "names settings",
+        "tensors": "names",
+        "models": "names settings tensors",
         "training": "names settings data metrics models",
         "faces": "names settings data",
         "vision": "layout names precision settings data faces metrics models training",
-        "aimfair": "files names precision settings data faces metrics models training vision",
+        "aimfair": (
+            "files names precision settings data faces metrics models tensors training vision"
+        ),
         "generator": (
             "files layout machine names precision settings data faces models training vision"
         ),
         "win": "names settings data metrics models training",
         "study": (
             "files layout machine names numerics precision settings data faces metrics models "
-            "training vision aimfair generator"  # names of strategies, settings of generators
+            "tensors training vision "
+            "aimfair generator"  # names of strategies, settings of generators
         ),
     }.items()
 }

@@ -229,7 +229,7 @@ def test_the_biased_split_is_that_of_the_authors() -> None:
 
 def test_the_reduced_edition() -> None:
     reduced_edition(celeba)
-    data = celeba.load(16, resident=False)
+    data = celeba.load(16)
     assert len(data) == 46_715
     assert data.skipped == {"image not on disk": 202_599 - 46_715}
     assert data.sha256 == celeba.declared("reduced")

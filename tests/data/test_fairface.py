@@ -94,7 +94,7 @@ def test_other_columns_and_unlabelled_images_are_named(root: Path) -> None:
 
 def test_the_reduced_edition() -> None:
     reduced_edition(fairface)
-    data = fairface.load(16, resident=False)
+    data = fairface.load(16)
     assert data.skipped == {"image not on disk": 0}
     assert (data.part == "test").sum() == 3_000
     assert (data.part != "test").sum() == 27_000

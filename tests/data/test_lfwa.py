@@ -151,7 +151,7 @@ def test_nobody_is_in_two_parts() -> None:
 
 def test_the_reduced_edition() -> None:
     reduced_edition(lfwa)
-    data = lfwa.load(16, resident=False)
+    data = lfwa.load(16)
     assert len(data) == 13_143
     assert data.skipped == {"no label": 90}
     cells = np.bincount(2 * data.attribute("Male") + data.attribute("Heavy_Makeup"))

@@ -95,7 +95,7 @@ def test_the_reduced_edition() -> None:
     labels = utkface.DATASET.attributes()
     cells = np.bincount(2 * labels["Female"] + labels["White"])
     assert cells.tolist() == [6_912, 5_476, 6_713, 4_601]
-    data = utkface.load(16, resident=False)
+    data = utkface.load(16)
     assert len(data) == 23_702 - 390
     assert data.skipped["name does not parse"] == 5
     assert sum(data.skipped.values()) == 395

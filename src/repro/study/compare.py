@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from repro.names import check_name
 from repro.study.profiles import load_profile, profile_names
@@ -215,11 +215,13 @@ def _welch(a: Sequence[float], b: Sequence[float]) -> float:
         away = abs(one - float(np.mean(more)))
         if spread < 1e-12:
             return 1.0 if away < 1e-12 else 0.0
-        return float(2 * stats.t.sf(away / (spread * math.sqrt(1 + 1 / n)), n - 1))
+        return float(2 * special.stdtr(n - 1, -away / (spread * math.sqrt(1 + 1 / n))))
     if np.ptp(a) < 1e-12 and np.ptp(b) < 1e-12:  # no spread on either side: equal or not
         return 1.0 if math.isclose(a[0], b[0], abs_tol=1e-12) else 0.0
     # From the moments: on a side without any spread ttest_ind itself warns of lost precision.
     moments = [part for x in (a, b) for part in (np.mean(x), np.std(x, ddof=1), len(x))]
+    from scipy import stats  # which takes a while to load
+
     return float(stats.ttest_ind_from_stats(*moments, equal_var=False).pvalue)
 
 

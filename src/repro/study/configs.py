@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from repro.settings import Strict
+from repro.study.once import once
 
 
 class RunConfig(Strict):
@@ -39,6 +40,7 @@ class RunConfig(Strict):
         return {"stage": self.stage, "version": self.version, **plain}
 
     @property
+    @once
     def identity(self) -> str:
         """The first 16 hexadecimal digits of the configuration's sha256."""
         return digest(self.describe())[:16]

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -41,9 +40,18 @@ GROUPS = {0: ("women (p = 0)", WOMEN), 1: ("men (p = 1)", MEN)}
 
 def style() -> None:
     """Set the look of all figures, once at the top of a notebook."""
+    import seaborn as sns
+
     sns.set_theme(style="whitegrid", context="notebook", font_scale=0.85)
     plt.rcParams.update({"figure.dpi": 110, "savefig.bbox": "tight", "axes.titlesize": "medium"})
     plt.rcParams["figure.constrained_layout.use"] = True
+
+
+def palette(name: str, number: int | None = None) -> list[tuple[float, float, float]]:
+    """Return colours of seaborn."""
+    import seaborn as sns  # which takes a while to load, and a plan or a verdict draws nothing
+
+    return list(sns.color_palette(name, number))
 
 
 def in_points(records: Sequence[Record], quantity: str) -> list[float]:

@@ -19,6 +19,7 @@ from repro.files import whole
 from repro.metrics import METRICS
 from repro.names import check_name
 from repro.study.configs import RunConfig
+from repro.study.once import once
 from repro.study.profiles import profile_names, project_root
 from repro.study.runs import Record, RecordError, Runs, check_body
 
@@ -85,12 +86,14 @@ def _cached(path: Path, modified: int) -> dict[str, Record]:
     return read_exported(path)
 
 
+@once
 def recorded(profile: str) -> dict[str, Record]:
     """Return the exported records of a profile by identity; none if it was never exported."""
     path = recorded_folder() / f"{profile}.parquet"
     return _cached(path, path.stat().st_mtime_ns) if path.is_file() else {}
 
 
+@once
 def exported(run: str) -> Record | None:
     """Return one run as some profile exported it, or None."""
     return next((found[run] for name in profile_names() if run in (found := recorded(name))), None)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -34,7 +33,7 @@ from repro.chapters.reported import aim_keyed, aim_value
 from repro.chapters.substitutions import ERM
 from repro.study.claims import Claim, Contrast
 from repro.study.experiments import Plan
-from repro.study.figures import GREY, LABELS, in_points
+from repro.study.figures import GREY, LABELS, in_points, palette
 from repro.study.intervals import mean_interval
 from repro.study.profiles import Profile
 from repro.study.tables import Reported, means
@@ -203,7 +202,7 @@ def fractions_figure(view: View) -> Figure:
     paper = reported(view)
     figure, panels = plt.subplots(1, 3, figsize=(10, 3.3))
     for axes, metric in zip(panels, METRICS, strict=True):
-        for key, colour in zip(NAMES, sns.color_palette("colorblind"), strict=False):
+        for key, colour in zip(NAMES, palette("colorblind"), strict=False):
             _draw_strategy(axes, view, key, metric, colour, paper or {})
         axes.set_xscale("log")
         axes.set_xticks(percents(view), [f"{p:g}" for p in percents(view)])

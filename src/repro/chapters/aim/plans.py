@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from repro.aimfair.strategies import COMPARED, STRATEGIES
-from repro.aimfair.tensors import block_of
 from repro.chapters.aim.configs import FaceTraining, FaceTuning, Sensitivity
 from repro.chapters.aim.declared import declared_sha256
 from repro.data.sources import DataError, digest_of
@@ -17,6 +16,7 @@ from repro.settings import FaceData, SettingsError, SyntheticFaces
 from repro.study.configs import RunConfig
 from repro.study.experiments import Experiment, Plan, experiment, of_part
 from repro.study.profiles import Profile, synthetic_of
+from repro.tensors import RESNETS, block_of, resnet_tensors
 
 
 def _digest_of(path: str) -> str:
@@ -137,11 +137,13 @@ def known_strategies(profile: Profile, names: Sequence[str]) -> list[str]:
 
 
 @lru_cache(maxsize=4)
-def _tensors(architecture: str, width: int) -> tuple[str, ...]:
+def _tensors(architecture: str, width: int) -> list[str]:
+    if architecture in RESNETS:
+        return resnet_tensors(architecture)
     from repro.models import image_classifier  # with torch, which no other plan needs
 
     model = image_classifier(architecture, width=width, seed=0)
-    return tuple(name for name, _ in model.named_parameters())
+    return [name for name, _ in model.named_parameters()]
 
 
 def _check_tensors(profile: Profile, *, k: int | None, block: str | None) -> None:

@@ -6,8 +6,6 @@ That digest is known before anything is drawn, and is what a run declares as its
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -28,8 +26,10 @@ from repro.aimfair.prompt_files import read_prompts
 from repro.aimfair.prompt_form import Task
 from repro.data.images import ImageSet
 from repro.data.sources import cache_root
+from repro.files import digest_of_values
 from repro.generator.about import ABOUT, about_folder
 from repro.settings import TOY, FaceData, SettingsError, SyntheticFaces
+from repro.study.once import once
 from repro.study.profiles import project_root
 
 VERSION = 2  # pixels are cut off to bytes, not rounded
@@ -165,6 +165,7 @@ def declared(data: FaceData, synthetic: SyntheticFaces) -> dict[str, str]:
     return {"synthetic faces": request_digest(data, synthetic)}
 
 
+@once
 def request_digest(data: FaceData, synthetic: SyntheticFaces) -> str:
     """Hash all that the images of a pool follow from: generator, prompts, settings, number.
 
@@ -174,17 +175,8 @@ def request_digest(data: FaceData, synthetic: SyntheticFaces) -> str:
     folder = generator_folder(synthetic.generator or "")
     source = folder_digest(folder) if folder else f"{how.pipeline}@{how.revision}"
     drawn = how.model_dump(mode="json", exclude=set(HOW_IT_RUNS))
-    text = json.dumps(
-        [
-            VERSION,
-            source,
-            drawn,
-            bank_of(data, synthetic).sha256,
-            [data.target, data.protected, synthetic.pool, synthetic.seed],
-        ],
-        sort_keys=True,
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
+    what = [data.target, data.protected, synthetic.pool, synthetic.seed]
+    return digest_of_values([VERSION, source, drawn, bank_of(data, synthetic).sha256, what])
 
 
 def pool_folder(data: FaceData, synthetic: SyntheticFaces) -> Path:
@@ -290,7 +282,7 @@ _SHOWN = ("facets", "distinct-1", "distinct-2", "jaccard distance", "tf-idf dist
 
 def variety(bank: PromptBank) -> dict[str, str]:
     """Return measures of variety of the prompts of one group, mean over the groups, as text."""
-    from repro.aimfair.diversity import diversity
+    from repro.aimfair.diversity import mean_diversity
 
-    found = pd.DataFrame([diversity(texts) for texts in bank.prompts.values()]).mean()
+    found = mean_diversity(bank.prompts)
     return {name: f"{found[name]:.2f}" for name in _SHOWN}

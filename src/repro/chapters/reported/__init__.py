@@ -7,7 +7,7 @@ one cell corrected (``README.md`` beside this file).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 
 import pandas as pd
@@ -22,7 +22,7 @@ WIN_METRICS = {
 }
 
 
-@lru_cache(maxsize=1)
+@cache
 def win_reported() -> pd.DataFrame:
     """Return the numbers of Zhang and Zhou (2024).
 
@@ -41,13 +41,14 @@ def win_reported() -> pd.DataFrame:
     return table
 
 
-@lru_cache(maxsize=1)
+@cache
 def aim_fair_reported() -> pd.DataFrame:
     """Return the numbers of Zhao et al. (2025): table, task, setting, metric, value (per cent)."""
     with (files(__package__) / "aim_fair_reported.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file, dtype={"table": str})
 
 
+@cache
 def win_value(table: str, setting: str, metric: str, dataset: str = "adult") -> float | None:
     """Return one reported number as a fraction, or None if the paper does not give it.
 
@@ -82,6 +83,7 @@ AIM_METRICS = {
 }
 
 
+@cache
 def aim_value(table: str, task: str, setting: str, metric: str) -> float | None:
     """Return one number of Zhao et al. (2025) as a fraction, or None if the paper has none.
 

@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repro.chapters.win.face_plans import on_bases, pretrained
 from repro.chapters.win.tables import named, short
 from repro.study.experiments import Plan, experiment
-from repro.study.figures import GREY, LABELS, MEN, WOMEN
+from repro.study.figures import GREY, LABELS, MEN, WOMEN, palette
 from repro.study.intervals import mean_interval
 from repro.study.profiles import Profile
 from repro.study.records import Results, value
@@ -235,7 +234,7 @@ def angle_figure(results: Results, *, title: str = "") -> Figure:
     figure, axes = plt.subplots(figsize=(6.5, 3.4))
     ranks = ranks_of(results)
     others = list(dict.fromkeys(table["importance"]))
-    for other, colour in zip(others, sns.color_palette("tab10", len(others)), strict=True):
+    for other, colour in zip(others, palette("tab10", len(others)), strict=True):
         chosen = table[table["importance"] == other]
         places = [ranks.index(rank) for rank in chosen["rank"]]
         axes.plot(places, chosen["angle"], "o", color=colour, alpha=0.35, markersize=4)

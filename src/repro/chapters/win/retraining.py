@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from repro.chapters.reported import table_3, win_value
@@ -30,7 +29,7 @@ from repro.chapters.win.plans import constrained
 from repro.chapters.win.tables import compared, measured, only, short
 from repro.chapters.win.win_on_adult import NOTEBOOK
 from repro.study.claims import Check, Claim, Contrast
-from repro.study.figures import GREY, LABELS, in_points
+from repro.study.figures import GREY, LABELS, in_points, palette
 from repro.study.intervals import mean_interval
 from repro.study.profiles import Profile
 from repro.study.records import Results
@@ -97,9 +96,9 @@ def trade_off_figure(view: View) -> Figure:
     """Table 3: error against unfairness, one point a setting with its intervals both ways."""
     paper = view.paper(table_3()) or {}
     figure, panels = plt.subplots(1, 2, figsize=(10, 4))
-    palette = sns.color_palette("tab10", len(view.results))
+    colours = palette("tab10", len(view.results))
     for axes, metric in zip(panels, (DP, EO), strict=True):
-        for (key, records), colour in zip(view.results.items(), palette, strict=True):
+        for (key, records), colour in zip(view.results.items(), colours, strict=True):
             x, y = (mean_interval(in_points(records, quantity)) for quantity in (ERROR, metric))
             axes.errorbar(
                 x.mean, y.mean, xerr=x.whiskers, yerr=y.whiskers, fmt="s", color=colour,
