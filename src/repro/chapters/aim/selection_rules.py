@@ -231,9 +231,10 @@ def two_masks(view: View, k: int) -> list[str | pd.DataFrame | Html]:
     rows = []
     for record in records:
         absolute, cosine = (mask(record, k, kind=kind) for kind in ("absolute", "cosine"))
-        # What two random masks of these sizes share on average.
+        # What two random masks of these sizes share on average; two empty ones are the same.
         shared = len(absolute) * len(cosine) / len(record.results["tensors"])
-        chance = shared / (len(absolute) + len(cosine) - shared)
+        either = len(absolute) + len(cosine) - shared
+        chance = shared / either if either else 1.0
         rows.append(
             {
                 "seed": record.config["seed"],

@@ -57,7 +57,7 @@ def wider_gap(profile: Profile, seeds: Sequence[int]) -> Plan:
     given = synthetic_of(profile)
     # Only the renderer has a domain gap that can be set.
     studio = SyntheticFaces(total=given.total, bias_ratio=given.bias_ratio, pool=given.pool)
-    wide = faces.model_copy(update={"data": data, "synthetic": studio, "experiments": None})
+    wide = faces.model_copy(update={"data": data, "synthetic": studio})
     return strategies(profile.model_copy(update={"faces": wide}), seeds)
 
 
