@@ -207,6 +207,16 @@ def _identities(configs: Iterable[RunConfig], *, above: bool = True) -> set[str]
     return found
 
 
+def block_key(rule: str, block: str) -> str:
+    """Return the key of a block that is frozen, or alone updated: ``freeze layer4``."""
+    return f"{rule} {block}"
+
+
+def share_key(fraction: float, strategy: str) -> str:
+    """Return the key of a strategy on a share of the real data: ``50 %, mask``."""
+    return f"{100 * fraction:g} %, {strategy}"
+
+
 def bases_of(profile: Profile, seeds: Sequence[int]) -> list[FaceTraining]:
     """Return the biased classifier of each seed, from which everything else starts."""
     return [training(profile, seed) for seed in seeds]
