@@ -7,6 +7,7 @@ returns it; fractions are drawn as percentage points.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,6 +18,10 @@ from matplotlib.figure import Figure
 from repro.study.intervals import Interval, mean_interval
 from repro.study.records import Results, value
 from repro.study.runs import Record
+from repro.study.tables import Reported, means
+
+if TYPE_CHECKING:
+    from repro.study.session import View
 
 #: quantity -> axis label
 LABELS = {
@@ -134,6 +139,34 @@ def settings_figure(
         axes.grid(axis="x", visible=False)
     figure.suptitle(title, fontsize="medium")
     return figure
+
+
+def beside_paper(
+    view: View,
+    metrics: Mapping[str, str],
+    names: Mapping[str, str],
+    reported: Reported | None = None,
+    drawn: Sequence[str] | None = None,
+) -> list[Figure | pd.DataFrame | View]:
+    """Return figure and table of settings beside what the paper reports, and which runs they are.
+
+    Parameters
+    ----------
+    metrics
+        metric -> column heading.
+    names
+        The settings to show, in order, and what to call them; of one alone there is no figure.
+    drawn
+        The metrics of the figure, where they are not all or in another order.
+    """
+    shown = {key: name for key, name in names.items() if key in view.results}
+    paper = None if reported is None else view.paper(reported)
+    table = means(view.results, metrics, shown, paper)
+    if len(shown) < 2:
+        return [table, view]
+    drawn = list(metrics) if drawn is None else drawn
+    figure = settings_figure(view.results, drawn, names=shown, reported=paper, title=view.label)
+    return [figure, table, view]
 
 
 #: word of a verdict -> colour, also to be told apart in grey

@@ -147,6 +147,19 @@ def test_a_profile_may_list_what_it_runs_with_synthetic_faces(
     assert plan(listed, [3]) == expected
 
 
+@each_plan
+def test_what_is_listed_alone_is_planned_whole(quick: Profile, plan: Planned) -> None:
+    # Some are made of others, which need not be listed for it.
+    alone = with_faces(quick, experiments=(plan.__name__,))
+    assert plan(alone, [3]) == plan(quick, [3])
+
+
+def test_properties_alone_are_a_profile(quick: Profile) -> None:
+    alone = load_profile("quick", {"faces.experiments": ["properties"]})
+    assert aim_plans.pretraining(alone, [3]) == aim_plans.pretraining(quick, [3])
+    assert list(aim_plans.strategies(alone, [3])) == ["erm", "synthetic only"]
+
+
 def test_what_a_generator_cannot_give_is_not_planned_where_it_is_not_listed() -> None:
     desk = load_profile("desk")  # its generator knows no head pose, which Table 5 asks for
     assert desk.faces.experiments == ("strategies",)

@@ -8,12 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from tests.chapters.aim.measurements import jaccard_by_hand, mask_by_hand, random_measurement
+from tests.chapters.aim.measurements import (
+    jaccard_by_hand,
+    mask_by_hand,
+    measured,
+    random_measurement,
+)
 from tests.chapters.conftest import without
 from tests.conftest import Computed, MakeRecord
 
 from repro.chapters.aim import selection_rules
 from repro.study.profiles import load_profile
+from repro.study.runs import Record
 from repro.study.session import View
 from repro.study.tables import Html
 
@@ -176,3 +182,15 @@ def test_two_masks_are_compared_seed_by_seed(computed: Computed) -> None:
         assert row["by chance, about"] == f"{shared / (len(a) + len(c) - shared):.2f}"
     nothing = selection_rules.two_masks(replace(view, results={}), 40)
     assert nothing == ["**data**: no sensitivities are among these runs."]
+
+
+def test_two_empty_masks_are_the_same_by_chance_too(view: View) -> None:
+    apart = ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])  # opposite rankings
+    record = measured(draws=[apart], cosine=apart)
+    whole = Record({**view.results["erm"][0].body, "results": record.results})
+    measurements = replace(view, results={"train, augmented": [whole]})
+    _, table, _ = selection_rules.two_masks(measurements, 2)
+    assert isinstance(table, pd.DataFrame)
+    (row,) = table.to_dict("records")
+    assert row["tensors, absolute"] == row["tensors, cosine"] == 0
+    assert row["Jaccard"] == row["by chance, about"] == "1.00"

@@ -13,6 +13,7 @@ from tests.conftest import Computed, MakeRecord
 
 from repro.chapters.aim import tables as aim_tables
 from repro.chapters.aim.contrasts import ACC, EO, WST
+from repro.chapters.aim.figures import GROUP_NAMES
 from repro.study.records import Results
 from repro.study.runs import Record
 
@@ -118,7 +119,7 @@ def test_training_images_and_what_trains(computed: Computed) -> None:
     names = {"erm": "ERM", "repairing": "R", "linear probing": "LP", "mask": "SFT", "no": "x"}
     table = aim_tables.training_images(computed.table_3, names).set_index("setting")
     assert table.index.tolist() == ["ERM", "R", "LP", "SFT"]
-    groups = list(aim_tables.GROUPS)
+    groups = list(GROUP_NAMES)
     assert table.loc["ERM", groups].tolist() == ["8", "72", "72", "8"]
     assert table.loc["R", groups].tolist() == ["72"] * 4
     assert table.loc["SFT", groups].tolist() == ["40"] * 4

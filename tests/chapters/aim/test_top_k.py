@@ -159,7 +159,6 @@ def test_k_is_read_from_the_configuration(view: View, made_up: MakeRecord) -> No
     other = {"k 45": [made_up(0, strategy="random", k=45)], "x": [made_up(0, strategy="mask", k=7)]}
     both = replace(view, results=view.results | other)
     assert top_k.places(both) == {f"k {k}": k for k in KS} | {"x": 7}
-    assert (top_k.of_k(both, 7), top_k.of_k(both, 45)) == ("x", None)
 
 
 def test_every_k_stands_beside_figure_5(view: View) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from tests.chapters.conftest import view_of
+from tests.chapters.win.conftest import settings_of
 from tests.conftest import MakeRecord, drawn
 
 from repro.chapters.win import tables as win_tables
 from repro.chapters.win import win_on_faces
+from repro.chapters.win.configs import words
 from repro.chapters.win.contrasts import DP, EO, ERROR
 from repro.chapters.win.win_on_faces import CLAIMS, dataset_of
 from repro.study.claims import Contrast
@@ -83,11 +87,14 @@ def test_the_size_of_a_group_and_its_interval(swept: Results) -> None:
 
 
 def test_strategies_stand_beside_the_paper_on_its_own_task(made_up: MakeRecord) -> None:
+    gaps = {(None, None): 100, ("tl", None): 200, ("svd", 1): 180, ("win", 1): 150,
+            ("svd", 2): 200, ("win", 2): 200}  # fmt: skip
     results = {
-        key: [made_up(seed, (0, 0, 0, gap)) for seed in range(2)]
-        for key, gap in {"pre-trained": 100, "tl": 200, "svd, rank 1": 180, "win, rank 1": 150,
-                         "svd, rank 2": 200, "win, rank 2": 200}.items()
-    }  # fmt: skip
+        words(settings_of(*how), {}): [
+            made_up(seed, (0, 0, 0, gap), **settings_of(*how)) for seed in range(2)
+        ]
+        for how, gap in gaps.items()
+    }
     lfwa = load_profile(
         "paper",
         {"faces.data.name": "lfwa", "faces.data.total": 2000, "win.faces.target": "Male",
@@ -95,11 +102,14 @@ def test_strategies_stand_beside_the_paper_on_its_own_task(made_up: MakeRecord) 
     )  # fmt: skip
     for profile, told in ((load_profile("quick"), None), (lfwa, "25.60")):
         view = replace(view_of(results), profile=profile, about="win-faces")
-        table = win_on_faces.strategies_table(view).set_index("setting")
+        figure, shown, _ = win_on_faces.strategies_beside_paper(view)
+        assert isinstance(shown, pd.DataFrame)
+        assert isinstance(figure, Figure)
+        table = shown.set_index("setting")
         assert table.loc["WIN, rank 1", "ΔEO (sum)"].startswith("15.00")
         assert table.get("ΔEO (sum), paper", {}).get("WIN, rank 1") == told
-        axes = drawn(win_on_faces.strategies_figure(view)).axes
+        axes = drawn(figure).axes
         assert [axis.get_legend() is not None for axis in axes] == [told is not None] * 3
-        found = win_tables.strategy_differences(view.results).set_index("difference")["ΔDP"]
+        found = win_tables.strategy_differences(view).set_index("difference")["ΔDP"]
         assert len(found) == 1 + 3 * 2
         assert found["WIN − TL, rank 1"].startswith("-2.50")

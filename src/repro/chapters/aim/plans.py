@@ -170,24 +170,22 @@ def aim_experiment(*notebooks: str) -> Callable[[Experiment], Experiment]:
         def chosen(profile: Profile, seeds: Sequence[int]) -> Plan:
             """Plan what the profile lists, and of the rest what runs all the same."""
             listed = profile.faces.experiments
+            # What an experiment takes from another belongs to it, whether or not that is listed.
+            whole = _with_faces(profile, experiments=None)
             if listed is None or plan.__name__ in listed:
-                return plan(profile, seeds)
-            faces = profile.faces.model_copy(update={"synthetic": None})
-            without = plan(profile.model_copy(update={"faces": faces}), seeds)
+                return plan(whole, seeds)
+            without = plan(_with_faces(whole, synthetic=None), seeds)
             try:
-                whole = plan(profile, seeds)
+                all_of_it = plan(whole, seeds)
             except ValueError:  # its generator cannot give what the experiment asks for
                 return without
             others = {e.__name__: e for e in of_part("aim-fair")}
             run = _identities(
-                c
-                for name in listed
-                for group in others[name](profile, seeds).values()
-                for c in group
+                c for name in listed for group in others[name](whole, seeds).values() for c in group
             )
             return {
                 key: configs
-                for key, configs in whole.items()
+                for key, configs in all_of_it.items()
                 if key in without or _identities(configs, above=False) <= run
             }
 
@@ -196,12 +194,26 @@ def aim_experiment(*notebooks: str) -> Callable[[Experiment], Experiment]:
     return known
 
 
+def _with_faces(profile: Profile, **changed: object) -> Profile:
+    return profile.model_copy(update={"faces": profile.faces.model_copy(update=changed)})
+
+
 def _identities(configs: Iterable[RunConfig], *, above: bool = True) -> set[str]:
     """Return the identities of runs, and of all that they build on."""
     found = set[str]()
     for config in configs:
         found |= {config.identity} | (_identities(config.upstream().values()) if above else set())
     return found
+
+
+def block_key(rule: str, block: str) -> str:
+    """Return the key of a block that is frozen, or alone updated: ``freeze layer4``."""
+    return f"{rule} {block}"
+
+
+def share_key(fraction: float, strategy: str) -> str:
+    """Return the key of a strategy on a share of the real data: ``50 %, mask``."""
+    return f"{100 * fraction:g} %, {strategy}"
 
 
 def bases_of(profile: Profile, seeds: Sequence[int]) -> list[FaceTraining]:
