@@ -15,7 +15,7 @@ from repro.chapters.aim import data as aim_data
 from repro.chapters.aim import synthetic
 from repro.data.splits import GROUPS
 from repro.settings import FaceData, SettingsError, SyntheticFaces
-from repro.study.profiles import project_root
+from repro.study.profiles import load_profile, project_root
 
 DATA = FaceData(name="toyfaces", size=32, total=160)
 ASKED = SyntheticFaces(
@@ -102,10 +102,16 @@ def test_a_pool_that_ships_is_not_drawn_and_a_part_of_it_is_drawn_again(
 ) -> None:
     images = synthetic.pool(DATA, ASKED)
     folder, shipped = synthetic.pool_folder(DATA, ASKED), tmp_path / "shipped"
+    plain = load_profile("smoke")
+    faces = plain.faces.model_copy(update={"data": DATA, "synthetic": ASKED})
+    profile = plain.model_copy(update={"faces": faces})
+    assert synthetic.is_there(profile)
     pack(folder, shipped / folder.name)
     shutil.rmtree(folder)
+    assert not synthetic.is_there(profile)
     synthetic._pool.cache_clear()
     monkeypatch.setattr(synthetic, "shipped_folder", lambda *_: shipped / folder.name)
+    assert synthetic.is_there(profile)
     with monkeypatch.context() as patch:
         patch.setattr("repro.aimfair.generators.load", None)  # what would draw
         assert (synthetic.pool(DATA, ASKED).images == images.images).all()

@@ -30,7 +30,7 @@ from repro.files import digest_of_values
 from repro.generator.about import ABOUT, about_folder
 from repro.settings import TOY, FaceData, SettingsError, SyntheticFaces
 from repro.study.once import once
-from repro.study.profiles import project_root
+from repro.study.profiles import Profile, project_root
 
 VERSION = 2  # pixels are cut off to bytes, not rounded
 """Raise when the same settings come to mean other images."""
@@ -187,6 +187,19 @@ def pool_folder(data: FaceData, synthetic: SyntheticFaces) -> Path:
 def shipped_folder(data: FaceData, synthetic: SyntheticFaces) -> Path:
     """Return where a pool of exactly these images would be shipped; it need not exist."""
     return project_root() / POOLS / pool_folder(data, synthetic).name
+
+
+def is_there(profile: Profile) -> bool:
+    """Whether the pool of a profile ships, or was drawn here to the end."""
+    data, asked = profile.faces.data, profile.faces.synthetic
+    if asked is None or asked.source != "generator":
+        return False
+    if shipped_folder(data, asked).is_dir():
+        return True
+    try:
+        return len(read_manifest(pool_folder(data, asked))) > 0
+    except GenerationError:
+        return False
 
 
 @lru_cache(maxsize=4)
