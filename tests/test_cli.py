@@ -96,7 +96,7 @@ def test_a_readme_without_the_marks_is_left_alone(tmp_path: Path, text: str) -> 
     path = tmp_path / "README.md"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError, match=r"README\.md lacks the marks"):
-        write_readme("table", path)
+        write_readme(lambda: pytest.fail("made for nothing"), path)
     assert path.read_text(encoding="utf-8") == text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -47,7 +48,7 @@ def verdicts(
     from repro.study.glance import at_a_glance_markdown
 
     if readme:
-        write_readme(at_a_glance_markdown(profile))
+        write_readme(partial(at_a_glance_markdown, profile))
     elif markdown:
         typer.echo(at_a_glance_markdown(profile), nl=False)
     else:
@@ -245,8 +246,8 @@ def find_run(beginning: str) -> Record:
     return next(iter(found.values()))
 
 
-def write_readme(table: str, path: Path | None = None) -> None:
-    """Put the table of verdicts between the marks in README.md."""
+def write_readme(make: Callable[[], str], path: Path | None = None) -> None:
+    """Put the table of verdicts between the marks in README.md; it is made once they are found."""
     target = path or project_root() / "README.md"
     text = target.read_text(encoding="utf-8")
     begin, end = README_MARKS
@@ -254,7 +255,7 @@ def write_readme(table: str, path: Path | None = None) -> None:
     _, mark, after = rest.partition(end)
     if not mark:
         raise SettingsError(f"{target.name} lacks the marks {begin} and {end}")
-    target.write_text(f"{before}{begin}\n{table}{end}{after}", encoding="utf-8")
+    target.write_text(f"{before}{begin}\n{make()}{end}{after}", encoding="utf-8")
 
 
 def main() -> None:
