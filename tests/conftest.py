@@ -67,8 +67,8 @@ faces:
 
 
 @pytest.fixture(scope="session")
-def quick() -> Profile:
-    """Return the default profile."""
+def toy() -> Profile:
+    """Return the profile of embedded data."""
     return load_profile("toy")
 
 

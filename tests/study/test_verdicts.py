@@ -39,10 +39,10 @@ from repro.study.verdicts import Verdict, decide
 # Contrasts
 
 
-def test_two_quantities_of_one_setting(made_up: MakeRecord, quick: Profile) -> None:
+def test_two_quantities_of_one_setting(made_up: MakeRecord, toy: Profile) -> None:
     records = [made_up(s, results={"d": 0.5 + s / 100, "null": 0.1}) for s in range(3)]
     one = Contrast("t", "a", "a", "results:d", "greater", second_quantity="results:null")
-    found = decide(claim(one), quick, {"a": records})
+    found = decide(claim(one), toy, {"a": records})
     assert found.word == HOLDS
     assert found.judged[0].interval.mean == pytest.approx(0.41)
     assert found.judged[0].runs == tuple(record.run for record in records)
@@ -170,26 +170,26 @@ def test_fewer_than_three_seeds_judge_nothing(results: Any) -> None:
     assert decide(lettered("s", kind="construction"), two, results).word == CONSTRUCTED
 
 
-def test_missing_runs_are_named(results: Any, quick: Profile) -> None:
-    found = decide(lettered("s"), quick, {"less": results["less"]})
+def test_missing_runs_are_named(results: Any, toy: Profile) -> None:
+    found = decide(lettered("s"), toy, {"less": results["less"]})
     assert found.word == UNTESTED
-    assert found.reason == "no records of: more. 'make study PROFILE=quick' computes them"
+    assert found.reason == "no records of: more. 'make study PROFILE=toy' computes them"
 
 
 def test_what_a_profile_does_not_run_is_not_promised(
-    results: Any, quick: Profile, desk: Profile
+    results: Any, toy: Profile, desk: Profile
 ) -> None:
     other = dataclasses.replace(lettered("s"), plan=lambda profile, seeds: {"less": []})
-    found = decide(other, quick, {"less": results["less"]})
-    assert (found.word, found.reason) == (UNTESTED, "not among the runs of profile 'quick': more")
+    found = decide(other, toy, {"less": results["less"]})
+    assert (found.word, found.reason) == (UNTESTED, "not among the runs of profile 'toy': more")
     found = decide(experiments.claim_named("layer-freezing"), desk, {})
     assert found.word == UNTESTED
     assert "not among the runs of profile 'desk': freeze" in found.reason
 
 
-def test_nothing_to_compare_is_not_tested(quick: Profile) -> None:
+def test_nothing_to_compare_is_not_tested(toy: Profile) -> None:
     # Not "holds": all of no contrasts are supported.
-    assert decide(claim(), quick, {}).word == UNTESTED
+    assert decide(claim(), toy, {}).word == UNTESTED
     without = load_profile("quick", {"win.architectures": [], "win.constraints": []})
     empty = [one for one in claims() if not one.contrasts(without)]
     assert {"architectures", "bias-returns", "backbones"} <= {one.name for one in empty}
@@ -198,7 +198,7 @@ def test_nothing_to_compare_is_not_tested(quick: Profile) -> None:
 
 @pytest.mark.parametrize("missing", [1, 2, 3])
 def test_a_quantity_of_fewer_than_three_seeds_is_undecided(
-    made_up: MakeRecord, quick: Profile, missing: int
+    made_up: MakeRecord, toy: Profile, missing: int
 ) -> None:
     def probes(at: float, missing: int) -> list[Any]:
         auc = [at, at + 0.01, at + 0.02]
@@ -206,7 +206,7 @@ def test_a_quantity_of_fewer_than_three_seeds_is_undecided(
 
     one = contrast("greater", "results:auc")
     assert judge(one, {"a": probes(0.9, 0), "b": probes(0.5, 0)}).outcome == SUPPORTED
-    found = decide(claim(one), quick, {"a": probes(0.9, missing), "b": probes(0.5, missing)})
+    found = decide(claim(one), toy, {"a": probes(0.9, missing), "b": probes(0.5, missing)})
     assert [j.outcome for j in found.judged] == [UNDECIDED]
     assert found.judged[0].interval.n == found.seeds == 3 - missing
     assert found.word == OPEN
@@ -267,9 +267,9 @@ def test_a_claim_whose_check_has_not_passed_is_not_tested(
     ],
 )
 def test_on_simulated_data_nothing_found_takes_a_positive_control(
-    results: Any, quick: Profile, letter: str, made: Check | None, word: str, beginning: str
+    results: Any, toy: Profile, letter: str, made: Check | None, word: str, beginning: str
 ) -> None:
-    found = decide(lettered(letter, control=lambda p: made), quick, results)
+    found = decide(lettered(letter, control=lambda p: made), toy, results)
     assert found.simulated
     assert found.word == word
     if word == UNTESTED:
@@ -321,7 +321,7 @@ def test_a_contrast_whose_own_check_has_failed_does_not_count(
 
 
 def test_the_papers_difference_says_how_large_an_effect_is(
-    results: Any, quick: Profile, desk: Profile
+    results: Any, toy: Profile, desk: Profile
 ) -> None:
     differences = np.subtract(GAPS["less"], GAPS["more"]) / 2000
     mean = differences.mean()
@@ -341,7 +341,7 @@ def test_the_papers_difference_says_how_large_an_effect_is(
     assert row["paper"] == row["ours"] == f"{100 * mean:+.2f}"
     assert row["margin"] == f"{-100 * mean / 2:.2f}"
     assert (row["claimed"], row["outcome"], row["size"]) == ("below 0", SUPPORTED, "as reported")
-    simulated = decide(told, quick, results)  # nothing stands beside simulated data
+    simulated = decide(told, toy, results)  # nothing stands beside simulated data
     assert not {"paper", "size"} & set(judging.contrast_table(simulated))
     assert "reported" not in simulated.reason
     refuted = decide(claim(contrast(pair=PAIRS["c"], reported=-0.1)), desk, results)

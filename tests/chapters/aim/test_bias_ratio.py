@@ -22,7 +22,7 @@ SECOND = ([1, 2, 3, 4], [10, 40, 30, 20])
 
 
 @pytest.fixture(scope="module")
-def quick() -> Profile:
+def toy() -> Profile:
     return load_profile("quick", {"faces.k": 2})
 
 
@@ -31,16 +31,16 @@ def tuning(config: object) -> FaceTuning:
     return config
 
 
-def test_ratios_differ_in_the_mask_alone(quick: Profile) -> None:
-    plan = bias_ratio.s1_bias(quick, [3])
+def test_ratios_differ_in_the_mask_alone(toy: Profile) -> None:
+    plan = bias_ratio.s1_bias(toy, [3])
     assert list(plan) == ["erm", "4:6", "3:7", "2:8", "1:9"]
-    assert plan["erm"] == plans.bases_of(quick, [3])
+    assert plan["erm"] == plans.bases_of(toy, [3])
     tuned = [tuning(run) for key in plan if key != "erm" for run in plan[key]]
     measured = [run.sensitivity for run in tuned if run.sensitivity is not None]
     assert [one.synthetic.bias_ratio for one in measured] == [4 / 6, 3 / 7, 2 / 8, 1 / 9]
     assert len({run.synthetic.model_dump_json() for run in tuned}) == 1
-    assert plan["1:9"] == plans.strategies(quick, [3])["mask"]
-    masks = bias_ratio.s1_masks(quick, [3])
+    assert plan["1:9"] == plans.strategies(toy, [3])["mask"]
+    masks = bias_ratio.s1_masks(toy, [3])
     assert [runs[0] for runs in masks.values()] == measured
 
 
@@ -75,12 +75,12 @@ def measured(make: MakeRecord, seed: int, *draws: tuple[list[int], list[int]]) -
 
 
 @pytest.fixture
-def masks(made_up: MakeRecord, quick: Profile) -> View:
+def masks(made_up: MakeRecord, toy: Profile) -> View:
     results: Results = {
         "1:9": [measured(made_up, 0, FIRST), measured(made_up, 1, FIRST)],
         "4:6": [measured(made_up, 0, BOTH, BOTH), measured(made_up, 1, FIRST, BOTH, SECOND)],
     }
-    return View("data", results, "again", quick, "aim-fair")
+    return View("data", results, "again", toy, "aim-fair")
 
 
 def test_masks_are_compared_between_ratios_and_between_draws(masks: View) -> None:

@@ -21,16 +21,16 @@ from repro.study.profiles import Profile, load_profile
 WIN_CLAIMS = [claim for claim in claims() if claim.paper == "win"]
 
 
-def test_an_unknown_strategy_names_the_nearest(quick: Profile) -> None:
-    bases = plans.pretrain(quick, 0), winface_plans.pretrained(quick, 0)
+def test_an_unknown_strategy_names_the_nearest(toy: Profile) -> None:
+    bases = plans.pretrain(toy, 0), winface_plans.pretrained(toy, 0)
     for finetune, base in zip((plans.finetune, winface_plans.tuned), bases, strict=True):
         with pytest.raises(ValueError, match="unknown strategy 'retain'; did you mean 'retrain'"):
-            finetune(quick, base, "retain")
+            finetune(toy, base, "retain")
 
 
-def test_settings_that_are_the_same_run_are_one_run(quick: Profile) -> None:
-    table_3 = plans.against_retraining(quick, [0])
-    assert group_weight.group_weights(quick, [0])["rank 1, a 0.5"] == table_3["win, rank 1"]
+def test_settings_that_are_the_same_run_are_one_run(toy: Profile) -> None:
+    table_3 = plans.against_retraining(toy, [0])
+    assert group_weight.group_weights(toy, [0])["rank 1, a 0.5"] == table_3["win, rank 1"]
 
 
 @pytest.mark.parametrize("rank", [0, 3, -1])
@@ -47,13 +47,13 @@ def test_rank_of_a_narrow_head() -> None:
         plans.strategies(narrow, [0])
 
 
-def test_a_strategy_without_its_rank(quick: Profile) -> None:
+def test_a_strategy_without_its_rank(toy: Profile) -> None:
     with pytest.raises(SettingsError, match="rank None of strategy 'win'"):
-        plans.finetune(quick, plans.pretrain(quick, 0), "win")
+        plans.finetune(toy, plans.pretrain(toy, 0), "win")
 
 
-def test_only_win_has_a_weight(quick: Profile) -> None:
-    for key, (config,) in plans.against_retraining(quick, [0]).items():
+def test_only_win_has_a_weight(toy: Profile) -> None:
+    for key, (config,) in plans.against_retraining(toy, [0]).items():
         if isinstance(config, Finetune):
             assert (config.weight is not None) == (config.strategy == "win"), key
             assert (config.importance_floor is not None) == (config.strategy == "win"), key

@@ -21,8 +21,8 @@ from repro.study.profiles import Profile, load_profile
 from repro.study.records import Results
 
 
-def test_only_the_papers_own_task_stands_beside_its_numbers(quick: Profile) -> None:
-    assert dataset_of(quick) is None
+def test_only_the_papers_own_task_stands_beside_its_numbers(toy: Profile) -> None:
+    assert dataset_of(toy) is None
     (claim,) = [c for c in CLAIMS if c.name == "win-vs-tl-faces-rank-1"]
     (error,) = [c for c in CLAIMS if c.name == "win-error-faces-rank-1"]
 
@@ -30,7 +30,7 @@ def test_only_the_papers_own_task_stands_beside_its_numbers(quick: Profile) -> N
         of_figure = [*claim.contrasts(profile), *claim.beside(profile), *error.contrasts(profile)]
         return [c for c in of_figure if c.second == "tl"]
 
-    assert {c.reported for c in contrasts(quick)} == {None}
+    assert {c.reported for c in contrasts(toy)} == {None}
     told = {c.quantity: c for c in contrasts(load_profile("paper"))}
     assert {metric: c.reported for metric, c in told.items()} == {
         ERROR: pytest.approx(0.177 - 0.193),
@@ -38,14 +38,12 @@ def test_only_the_papers_own_task_stands_beside_its_numbers(quick: Profile) -> N
         EO: pytest.approx(0.229 - 0.345),
     }
     # Of another task the margins are the same: the paper's differences on its own.
-    assert {c.quantity: c.margin for c in contrasts(quick)} == {
-        m: c.margin for m, c in told.items()
-    }
+    assert {c.quantity: c.margin for c in contrasts(toy)} == {m: c.margin for m, c in told.items()}
     assert told[EO].margin == pytest.approx((0.345 - 0.229) / 2)
 
 
-def test_tl_must_be_unfair(quick: Profile, made_up: MakeRecord) -> None:
-    (check,) = CLAIMS[0].checks(quick)
+def test_tl_must_be_unfair(toy: Profile, made_up: MakeRecord) -> None:
+    (check,) = CLAIMS[0].checks(toy)
     # Half of TL's 0.345 on CelebA.
     for gap, passes in ((172, False), (173, True)):
         assert check.passes({"tl": [made_up(0, (0, 0, 0, gap))]})[0] == passes
@@ -68,12 +66,12 @@ def test_lfw_a_stands_beside_the_papers_numbers() -> None:
     }
 
 
-def test_the_budget_in_words(quick: Profile) -> None:
+def test_the_budget_in_words(toy: Profile) -> None:
     assert win_on_faces.budgets(load_profile("desk")) == [
         "Profile `desk` does not run WIN on faces."
     ]
-    *both, bias = win_on_faces.budgets(quick)
-    task = quick.win.faces
+    *both, bias = win_on_faces.budgets(toy)
+    task = toy.win.faces
     for said, how in zip(both, (task.pretrain, task.finetune), strict=True):
         assert f"{how.epochs} epochs, batches of {how.batch_size}." in said
     assert bias.endswith(f"{task.bias_ratio:.2f} times as large as the other two.")
