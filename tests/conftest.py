@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -116,12 +117,20 @@ class Computed:
 
 @pytest.fixture(scope="session")
 def computed(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Computed:
-    """Compute everything of profile ``tiny``, once; tests only read it."""
+    """Compute everything of profile ``tiny``, once; tests only read it.
+
+    Workers that run tests side by side share one folder of runs and begin at either end of the
+    plan, so that each finds what the other has computed.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REPRO_ROOT", str(tiny_root))
         profile = load_profile("tiny")
-    study = Study(profile, runs=Runs(tmp_path_factory.mktemp("runs")))
-    every = study.compute(experiments.everything(profile))
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    shared = tmp_path_factory.getbasetemp().parent / "computed"
+    study = Study(profile, runs=Runs(shared if worker else tmp_path_factory.mktemp("runs")))
+    plan = experiments.everything(profile)
+    study.compute(dict(reversed(plan.items())) if worker == "gw1" else plan)
+    every = study.compute(plan)
     return Computed(
         profile,
         study.runs,
