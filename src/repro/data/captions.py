@@ -186,7 +186,7 @@ def truths(table: pd.DataFrame, phrases: Sequence[Phrase]) -> np.ndarray:
     """
     used = {column for phrase in phrases for column in phrase.when} & set(table.columns)
     # Once a column: a comparison of pandas' own costs more than all of its few rows.
-    values = {column: table[column].to_numpy(dtype=object, na_value=None) for column in used}
+    values = {c: table[c].astype(object).where(table[c].notna(), None).to_numpy() for c in used}
     nothing = np.full(len(table), None, dtype=object)
     known = np.ones((len(table), len(phrases)), dtype=bool)
     for at, phrase in enumerate(phrases):
