@@ -17,6 +17,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from repro.chapters.aim import synthetic
 from repro.study.profiles import load_profile
 from repro.study.sweep import sweeps
 
@@ -49,7 +50,7 @@ BUILD = f"build/{PROFILE.name}"
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
 PAGES = [name for name in NOTEBOOKS if name != VERDICTS]
 
-SWEEPS = sweeps(PROFILE)
+SWEEPS = sweeps(PROFILE, drawn=synthetic.is_there(PROFILE))
 
 
 def jobs_of(name):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,18 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
+from click.testing import Result
 from matplotlib.figure import Figure
+from torch import nn
+from typer.testing import CliRunner
 
+from repro import cli
 from repro.chapters.aim import plans as aim_plans
 from repro.chapters.aim import selection_rules, selective_mask
 from repro.chapters.win import bias_returns, group_weight, plans, weight_importance
+from repro.data import sources
+from repro.faces import Faces
 from repro.study import experiments, figures
 from repro.study.profiles import Profile, load_profile, project_root
 from repro.study.records import Results
@@ -60,9 +68,9 @@ faces:
 
 
 @pytest.fixture(scope="session")
-def quick() -> Profile:
-    """Return the default profile."""
-    return load_profile("quick")
+def toy() -> Profile:
+    """Return the profile of embedded data."""
+    return load_profile("toy")
 
 
 @pytest.fixture(scope="session")
@@ -109,12 +117,20 @@ class Computed:
 
 @pytest.fixture(scope="session")
 def computed(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Computed:
-    """Compute everything of profile ``tiny``, once; tests only read it."""
+    """Compute everything of profile ``tiny``, once; tests only read it.
+
+    Workers that run tests side by side share one folder of runs and begin at either end of the
+    plan, so that each finds what the other has computed.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REPRO_ROOT", str(tiny_root))
         profile = load_profile("tiny")
-    study = Study(profile, runs=Runs(tmp_path_factory.mktemp("runs")))
-    every = study.compute(experiments.everything(profile))
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    shared = tmp_path_factory.getbasetemp().parent / "computed"
+    study = Study(profile, runs=Runs(shared if worker else tmp_path_factory.mktemp("runs")))
+    plan = experiments.everything(profile)
+    study.compute(dict(reversed(plan.items())) if worker == "gw1" else plan)
+    every = study.compute(plan)
     return Computed(
         profile,
         study.runs,
@@ -135,6 +151,50 @@ def tiny(tiny_root: Path, computed: Computed, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("REPRO_ROOT", str(tiny_root))
     monkeypatch.setenv("REPRO_RUNS", str(computed.runs.root))
     return tiny_root
+
+
+def faces(n: int = 96, *, seed: int = 0, size: int = 32) -> Faces:
+    """Noise whose left half is brighter where the target is 1: easy to tell, if not flipped."""
+    rng = np.random.default_rng(seed)
+    target, protected = rng.integers(0, 2, n), rng.integers(0, 2, n)
+    images = rng.integers(0, 120, (n, 3, size, size), dtype=np.uint8)
+    images[target == 1] += 100
+    return Faces(
+        torch.from_numpy(images),
+        torch.arange(n),
+        torch.from_numpy(target),
+        torch.from_numpy(protected),
+        np.array([f"{i:04d}" for i in range(n)]),
+    )
+
+
+def same(first: nn.Module, second: nn.Module) -> bool:
+    """Return whether two networks have the same parameters and buffers, bit for bit."""
+    ours, theirs = first.state_dict(), second.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def invoke(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Return a function that calls the command in the tiny project, as its entry point does."""
+    monkeypatch.setattr(sources, "_download", lambda *_: pytest.fail("a download was tried"))
+    return lambda *words: CliRunner().invoke(cli.app, words)
+
+
+def lines(result: Result) -> list[str]:
+    """Return what a command printed that went well."""
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.output.splitlines()
+
+
+def copied(records: Iterable[Record], runs: Path) -> Path:
+    """Copy some runs to another folder of runs, which a test may write to."""
+    for record in records:
+        shutil.copytree(record.folder, runs / record.run)
+    return runs
 
 
 @pytest.fixture

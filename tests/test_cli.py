@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from tests.conftest import Computed
-from typer.testing import CliRunner
+from tests.conftest import Computed, Invoke, copied, lines
 
 from repro import cli
 from repro.cli import README_MARKS, write_readme
-from repro.data import sources
-from repro.preflight import preflight
 from repro.settings import SettingsError
+from repro.study import glance
 from repro.study import records as records_module
 from repro.study.compare import COMPARED
 from repro.study.experiments import claims
@@ -29,27 +26,6 @@ from repro.study.rule import SIGNS, UNTESTED
 from repro.study.runs import RECORD, RecordError, Runs
 
 REAL_ROOT = project_root()
-Invoke = Callable[..., Result]
-
-
-@pytest.fixture
-def invoke(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    """Return a function that calls the command in the tiny project, as its entry point does."""
-    monkeypatch.setattr(sources, "_download", forbidden)
-
-    def call(*words: str) -> Result:
-        return CliRunner().invoke(cli.app, words)
-
-    return call
-
-
-def forbidden(*args: object) -> None:
-    raise AssertionError("a download was tried")
-
-
-def lines(result: Result) -> list[str]:
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result.output.splitlines()
 
 
 @pytest.fixture
@@ -59,77 +35,6 @@ def own_project(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     shutil.copytree(tiny, root)
     monkeypatch.setenv("REPRO_ROOT", str(root))
     return root
-
-
-# preflight
-
-
-def test_preflight_without_data_downloads_nothing_and_shows_no_key(
-    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REPRO_DATA", str(tmp_path / "empty"))
-    monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    said = lines(invoke("preflight"))
-    assert all(line.startswith(("ok  ", "NO  ")) for line in said)
-    text = "\n".join(said)
-    assert "secret" not in text
-    assert "ok  key: OPENAI_API_KEY: set" in said
-    assert "NO  data: UCI Adult: " in text
-    assert f"adult.data and adult.test not in {tmp_path / 'empty' / 'adult'}" in text
-    assert "fetch them from https://archive.ics.uci.edu/dataset/2/adult and put them there" in text
-    (desk,) = [line for line in said if line.startswith("NO  profile desk: needs UCI Adult")]
-    assert "; faces: " in desk
-    assert "img_align_celeba.zip" in desk
-    assert "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html" in desk
-    assert "ok  weights: ImageNet weights of torchvision are fetched for profile paper" in text
-    for profile in ("smoke", "quick", "tiny"):
-        assert f"ok  profile {profile}: can run" in text
-    assert not (tmp_path / "empty").exists()
-
-
-def test_preflight_says_what_is_there(invoke: Invoke, computed: Computed) -> None:
-    text = "\n".join(lines(invoke("preflight")))
-    assert f"ok  runs: {len(computed.runs.records())} finished runs" in text
-    assert re.search(r"ok  device: .+ cores, torch \d", text)
-    assert "key: OPENAI_API_KEY" in text
-
-
-def test_preflight_without_a_key(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    assert "OPENAI_API_KEY: not set" in invoke("preflight").output
-
-
-def test_preflight_reports_a_corrupt_record_and_goes_on(
-    computed: Computed, tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = computed.strategies["tl"][0].folder
-    assert folder is not None
-    shutil.copytree(folder, tmp_path / "runs" / folder.name)
-    (tmp_path / "runs" / folder.name / RECORD).write_text("{", encoding="utf-8")
-    monkeypatch.setenv("REPRO_RUNS", str(tmp_path / "runs"))
-    checks = {check.what: check for check in preflight()}
-    assert not checks["runs"].fine
-    assert "cannot be read" in checks["runs"].says
-    assert checks["profile tiny"].fine
-
-
-@pytest.mark.usefixtures("tiny")
-def test_preflight_says_that_runs_cannot_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").write_text("", encoding="utf-8")
-    monkeypatch.setenv("REPRO_RUNS", str(tmp_path / "file" / "runs"))
-    (check,) = [check for check in preflight() if check.what == "runs"]
-    assert not check.fine
-    assert "set REPRO_RUNS to a folder that is" in check.says
-
-
-def test_preflight_before_the_first_run(
-    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REPRO_RUNS", str(tmp_path / "not" / "yet"))
-    assert "ok  runs: 0 finished runs" in invoke("preflight").output
-    assert not (tmp_path / "not").exists()
 
 
 # verdicts
@@ -160,7 +65,7 @@ def test_verdicts_as_markdown(invoke: Invoke) -> None:
     said = "\n".join(lines(invoke("verdicts", "tiny", "--markdown")))
     real, simulated, table, notes = (part for part in re.split(r"\n\n(?![-])", said) if part)
     assert real.startswith(f"**Real data** (profile `tiny`), {len(claims())} claims:")
-    assert simulated.startswith(f"**Simulated data** (profile `quick`), {len(claims())} claims:")
+    assert simulated.startswith(f"**Simulated data** (profile `toy`), {len(claims())} claims:")
     assert "95 % paired intervals" in notes
     rows = table.splitlines()
     assert [row.split("**")[1] for row in rows if row.startswith("| **")] == [
@@ -169,7 +74,11 @@ def test_verdicts_as_markdown(invoke: Invoke) -> None:
     assert sum(row.startswith("| [") for row in rows) == len(claims())
 
 
-def test_verdicts_into_the_readme(invoke: Invoke, own_project: Path) -> None:
+def test_verdicts_into_the_readme(
+    invoke: Invoke, own_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once_made = functools.cache(glance.at_a_glance_markdown)  # it takes half a minute
+    monkeypatch.setattr(glance, "at_a_glance_markdown", once_made)
     readme = own_project / "README.md"
     begin, end = README_MARKS
     readme.write_text(f"# Before\n{begin}\nSTALE\n{end}\nafter\n", encoding="utf-8")
@@ -187,7 +96,7 @@ def test_a_readme_without_the_marks_is_left_alone(tmp_path: Path, text: str) -> 
     path = tmp_path / "README.md"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError, match=r"README\.md lacks the marks"):
-        write_readme("table", path)
+        write_readme(lambda: pytest.fail("made for nothing"), path)
     assert path.read_text(encoding="utf-8") == text
 
 
@@ -231,10 +140,7 @@ def test_export_of_an_incomplete_profile_says_what_is_missing(
 
 
 def test_compare_counts_what_agrees(invoke: Invoke, computed: Computed, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    for record in computed.strategies["tl"] + computed.strategies["pre-trained"]:
-        assert record.folder is not None
-        shutil.copytree(record.folder, other / record.run)
+    other = copied(computed.strategies["tl"] + computed.strategies["pre-trained"], tmp_path)
     result = invoke("compare", str(computed.runs.root), str(other))
     assert result.exit_code == 0
     assert f"settings are only in {computed.runs.root}" in result.output
@@ -249,8 +155,7 @@ def test_compare_of_one_seed_cannot_tell(
     invoke: Invoke, computed: Computed, tmp_path: Path
 ) -> None:
     for at, record in enumerate(computed.strategies["pre-trained"][:2]):
-        assert record.folder is not None
-        shutil.copytree(record.folder, tmp_path / str(at) / record.run)
+        copied([record], tmp_path / str(at))
     result = invoke("compare", str(tmp_path / "0"), str(tmp_path / "1"))
     assert result.exit_code == 0
     assert f"{len(COMPARED)} comparisons: 0 identical, 0 agree" in result.output
@@ -292,11 +197,7 @@ def test_compare_of_sets_with_nothing_in_common(invoke: Invoke, tmp_path: Path) 
 def test_verify_finds_every_file_that_changed(
     invoke: Invoke, computed: Computed, tmp_path: Path
 ) -> None:
-    copy = tmp_path / "runs"
-    folders = [r.folder for r in computed.strategies["tl"]]
-    for folder in folders:
-        assert folder is not None
-        shutil.copytree(folder, copy / folder.name)
+    copy = copied(computed.strategies["tl"], tmp_path / "runs")
     assert lines(invoke("verify", str(copy))) == ["3 of 3 records are as they were written"]
     first, second, third = sorted(copy.iterdir())
     with (first / "weights.safetensors").open("ab") as file:
@@ -335,10 +236,9 @@ def test_show(invoke: Invoke, computed: Computed) -> None:
 def test_show_is_not_stopped_by_a_corrupt_record_elsewhere(
     invoke: Invoke, computed: Computed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = tmp_path / "runs"
-    wanted, broken = (computed.strategies[key][0].run for key in ("tl", "pre-trained"))
-    for run in (wanted, broken):
-        shutil.copytree(computed.runs.root / run, runs / run)
+    records = [computed.strategies[key][0] for key in ("tl", "pre-trained")]
+    wanted, broken = (record.run for record in records)
+    runs = copied(records, tmp_path / "runs")
     (runs / broken / "record.json").write_text("{", encoding="utf-8")
     monkeypatch.setenv("REPRO_RUNS", str(runs))
     assert f'run: "{wanted}"' in lines(invoke("show", wanted))
@@ -387,7 +287,7 @@ def test_an_expected_error_is_one_line_and_status_2() -> None:
     [
         (["export", "desk"], "settings of profile 'desk' have not been run"),
         (["verdicts", "tinny"], "unknown profile 'tinny'; did you mean 'tiny'? (valid: smoke,"),
-        (["compare", "quick", "tiny"], "profile 'quick' has no exported records"),
+        (["compare", "smoke", "tiny"], "profile 'smoke' has no exported records"),
         (["verdicts", "--readme"], r"README.md"),
     ],
 )
@@ -396,6 +296,7 @@ def test_main_turns_errors_into_one_line(
     capsys: pytest.CaptureFixture[str], tiny: Path,
 ) -> None:  # fmt: skip
     if "--readme" in words:
+        monkeypatch.setattr(glance, "at_a_glance_markdown", lambda _: "the table")
         (tiny / "README.md").write_text("no marks", encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["repro", *words])
     with pytest.raises(SystemExit) as raised:
@@ -411,10 +312,8 @@ def test_a_corrupt_record_is_one_line(
     computed: Computed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    config = computed.strategies["pre-trained"][0]
-    folder = tmp_path / config.run
-    assert config.folder is not None
-    shutil.copytree(config.folder, folder)
+    (record,) = computed.strategies["pre-trained"][:1]
+    folder = copied([record], tmp_path) / record.run
     (folder / RECORD).write_text("{", encoding="utf-8")
     monkeypatch.setenv("REPRO_RUNS", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["repro", "verdicts", "tiny"])

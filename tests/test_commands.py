@@ -382,7 +382,6 @@ def test_the_papers_profile_runs_until_the_weights_of_imagenet_are_missing(
 def test_the_papers_profile_runs_until_stable_diffusion_is_missing(official: Path) -> None:
     pages = ROOT / "notebooks" / "22_synthetic_faces.ipynb"
     asked = load_profile("paper").faces.synthetic
-    assert asked is not None
     if try_to_load_from_cache(asked.generator, "model_index.json", revision=asked.revision):
         pytest.skip("the weights of Stable Diffusion are there")
     with pytest.raises(GenerationError, match=rf"'{asked.generator}' .*; fetch it where there is"):

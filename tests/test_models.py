@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import urllib.error
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -65,20 +66,6 @@ def test_only_what_trains_is_counted() -> None:
     model[0].requires_grad_(False)
     assert parameter_count(model) == 7 * 10 + 10 + 10 * 2 + 2
     assert parameter_count(model, trainable_only=True) == 10 * 2 + 2
-
-
-def test_seed_alone_fixes_the_start() -> None:
-    torch.manual_seed(1)
-    first = mlp(7, layers=3, hidden=10, classes=2, seed=4)
-    drawn = torch.rand(3)
-    second = mlp(7, layers=3, hidden=10, classes=2, seed=4)
-    other = mlp(7, layers=3, hidden=10, classes=2, seed=5)
-    assert all(
-        torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)
-    )
-    assert not torch.equal(first[0].weight, other[0].weight)
-    torch.manual_seed(1)
-    assert torch.equal(torch.rand(3), drawn)  # and building draws from nobody else's numbers
 
 
 def test_build_by_name() -> None:
@@ -207,12 +194,20 @@ def test_a_narrow_resnet_starts_as_torchvisions_does() -> None:
             assert bool((module.weight == 1).all() and (module.bias == 0).all()), name
 
 
-def test_seed_alone_fixes_an_image_classifier() -> None:
+@pytest.mark.parametrize(
+    "made",
+    [
+        partial(mlp, 7, layers=3, hidden=10, classes=2),
+        partial(image_classifier, "resnet18", width=4),
+    ],
+    ids=["mlp", "resnet18"],
+)
+def test_seed_alone_fixes_the_start(made: Callable[..., nn.Module]) -> None:
     torch.manual_seed(1)
-    first = state(image_classifier("resnet18", width=4, seed=4))
+    first = state(made(seed=4))
     drawn = torch.rand(3)
-    assert equal(first, state(image_classifier("resnet18", width=4, seed=4)))
-    assert not equal(first, state(image_classifier("resnet18", width=4, seed=5)))
+    assert equal(first, state(made(seed=4)))
+    assert not equal(first, state(made(seed=5)))
     torch.manual_seed(1)
     assert torch.equal(torch.rand(3), drawn)  # and building draws from nobody else's numbers
 

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pytest
 
 from repro.names import UnknownNameError, check_name, nearest
@@ -33,23 +35,20 @@ def test_an_iterator_is_listed_in_full() -> None:
         check_name("strategy", "x", iter(STRATEGIES))
 
 
+METRICS = ("equalized_odds_max", "equalized_odds_mean")
+
+
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("name", "valid", "expected"),
     [
-        ("equalised_odds_max", "equalized_odds_max"),
-        ("equalized-odds-mean", "equalized_odds_mean"),
-        ("EQUALIZED_ODDS_MAX", "equalized_odds_max"),
-        ("", None),
-        ("zzz", None),
+        ("equalised_odds_max", METRICS, "equalized_odds_max"),
+        ("equalized-odds-mean", METRICS, "equalized_odds_mean"),
+        ("EQUALIZED_ODDS_MAX", METRICS, "equalized_odds_max"),
+        ("", METRICS, None),
+        ("zzz", METRICS, None),
+        ("heavymakeup", ["HeavyMakeup", "Male"], "HeavyMakeup"),  # in its own spelling
+        ("win", [], None),
     ],
 )
-def test_nearest(name: str, expected: str | None) -> None:
-    assert nearest(name, ["equalized_odds_max", "equalized_odds_mean"]) == expected
-
-
-def test_nearest_keeps_the_spelling_of_the_valid_name() -> None:
-    assert nearest("heavymakeup", ["HeavyMakeup", "Male"]) == "HeavyMakeup"
-
-
-def test_nearest_of_nothing() -> None:
-    assert nearest("win", []) is None
+def test_nearest(name: str, valid: Sequence[str], expected: str | None) -> None:
+    assert nearest(name, valid) == expected

@@ -113,7 +113,7 @@ CLAIM = """    fine_tuning_claim(
 JUDGED = """
 from repro.study.verdicts import verdicts
 
-(found,) = [v for v in verdicts("quick") if v.claim.name == "more-than-forty"]
+(found,) = [v for v in verdicts("toy") if v.claim.name == "more-than-forty"]
 (judged,) = found.judged
 print(found.statement, "|", found.word, "|", judged.contrast.text, judged.interval.n)
 """

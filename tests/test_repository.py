@@ -27,61 +27,35 @@ PRIVATE = re.compile(
 )
 # Which rooms of src/repro a room may import, itself apart. A module that stands alone is a room.
 ROOMS = {
-    "names": set(),
-    "files": set(),
-    "layout": set(),
-    "machine": set(),
-    "numerics": set(),
-    "precision": {"numerics"},
-    "settings": {"data", "names"},
-    "data": {"files", "names"},
-    "metrics": {"names"},
-    "models": {"names", "settings"},
-    "training": {"names", "settings", "data", "metrics", "models"},
-    "faces": {"names", "settings", "data"},
-    "vision": {
-        "layout",
-        "names",
-        "precision",
-        "settings",
-        "data",
-        "faces",
-        "metrics",
-        "models",
-        "training",
-    },
-    "aimfair": {
-        "files",
-        "names",
-        "precision",
-        "settings",
-        "data",
-        "faces",
-        "metrics",
-        "models",
-        "training",
-        "vision",
-    },
-    "generator": {
-        "files",
-        "layout",
-        "machine",
-        "names",
-        "precision",
-        "settings",
-        "data",
-        "faces",
-        "models",
-        "training",
-        "vision",
-    },
-    "win": {"names", "settings", "data", "metrics", "models", "training"},
-    "study": {
-        *("files", "layout", "machine", "names", "numerics", "precision", "settings"),
-        *("data", "faces"),
-        *("metrics", "models", "training", "vision"),
-        *("aimfair", "generator"),  # names of strategies, settings of generators
-    },
+    room: set(others.split())
+    for room, others in {
+        "names": "",
+        "files": "",
+        "layout": "",
+        "machine": "",
+        "numerics": "",
+        "precision": "numerics",
+        "settings": "data names",
+        "data": "files names",
+        "metrics": "names",
+        "tensors": "names",
+        "models": "names settings tensors",
+        "training": "names settings data metrics models",
+        "faces": "names settings data",
+        "vision": "layout names precision settings data faces metrics models training",
+        "aimfair": (
+            "files names precision settings data faces metrics models tensors training vision"
+        ),
+        "generator": (
+            "files layout machine names precision settings data faces models training vision"
+        ),
+        "win": "names settings data metrics models training",
+        "study": (
+            "files layout machine names numerics precision settings data faces metrics models "
+            "tensors training vision "
+            "aimfair generator"  # names of strategies, settings of generators
+        ),
+    }.items()
 }
 ROOMS["chapters"] = ROOMS["study"] | {"study", "win"}
 ROOMS["preflight"] = ROOMS["chapters"] | {"chapters"}
@@ -242,7 +216,7 @@ def code_of(path: Path) -> Iterator[str]:
             yield from re.findall(r"```python\n(.*?)```", text, re.S)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@each_notebook
 def test_what_a_notebook_imports_is_there(path: Path) -> None:
     asked = [
         (str(node.module), name.name)
@@ -260,7 +234,7 @@ def test_what_a_notebook_imports_is_there(path: Path) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@each_notebook
 def test_what_a_notebook_reads_of_a_module_is_there(path: Path) -> None:
     tree = ast.parse("\n".join(code_of(path)))
     modules = {

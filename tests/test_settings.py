@@ -44,26 +44,45 @@ def test_unknown_key_unlike_any_lists_the_valid_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "problem"),
+    ("model", "values", "problem"),
     [
-        ({"learning_rates": []}, "learning_rates"),
-        ({"learning_rates": [0]}, "learning_rates.0 = 0"),
-        ({"learning_rates": [-1.0]}, "learning_rates.0"),
-        ({"learning_rates": [float("inf")]}, "learning_rates.0"),
-        ({"learning_rates": [float("nan")]}, "learning_rates.0"),
-        ({"epochs": 0}, "epochs = 0"),
-        ({"epochs": "many"}, "epochs = 'many'"),
-        ({"epochs": 1.5}, "epochs = 1.5"),
-        ({"batch_size": 0}, "batch_size = 0"),
-        ({"optimiser": "adamw"}, "'adam' or 'sgd'"),
-        ({"momentum": 1.0}, "momentum = 1.0"),
-        ({"weight_decay": -0.1}, "weight_decay"),
-        ({"weight_decay": float("nan")}, "weight_decay"),
+        (Optimisation, GOOD | {"learning_rates": []}, "learning_rates"),
+        (Optimisation, GOOD | {"learning_rates": [0]}, "learning_rates.0 = 0"),
+        (Optimisation, GOOD | {"learning_rates": [-1.0]}, "learning_rates.0"),
+        (Optimisation, GOOD | {"learning_rates": [float("inf")]}, "learning_rates.0"),
+        (Optimisation, GOOD | {"learning_rates": [float("nan")]}, "learning_rates.0"),
+        (Optimisation, GOOD | {"epochs": 0}, "epochs = 0"),
+        (Optimisation, GOOD | {"epochs": "many"}, "epochs = 'many'"),
+        (Optimisation, GOOD | {"epochs": 1.5}, "epochs = 1.5"),
+        (Optimisation, GOOD | {"batch_size": 0}, "batch_size = 0"),
+        (Optimisation, GOOD | {"optimiser": "adamw"}, "'adam' or 'sgd'"),
+        (Optimisation, GOOD | {"momentum": 1.0}, "momentum = 1.0"),
+        (Optimisation, GOOD | {"weight_decay": -0.1}, "weight_decay"),
+        (Optimisation, GOOD | {"weight_decay": float("nan")}, "weight_decay"),
+        (ImageOptimisation, {"learning_rate": 0}, "learning_rate = 0"),
+        (ImageOptimisation, {"batch_size": 1}, "batch_size = 1"),  # BatchNorm of one image
+        (ImageOptimisation, {"selection": "best"}, "'accuracy', 'worst_group' or 'last'"),
+        (ImageOptimisation, {"precision": "float16"}, "'float32' or 'bfloat16'"),
+        (ImageOptimisation, {"smallest_crop": 0}, "smallest_crop = 0"),
+        (ImageOptimisation, {"flip": 1.1}, "flip = 1.1"),
+        (FaceData, {"name": "celebA"}, "unknown set of faces 'celebA'; did you mean 'celeba'"),
+        (FaceData, {"name": "celeba", "size": 8}, "size = 8"),
+        (FaceData, {"name": "celeba", "total": 39}, "total = 39"),
+        (FaceData, {"name": "celeba", "fraction": 0}, "fraction = 0"),
+        (FaceData, {"name": "celeba", "bias_ratio": 0}, "bias_ratio = 0"),
+        (FaceData, {"name": "celeba", "target": "Male"}, "both 'Male'"),
+        (FaceData, {"name": "celeba", "toy_seed": 0}, "a real data set has none"),
+        (FaceData, {"name": "utkface", "toy_clutter": 1}, "['toy_clutter'] set the embedded"),
+        (FaceData, {"name": "toyfaces", "toy_domain_gap": -1}, "toy_domain_gap = -1"),
+        (SyntheticFaces, {"source": "diffusion"}, "'studio'"),
+        (SyntheticFaces, {"pool": 9}, "pool = 9"),
     ],
 )
-def test_values_out_of_range_are_named(values: dict[str, Any], problem: str) -> None:
+def test_values_out_of_range_are_named(
+    model: type[Strict], values: dict[str, Any], problem: str
+) -> None:
     with pytest.raises(SettingsError) as raised:
-        validate(Optimisation, GOOD | values, "here")
+        validate(model, values, "here")
     assert str(raised.value).startswith("here: ")
     assert problem in str(raised.value)
 
@@ -91,36 +110,6 @@ def test_adult_has_no_simulation_to_set(name: str) -> None:
 def test_too_few_records_are_refused() -> None:
     with pytest.raises(SettingsError, match="records = 999"):
         validate(DataSettings, {"name": "toycensus", "records": 999}, "x")
-
-
-@pytest.mark.parametrize(
-    ("model", "values", "problem"),
-    [
-        (ImageOptimisation, {"learning_rate": 0}, "learning_rate = 0"),
-        (ImageOptimisation, {"batch_size": 1}, "batch_size = 1"),  # BatchNorm of one image
-        (ImageOptimisation, {"selection": "best"}, "'accuracy', 'worst_group' or 'last'"),
-        (ImageOptimisation, {"precision": "float16"}, "'float32' or 'bfloat16'"),
-        (ImageOptimisation, {"smallest_crop": 0}, "smallest_crop = 0"),
-        (ImageOptimisation, {"flip": 1.1}, "flip = 1.1"),
-        (FaceData, {"name": "celebA"}, "unknown set of faces 'celebA'; did you mean 'celeba'"),
-        (FaceData, {"name": "celeba", "size": 8}, "size = 8"),
-        (FaceData, {"name": "celeba", "total": 39}, "total = 39"),
-        (FaceData, {"name": "celeba", "fraction": 0}, "fraction = 0"),
-        (FaceData, {"name": "celeba", "bias_ratio": 0}, "bias_ratio = 0"),
-        (FaceData, {"name": "celeba", "target": "Male"}, "both 'Male'"),
-        (FaceData, {"name": "celeba", "toy_seed": 0}, "a real data set has none"),
-        (FaceData, {"name": "utkface", "toy_clutter": 1}, "['toy_clutter'] set the embedded"),
-        (FaceData, {"name": "toyfaces", "toy_domain_gap": -1}, "toy_domain_gap = -1"),
-        (SyntheticFaces, {"source": "diffusion"}, "'studio'"),
-        (SyntheticFaces, {"pool": 9}, "pool = 9"),
-    ],
-)
-def test_settings_of_faces_out_of_range_are_named(
-    model: type[Strict], values: dict[str, Any], problem: str
-) -> None:
-    with pytest.raises(SettingsError) as raised:
-        validate(model, values, "here")
-    assert problem in str(raised.value)
 
 
 def test_what_draws_the_toy_faces_is_optional_and_theirs_alone() -> None:

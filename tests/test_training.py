@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 import torch
+from tests.conftest import same
 from torch import Tensor, nn
 
 from repro.models import mlp
@@ -34,11 +35,6 @@ def model(seed: int = 0) -> nn.Sequential:
 def budget(*rates: float, **settings: object) -> Optimisation:
     values = {"learning_rates": rates or (0.05,), "epochs": 8, "batch_size": 32} | settings
     return Optimisation.model_validate(values)
-
-
-def same(first: nn.Module, second: nn.Module) -> bool:
-    ours, theirs = first.state_dict(), second.state_dict()
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
 def plain_loop(

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import confusion_matrix
+from tests.conftest import faces, same
 from torch import Tensor, nn
 
 from repro.models import image_classifier
 from repro.settings import ImageOptimisation
 from repro.training import TrainingError
 from repro.vision import (
-    Faces,
     Progress,
     batches,
     bce,
@@ -34,21 +34,6 @@ HOW = ImageOptimisation(
 )
 
 
-def faces(n: int = 96, *, seed: int = 0, size: int = 32) -> Faces:
-    """Noise whose left half is brighter where the target is 1: easy to tell, if not flipped."""
-    rng = np.random.default_rng(seed)
-    target, protected = rng.integers(0, 2, n), rng.integers(0, 2, n)
-    images = rng.integers(0, 120, (n, 3, size, size), dtype=np.uint8)
-    images[target == 1] += 100
-    return Faces(
-        torch.from_numpy(images),
-        torch.arange(n),
-        torch.from_numpy(target),
-        torch.from_numpy(protected),
-        np.array([f"{i:04d}" for i in range(n)]),
-    )
-
-
 def model(seed: int = 0) -> nn.Module:
     return image_classifier("resnet18", width=8, seed=seed).to(memory_format=torch.channels_last)
 
@@ -57,11 +42,6 @@ def trained(how: ImageOptimisation = HOW, **others: Any) -> tuple[nn.Module, Any
     net = model()
     parts = {"validation": faces(64, seed=1), "test": faces(64, seed=2)}
     return net, fit(net, faces(), parts, how, seed=7, **others)
-
-
-def same(a: nn.Module, b: nn.Module) -> bool:
-    pairs = zip(a.state_dict().items(), b.state_dict().values(), strict=True)
-    return all(torch.equal(x, y) for (_, x), y in pairs)
 
 
 def test_it_learns_and_the_same_seed_gives_the_same_weights_bit_for_bit() -> None:
@@ -73,28 +53,6 @@ def test_it_learns_and_the_same_seed_gives_the_same_weights_bit_for_bit() -> Non
     test = faces(64, seed=2)
     counts = counts_of(predict(first, test, precision="float32"), test)
     assert counts.tolist() == fitted.history[fitted.epoch - 1]["counts"]["test"]
-
-
-def test_another_seed_gives_other_batches() -> None:
-    orders = [
-        torch.cat([y for _, y in batches(faces(), HOW, seed=s, epoch=e)])
-        for s, e in ((0, 1), (0, 2), (1, 1), (0, 1))
-    ]
-    assert torch.equal(orders[0], orders[3])
-    assert not torch.equal(orders[0], orders[1])
-    assert not torch.equal(orders[0], orders[2])
-
-
-def test_every_image_is_in_one_batch_but_a_last_short_one() -> None:
-    data = faces(75)
-    data.images[:, :, :, :] = torch.arange(75, dtype=torch.uint8)[:, None, None, None]
-    seen = [
-        (inputs[:, 0, 0, 0] * 127.5 + 127.5).round()
-        for inputs, _ in batches(data, HOW, seed=0, augmented=False)
-    ]
-    assert [len(b) for b in seen] == [32, 32]
-    assert len(torch.cat(seen).unique()) == 64
-    assert len(list(batches(data, HOW, seed=0, limit=1))) == 1
 
 
 def test_the_schedule_divides_the_rate_after_its_milestones() -> None:
@@ -286,27 +244,6 @@ def test_counts_are_those_of_scikit_learn() -> None:
         assert table[:, p].tolist() == expected.tolist()
 
 
-def test_rows_choose_images_and_joined_sets_keep_their_labels() -> None:
-    data = faces(20)
-    some = data.subset(np.array([3, 1, 19]))
-    assert some.names.tolist() == ["0003", "0001", "0019"]
-    both = joined(some, data.subset(np.array([0])))
-    assert both.target.tolist() == data.target[[3, 1, 19, 0]].tolist()
-    assert torch.equal(both.images[both.rows], data.images[[3, 1, 19, 0]])
-    assert both.subset(np.array([3])).names.tolist() == ["0000"]
-    with pytest.raises(ValueError, match="read at 32 and 64 pixels"):
-        joined(data, replace(data, size=64))
-
-
-def test_a_joined_set_gives_the_batches_of_the_plain_one() -> None:
-    data = faces(64)
-    halves = joined(data.subset(np.arange(32)), data.subset(np.arange(32, 64)))
-    for (a, _), (b, _) in zip(
-        batches(data, HOW, seed=0), batches(halves, HOW, seed=0), strict=True
-    ):
-        assert torch.equal(a, b)
-
-
 def test_a_joined_set_crops_each_image_from_its_own_frame() -> None:
     """Real frames of 39x32 beside synthetic ones of 32x32: each as if all were of its size."""
     square = faces(64)
@@ -328,14 +265,6 @@ def test_a_joined_set_crops_each_image_from_its_own_frame() -> None:
     logits = predict(model(), both, precision="float32")
     alone = [predict(model(), data, precision="float32") for data in (tall, square)]
     torch.testing.assert_close(logits, torch.cat([alone[0][:32], alone[1][32:]]))
-
-
-def test_two_purposes_have_independent_batches() -> None:
-    orders = [
-        torch.cat([y for _, y in batches(faces(), HOW, seed=0, purpose=purpose)])
-        for purpose in ("training", "gradients")
-    ]
-    assert not torch.equal(*orders)
 
 
 def test_dropout_follows_from_the_seed_and_leaves_the_global_stream_alone() -> None:

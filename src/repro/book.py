@@ -7,6 +7,7 @@ sweep calls it last. Nothing is computed here.
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import re
 import shutil
@@ -91,18 +92,54 @@ def stage(profile: str, root: Path, pages: Path, destination: Path) -> None:
 def generated(profile: str) -> dict[str, str]:
     """Return the texts that prose includes from ``book/generated/``, by file name."""
     # Verdicts read every record; tests of the rest of this module do without.
+    from repro.study.costs import costs_markdown
     from repro.study.glance import at_a_glance_markdown
+    from repro.study.records import recorded
     from repro.study.session import RECORDED
 
     settings = load_profile(profile)
+    seeds = len(settings.seeds)
     built_with = (
         f"The pages of this copy of the book were executed with the profile `{profile}`: "
-        f"{settings.description}; {len(settings.seeds)} seeds. They show the recorded results on "
-        f"real data first, then what this profile computes.\n"
+        f"{settings.description}; {seeds} seed{'s' if seeds > 1 else ''}. They show what is "
+        f"recorded of profiles {' and '.join(f'`{name}`' for name in RECORDED)}, and what this "
+        f"profile computed.\n"
     )
-    # Always the recorded ones: the default profile's data are simulated and say nothing of a paper.
-    verdicts = at_a_glance_markdown(RECORDED, notebooks="../notebooks")
-    return {"verdicts_at_a_glance.md": verdicts, "built_with.md": built_with}
+    # Always the recorded ones, whatever this profile computed.
+    verdicts = at_a_glance_markdown(*RECORDED, notebooks="../notebooks")
+    return {
+        "verdicts_at_a_glance.md": verdicts,
+        "built_with.md": built_with,
+        "costs.md": "\n".join(costs_markdown(recorded(name).values(), name) for name in RECORDED),
+        "chapters.md": chapters(project_root() / "notebooks"),
+    }
+
+
+def chapters(notebooks: Path) -> str:
+    """Return every module of the chapters and the first line of its docstring, as Markdown.
+
+    They stand in the order of the book, what several chapters share last.
+
+    Parameters
+    ----------
+    notebooks
+        The folder in which a chapter's page is found by its number.
+    """
+    package = Path(__file__).parent
+    rows = []
+    for path in (package / "chapters").rglob("*.py"):
+        if path.name == "__init__.py":
+            continue
+        told = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
+        module = ".".join(path.relative_to(package.parent).with_suffix("").parts)
+        number = re.match(r"Chapter (\d+)", told)
+        if number:
+            (page,) = notebooks.glob(f"{number[1]}_*.ipynb")
+            told = f"[{number[0]}](../notebooks/{page.name}){told[number.end() :]}"
+        rows.append((not number, number[1] if number else "", f"| `{module}` | {told} |"))
+    return "\n".join(
+        ["| Module | What it tells |", "| --- | --- |", *(row for *_, row in sorted(rows))]
+    )
 
 
 def clean_notebook(notebook: dict[str, Any]) -> dict[str, Any]:

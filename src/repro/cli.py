@@ -1,9 +1,10 @@
-"""The ``repro`` command: preflight, verdicts, compare, verify, export, show."""
+"""The ``repro`` command: preflight, verdicts, compare, verify, export, ship, show."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -47,7 +48,7 @@ def verdicts(
     from repro.study.glance import at_a_glance_markdown
 
     if readme:
-        write_readme(at_a_glance_markdown(profile))
+        write_readme(partial(at_a_glance_markdown, profile))
     elif markdown:
         typer.echo(at_a_glance_markdown(profile), nl=False)
     else:
@@ -167,6 +168,26 @@ def export(
 
 
 @app.command()
+def ship(profile: Annotated[str, typer.Argument(help="whose synthetic images to ship")]) -> None:
+    """Pack the pool of synthetic images of a profile into models/pools/, drawing it if need be."""
+    from repro.aimfair.packedset import pack
+    from repro.chapters.aim import synthetic
+    from repro.study.profiles import synthetic_of
+
+    chosen = load_profile(profile)
+    data, asked = chosen.faces.data, synthetic_of(chosen)
+    if asked.source != "generator":
+        raise SettingsError(f"the synthetic images of profile '{profile}' come from no generator")
+    target = synthetic.shipped_folder(data, asked)
+    images = synthetic.pool(data, asked)
+    if not target.is_dir():
+        target.parent.mkdir(exist_ok=True)
+        pack(synthetic.pool_folder(data, asked), target)
+    size = sum(path.stat().st_size for path in target.iterdir()) / 1e6
+    typer.echo(f"{len(images):,} images, {size:.1f} MB -> {target.relative_to(project_root())}")
+
+
+@app.command()
 def show(
     run: Annotated[str, typer.Argument(help="a run's identity, or how it begins")],
     whole: Annotated[bool, typer.Option("--json", help="print all of it, as JSON")] = False,
@@ -225,8 +246,8 @@ def find_run(beginning: str) -> Record:
     return next(iter(found.values()))
 
 
-def write_readme(table: str, path: Path | None = None) -> None:
-    """Put the table of verdicts between the marks in README.md."""
+def write_readme(make: Callable[[], str], path: Path | None = None) -> None:
+    """Put the table of verdicts between the marks in README.md; it is made once they are found."""
     target = path or project_root() / "README.md"
     text = target.read_text(encoding="utf-8")
     begin, end = README_MARKS
@@ -234,7 +255,7 @@ def write_readme(table: str, path: Path | None = None) -> None:
     _, mark, after = rest.partition(end)
     if not mark:
         raise SettingsError(f"{target.name} lacks the marks {begin} and {end}")
-    target.write_text(f"{before}{begin}\n{table}{end}{after}", encoding="utf-8")
+    target.write_text(f"{before}{begin}\n{make()}{end}{after}", encoding="utf-8")
 
 
 def main() -> None:

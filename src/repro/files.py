@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -78,6 +79,11 @@ def not_kept(what: str, folder: Path, error: Exception, instead: str) -> str:
     full = getattr(error, "errno", None) in _FULL or "No space left" in reason
     room = "free some space there or " if full else ""
     return f"{what} cannot be kept in {folder} ({reason}); {room}{instead}"
+
+
+def digest_of_values(values: object) -> str:
+    """Return the sha256 of plain values as JSON, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def sha256_of(path: Path | str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from pickle import UnpicklingError
@@ -16,11 +17,10 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 from repro.names import check_name
 from repro.settings import SettingsError
+from repro.tensors import RESNETS
 
 #: Number of linear layers of each multi-layer perceptron (Zhang and Zhou, 2024, Adult, Table 4).
 MLP_LAYERS = {"mlp-2": 2, "mlp-3": 3, "mlp-4": 4, "mlp-5": 5}
-#: Blocks a layer of the ResNets that can be built narrower.
-_NARROW = {"resnet18": [2, 2, 2, 2], "resnet34": [3, 4, 6, 3]}
 
 
 class WeightsError(RuntimeError):
@@ -179,7 +179,7 @@ class NarrowResNet(ResNet):  # type: ignore[misc]  # torchvision has no type hin
     keeps all 62 tensors, so that top-k and layer-wise freezing mean the same.
     """
 
-    def __init__(self, layers: list[int], *, width: int) -> None:
+    def __init__(self, layers: Sequence[int], *, width: int) -> None:
         # Built small by the parent, then every layer again at the width that was asked for.
         super().__init__(BasicBlock, layers=[1, 1, 1, 1], num_classes=1)
         self.inplanes = width
@@ -234,11 +234,11 @@ def image_classifier(
         torch.manual_seed(seed)
         if width == 64:
             model: nn.Module = torchvision.models.get_model(architecture, num_classes=1)
-        elif architecture in _NARROW:
-            model = NarrowResNet(_NARROW[architecture], width=width)
+        elif architecture in RESNETS:
+            model = NarrowResNet(RESNETS[architecture], width=width)
         else:
             raise SettingsError(
-                f"width {width}: only {' and '.join(_NARROW)} can be built narrower; "
+                f"width {width}: only {' and '.join(RESNETS)} can be built narrower; "
                 f"{architecture} has width 64"
             )
     if initialisation == "imagenet":

@@ -103,7 +103,7 @@ def profile_check(name: str, data: Check) -> Check:
     if needs:
         known = f"; its {len(recorded(name))} recorded runs can be read" if recorded(name) else ""
         return Check(what, False, f"needs {'; '.join(needs)}{known}")
-    return Check(what, True, f"can run: {profile.description}, {len(profile.seeds)} seeds")
+    return Check(what, True, f"can run: {profile.description}, {len(profile.seeds)} seed(s)")
 
 
 def preflight() -> list[Check]:

@@ -26,7 +26,6 @@ from repro.aimfair.mask import (
     mask_sizes,
     select_mask,
 )
-from repro.aimfair.tensors import block_of, kind_of
 from repro.names import UnknownNameError
 
 Batches = list[tuple[Tensor, Tensor]]
@@ -429,83 +428,6 @@ def test_jaccard() -> None:
     assert jaccard(a, b) == pytest.approx(1 / 3)
     assert jaccard(a, a) == jaccard(frozenset(), frozenset()) == 1
     assert jaccard(a, frozenset("xy")) == 0
-
-
-@pytest.mark.parametrize(
-    ("name", "block"),
-    [
-        ("conv1.weight", "stem"),
-        ("bn1.bias", "stem"),
-        ("layer4.1.bn2.weight", "layer4"),
-        ("fc.bias", "fc"),
-        ("features.conv0.weight", "stem"),
-        ("features.norm0.weight", "stem"),
-        ("features.denseblock2.denselayer1.norm1.weight", "features.denseblock2"),
-        ("features.transition2.conv.weight", "features.denseblock2"),
-        ("features.norm5.bias", "features.denseblock4"),
-        ("classifier.weight", "classifier"),
-        ("classifier.3.bias", "classifier.3"),
-        ("features.5.0.block.0.weight", "features.5"),
-        ("class_token", "stem"),
-        ("encoder.pos_embedding", "stem"),
-        ("encoder.layers.encoder_layer_7.ln_1.weight", "encoder.layers.encoder_layer_7"),
-        ("heads.head.weight", "heads.head"),
-        ("trunk_output.block3.block3-1.f.a.0.weight", "trunk_output.block3"),
-        ("2.weight", "2"),
-    ],
-)
-def test_block_of(name: str, block: str) -> None:
-    assert block_of(name) == block
-
-
-@pytest.mark.parametrize(
-    ("build", "expected"),
-    [
-        (
-            models.resnet18,
-            {
-                "conv": 20,
-                "batchnorm weight": 20,
-                "batchnorm bias": 20,
-                "linear weight": 1,
-                "linear bias": 1,
-            },
-        ),
-        (
-            models.vgg11_bn,
-            {
-                "conv": 8,
-                "conv bias": 8,
-                "batchnorm weight": 8,
-                "batchnorm bias": 8,
-                "linear weight": 3,
-                "linear bias": 3,
-            },
-        ),
-        (
-            models.convnext_tiny,
-            {
-                "conv": 22,
-                "conv bias": 22,
-                "layernorm weight": 23,
-                "layernorm bias": 23,
-                "linear weight": 37,
-                "linear bias": 37,
-                "cnblock layer_scale": 18,
-            },
-        ),
-    ],
-)
-def test_kind_of(build: Callable[..., nn.Module], expected: dict[str, int]) -> None:
-    with torch.device("meta"):
-        model = build(weights=None)
-    kinds = [kind_of(model, name) for name, _ in model.named_parameters()]
-    assert {kind: kinds.count(kind) for kind in kinds} == expected
-
-
-def test_kind_of_an_unknown_tensor_is_short_and_helpful() -> None:
-    with pytest.raises(UnknownNameError, match=r"did you mean 'bn1.weight'\? \(ResNet has 62"):
-        kind_of(resnet(), "bn1.wieght")
 
 
 def test_a_mask_can_be_recorded() -> None:

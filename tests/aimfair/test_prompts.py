@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repro.aimfair.prompt_checks import SHARE, check_prompt, check_prompts, similarity
+from repro.aimfair.mask import jaccard
+from repro.aimfair.prompt_checks import SHARE, check_prompt, check_prompts
 from repro.aimfair.prompt_form import (
     CONTEXTUAL,
     PLAIN,
@@ -399,11 +400,11 @@ def test_near_duplicates_are_rejected_and_say_of_what() -> None:
     assert first in checked.rejected[0].reasons[0]
     assert checked.rejected[1].reasons == ("written before",)
     # A negation tells two prompts apart.
-    assert similarity(words(posed("x", "glasses")), words(posed("x", "no glasses"))) < 0.85
+    assert jaccard(words(posed("x", "glasses")), words(posed("x", "no glasses"))) < 0.85
 
 
 def test_negation_tells_two_prompts_apart() -> None:
-    assert similarity(words(posed("x", "glasses")), words(posed("x", "no glasses"))) < 0.85
+    assert jaccard(words(posed("x", "glasses")), words(posed("x", "no glasses"))) < 0.85
     assert "no-glasse" in words(posed("x", "no glasses"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from repro.study.profiles import Paper, load_profile
@@ -12,6 +14,11 @@ from repro.study.session import View
 @pytest.fixture(autouse=True)
 def _canvas(canvas: None) -> None:
     """Every chapter draws."""
+
+
+def without(view: View, *keys: str) -> View:
+    """Return a view without the records of some settings."""
+    return replace(view, results={k: r for k, r in view.results.items() if k not in keys})
 
 
 def view_of(results: Results, profile: str = "desk", about: Paper = "win") -> View:

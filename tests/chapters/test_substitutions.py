@@ -24,6 +24,7 @@ IRRELEVANT = {
     **dict.fromkeys(("data.records", "data.bias"), "of toycensus alone, which is named"),
     **dict.fromkeys(("faces.synthetic.seed", "win.faces.backbone_seed"), "which, not how many"),
     "numbers": "records say what was used",
+    "part_of": "its settings are the whole's",
     "faces.weights_file": "the initialisation says that it is a file",
     **{f"faces.{n}.precision": "records say what was used" for n in ("pretrain", "finetune")},
     **{f"faces.{n}": SWEEP for n in ("experiments", "strategies", "ks", "blocks", "fractions")},
@@ -80,8 +81,8 @@ EXPECTED: dict[tuple[str, Any], list[str]] = {
         "images at 64x64, not 224x224",
         "network: width 16 (not 64), initialisation scratch (not imagenet)",
     ],
-    ("quick", "win"): ["toycensus (simulated), not UCI Adult", "3 seeds, not 10"],
-    ("quick", "aim-fair"): [
+    ("toy", "win"): ["toycensus (simulated), not UCI Adult", "3 seeds, not 10"],
+    ("toy", "aim-fair"): [
         TOYS,
         "images at 32x32, not 224x224",
         "network: width 16 (not 64), initialisation scratch (not imagenet)",
@@ -100,7 +101,7 @@ EXPECTED: dict[tuple[str, Any], list[str]] = {
         "100 % of the frame and more (not 8 %)",
         "3 seeds, not 10",
     ],
-    ("quick", "win-faces"): [
+    ("toy", "win-faces"): [
         WIN_TOYS,
         "images at 32x32, not 224x224",
         "network: width 16 (not 64), initialisation scratch (not imagenet)",
@@ -231,9 +232,9 @@ def test_a_claim_prints_what_it_rests_on() -> None:
     assert has(words.ERM, *every) == [True, True, True, False, False, False, False]
     assert has(words.PROMPT_SETS, *every) == [True, True, True, True, True, False, False]
     assert "a pool of 1,800" in " ".join(substitutions(desk, "aim-fair", words.TUNED))
-    quick = load_profile("quick")
-    assert "gradients" in " ".join(substitutions(quick, "aim-fair", words.MASKED))
-    assert "gradients" not in " ".join(substitutions(quick, "aim-fair", words.TUNED))
+    toy = load_profile("toy")
+    assert "gradients" in " ".join(substitutions(toy, "aim-fair", words.MASKED))
+    assert "gradients" not in " ".join(substitutions(toy, "aim-fair", words.TUNED))
     with pytest.raises(ValueError, match=r"unknown parts \['promts'\] .*prompts"):
         substitutions(desk, "aim-fair", frozenset({"promts"}))
 

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import io
 import tarfile
-import zipfile
 from pathlib import Path
 
 import pytest
+from tests.data.conftest import tarred, zipped
 
 from repro.data.archives import members, read_members
 from repro.data.sources import DataError
@@ -16,23 +15,14 @@ KINDS = ["folder", "set.zip", "set.tar.gz", "set.tgz"]
 
 def _write(path: Path, files: dict[str, bytes]) -> Path:
     if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.mkdir("empty")
-            for name, data in files.items():
-                archive.writestr(name, data)
-    elif path.suffix in (".gz", ".tgz"):
-        with tarfile.open(path, "w:gz") as tar:
-            for name, data in files.items():
-                info = tarfile.TarInfo(name)
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-            link = tarfile.TarInfo("set/link.jpg")
-            link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-            tar.addfile(link)
-    else:
-        for name, data in files.items():
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            (path / name).write_bytes(data)
+        return zipped(path, {"empty/": b""} | files)
+    if path.suffix in (".gz", ".tgz"):
+        link = tarfile.TarInfo("set/link.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        return tarred(path, files, link)
+    for name, data in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(data)
     return path
 
 

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-import io
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from tests.data.conftest import jpg, reduced_edition, zipped
 
 from repro.data import celeba
 from repro.data.images import ImageSet
-from repro.data.sources import DataError, data_root
+from repro.data.sources import DataError
 from repro.data.splits import biased_split
 
 NAMES = [f"{i:06}.jpg" for i in range(1, 13)]
@@ -27,16 +26,9 @@ def _lines(values: np.ndarray = VALUES) -> list[str]:
     return [str(len(rows)), " ".join(ATTRIBUTES) + " ", *rows]
 
 
-def _jpg(i: int) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (18, 22), (20 * i, 100, 0)).save(out, "JPEG", quality=95)
-    return out.getvalue()
-
-
 def _images(path: Path, numbers: list[int]) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        for i in numbers:
-            archive.writestr(f"img_align_celeba/{i:06}.jpg", _jpg(i))
+    frames = {i: jpg((20 * i, 100, 0), (18, 22)) for i in numbers}
+    zipped(path, {f"img_align_celeba/{i:06}.jpg": frame for i, frame in frames.items()})
 
 
 @pytest.fixture
@@ -216,16 +208,8 @@ CELLS = {
 }
 
 
-@pytest.fixture
-def reduced() -> Path:
-    folder = data_root() / "celeba"
-    names = [*celeba.declared("reduced"), SPLIT]
-    if not all((folder / name).is_file() for name in names):
-        pytest.skip("needs REPRO_DATA with the reduced edition of celeba (see README)")
-    return folder
-
-
-def test_the_biased_split_is_that_of_the_authors(reduced: Path) -> None:
+def test_the_biased_split_is_that_of_the_authors() -> None:
+    folder = reduced_edition(celeba, SPLIT)
     labels, parts = celeba.attributes(), celeba.DATASET.records()["part"]
     assert labels.shape == (202_599, 40)
     assert parts.value_counts().to_dict() == {
@@ -236,15 +220,16 @@ def test_the_biased_split_is_that_of_the_authors(reduced: Path) -> None:
     train = labels[parts.eq("train")]
     chosen = biased_split(train["Smiling"], train["Male"], 20_000)
     # The authors' list holds the same images in index order.
-    assert train.index[chosen].tolist() == (reduced / SPLIT).read_text().split()
+    assert train.index[chosen].tolist() == (folder / SPLIT).read_text().split()
     for target, protected in (("Smiling", "Young"), ("Young", "Male")):
         rows = biased_split(train[target], train[protected], 20_000)
         cells = np.bincount(2 * train[target].to_numpy()[rows] + train[protected].to_numpy()[rows])
         assert cells.tolist() == [1000, 9000, 9000, 1000]
 
 
-def test_the_reduced_edition(reduced: Path) -> None:
-    data = celeba.load(16, resident=False)
+def test_the_reduced_edition() -> None:
+    reduced_edition(celeba)
+    data = celeba.load(16)
     assert len(data) == 46_715
     assert data.skipped == {"image not on disk": 202_599 - 46_715}
     assert data.sha256 == celeba.declared("reduced")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import tarfile
 import zipfile
@@ -14,8 +13,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from PIL import Image
 from scipy.io import savemat
+from tests.data.conftest import cells, jpg, zipped
 
 from repro.data import archives, celeba, fairface, lfwa, utkface
 from repro.data.faceset import FOUND, FaceSet, Piece
@@ -200,16 +199,10 @@ def _celeba(folder: Path) -> list[str]:
     return [f"img_align_celeba/{name}" for name in names]
 
 
-def _cells(values: list[str]) -> np.ndarray:
-    cells = np.empty(len(values), dtype=object)
-    cells[:] = [np.array([value]) for value in values]
-    return cells
-
-
 def _lfwa(folder: Path) -> list[str]:
     names = [f"P{i}/P{i}_0001.jpg" for i in range(8)]
     for number, columns in ((40, ["Smiling", "Male"]), (73, ["Smiling", "Outdoor"])):
-        content = {"AttrName": _cells(columns), "name": _cells(names), "label": np.array(LABELS)}
+        content = {"AttrName": cells(columns), "name": cells(names), "label": np.array(LABELS)}
         savemat(folder / f"lfw_att_{number}_7.1.mat", content)
     return [f"lfw-deepfunneled/{name}" for name in names]
 
@@ -250,12 +243,6 @@ LOADERS = {
 }
 
 
-def _jpg(shade: int) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (20, 20), (shade, 100, 0)).save(out, "JPEG", quality=95)
-    return out.getvalue()
-
-
 @pytest.fixture(params=LOADERS)
 def loader(request: pytest.FixtureRequest) -> Loader:
     return LOADERS[request.param]
@@ -270,11 +257,11 @@ def _load(loader: Loader, root: Path, **changed: bytes) -> ImageSet:
     """Write eight images, of which some are replaced (by number) or others added (by name)."""
     folder = root / loader.module.DATASET.name
     folder.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(folder / loader.archive, "w") as archive:
-        for i, name in enumerate(loader.labels(folder)):
-            archive.writestr(name, changed.pop(str(i), None) or _jpg(20 * i))
-        for name, data in changed.items():
-            archive.writestr(name, data)
+    images = {
+        name: changed.pop(str(i), None) or jpg((20 * i, 100, 0))
+        for i, name in enumerate(loader.labels(folder))
+    }
+    zipped(folder / loader.archive, images | changed)
     data: ImageSet = loader.module.load(8, edition="found", root=root)
     return data
 
@@ -305,7 +292,9 @@ def test_the_archive_as_published_and_unpacked_read_the_same(loader: Loader, roo
             (folder / name).unlink()
 
 
-@pytest.mark.parametrize("bad", [_jpg(60)[:200], b"<html>log in first</html>"], ids=["cut", "text"])
+@pytest.mark.parametrize(
+    "bad", [jpg((60, 100, 0))[:200], b"<html>log in first</html>"], ids=["cut", "text"]
+)
 def test_what_is_no_image_is_named_and_nothing_is_kept(
     loader: Loader, root: Path, cache: Path, bad: bytes
 ) -> None:

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from tests.data.conftest import jpg, reduced_edition, zipped
 
 from repro.data import fairface
 from repro.data.images import ImageSet
-from repro.data.sources import DataError, data_root
+from repro.data.sources import DataError
 
 HEADER = "file,age,gender,race,service_test"
 TRAIN = [
@@ -22,20 +20,13 @@ TRAIN = [
 VAL = ["val/1.jpg,3-9,Female,White,True", "val/2.jpg,60-69,Male,Middle Eastern,True"]
 
 
-def _jpg(shade: int) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (20, 20), (shade, shade, shade)).save(out, "JPEG", quality=95)
-    return out.getvalue()
-
-
 def _write(root: Path, train: list[str], val: list[str], names: list[str]) -> None:
     folder = root / "fairface"
     folder.mkdir(exist_ok=True)
     (folder / "fairface_label_train.csv").write_text("\n".join([HEADER, *train]) + "\n")
     (folder / "fairface_label_val.csv").write_text("\n".join([HEADER, *val]) + "\n")
-    with zipfile.ZipFile(folder / "fairface.zip", "w") as archive:
-        for i, name in enumerate(names):
-            archive.writestr(name, _jpg(40 * (i + 1)))
+    shades = {name: 40 * (i + 1) for i, name in enumerate(names)}
+    zipped(folder / "fairface.zip", {name: jpg((s, s, s)) for name, s in shades.items()})
 
 
 @pytest.fixture
@@ -102,10 +93,8 @@ def test_other_columns_and_unlabelled_images_are_named(root: Path) -> None:
 
 
 def test_the_reduced_edition() -> None:
-    folder = data_root() / "fairface"
-    if not all((folder / name).is_file() for name in fairface.declared("reduced")):
-        pytest.skip("needs REPRO_DATA with the reduced edition of fairface (see README)")
-    data = fairface.load(16, resident=False)
+    reduced_edition(fairface)
+    data = fairface.load(16)
     assert data.skipped == {"image not on disk": 0}
     assert (data.part == "test").sum() == 3_000
     assert (data.part != "test").sum() == 27_000

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.data.conftest import tarred, zipped
 
 from repro.data import imagecache
 from repro.data.imagecache import image_members, load_images
@@ -32,17 +31,7 @@ def contents() -> dict[str, bytes]:
 
 
 def _write(path: Path, contents: dict[str, bytes]) -> Path:
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, data in contents.items():
-                archive.writestr(name, data)
-    else:
-        with tarfile.open(path, "w:gz") as tar:
-            for name, data in contents.items():
-                info = tarfile.TarInfo(name)
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-    return path
+    return (zipped if path.suffix == ".zip" else tarred)(path, contents)
 
 
 @pytest.fixture

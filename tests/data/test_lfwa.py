@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
+from tests.data.conftest import cells, reduced_edition, zipped
 
 from repro.data import lfwa
 from repro.data.images import ImageSet
-from repro.data.sources import DataError, data_root
+from repro.data.sources import DataError
 
 PEOPLE = {"Ann_Lee": 3, "Bo": 1, "Cy_Day": 2}
 NAMES = [f"{name}/{name}_{i:04}.jpg" for name, n in PEOPLE.items() for i in range(1, n + 1)]
@@ -21,17 +21,11 @@ FIRST = {"Male": [0, 0, 0, 1, 1, 1], "Eyeglasses": [0, 1, 0, 1, 0, 1]}
 SECOND = {"Eyeglasses": [1, 1, 1, 1, 1, 1], "Outdoor": [-0.5, 0.2, 0, 1, -2, 3]}
 
 
-def _cells(values: list[str]) -> np.ndarray:
-    cells = np.empty(len(values), dtype=object)
-    cells[:] = [np.array([value]) for value in values]
-    return cells
-
-
 def _labels(path: Path, labels: dict[str, list[float]], names: list[str], **change: Any) -> None:
     # Back to front, as nothing promises an order.
     content = {
-        "AttrName": _cells([*labels]),
-        "name": _cells([name.replace("/", "\\") for name in names[::-1]]),
+        "AttrName": cells([*labels]),
+        "name": cells([name.replace("/", "\\") for name in names[::-1]]),
         "label": np.array([*labels.values()]).T[::-1],
     }
     savemat(path, content | change)
@@ -52,9 +46,9 @@ def root(tmp_path: Path) -> Path:
     folder.mkdir()
     _labels(folder / "lfw_att_40_7.1.mat", FIRST, NAMES)
     _labels(folder / "lfw_att_73_7.1.mat", SECOND, NAMES)
-    with zipfile.ZipFile(folder / "lfw-deepfunneled.zip", "w") as archive:
-        for i, name in enumerate([*NAMES, UNLABELLED]):
-            archive.writestr(f"lfw-deepfunneled/{name}", _jpg(100 + 20 * i))
+    shades = {name: 100 + 20 * i for i, name in enumerate([*NAMES, UNLABELLED])}
+    images = {f"lfw-deepfunneled/{name}": _jpg(shade) for name, shade in shades.items()}
+    zipped(folder / "lfw-deepfunneled.zip", images)
     return tmp_path
 
 
@@ -84,8 +78,8 @@ def test_the_middle_is_cropped(root: Path) -> None:
 
 
 def test_a_labelled_image_that_is_missing_is_named(root: Path) -> None:
-    with zipfile.ZipFile(root / "lfwa" / "lfw-deepfunneled.zip", "w") as archive:
-        archive.writestr(f"lfw-deepfunneled/{NAMES[0]}", _jpg(100))
+    only = {f"lfw-deepfunneled/{NAMES[0]}": _jpg(100)}
+    zipped(root / "lfwa" / "lfw-deepfunneled.zip", only)
     with pytest.raises(DataError, match=r"5 of 6 labelled images .* first is Ann_Lee/Ann_Lee_0002"):
         _load(root)
 
@@ -95,7 +89,7 @@ def test_a_labelled_image_that_is_missing_is_named(root: Path) -> None:
     [
         ({"label": np.zeros((5, 2))}, r"6 names and 2 attributes, but labels of shape \(5, 2\)"),
         ({"label": np.full((6, 2), np.nan)}, "not all finite"),
-        ({"name": _cells([NAMES[0]] * 6)}, "a name or an attribute twice"),
+        ({"name": cells([NAMES[0]] * 6)}, "a name or an attribute twice"),
         ({"AttrName": np.zeros(0)}, "is not a file of LFWA|but labels of shape"),
     ],
 )
@@ -156,9 +150,8 @@ def test_nobody_is_in_two_parts() -> None:
 
 
 def test_the_reduced_edition() -> None:
-    if not all((data_root() / "lfwa" / name).is_file() for name in lfwa.declared("reduced")):
-        pytest.skip("needs REPRO_DATA with the reduced edition of lfwa (see README)")
-    data = lfwa.load(16, resident=False)
+    reduced_edition(lfwa)
+    data = lfwa.load(16)
     assert len(data) == 13_143
     assert data.skipped == {"no label": 90}
     cells = np.bincount(2 * data.attribute("Male") + data.attribute("Heavy_Makeup"))

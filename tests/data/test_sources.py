@@ -15,14 +15,7 @@ import pytest
 import requests
 
 from repro.data import sources
-from repro.data.sources import (
-    DataError,
-    SourceFile,
-    cache_root,
-    data_root,
-    digest_of,
-    find_file,
-)
+from repro.data.sources import DataError, SourceFile, cache_root, data_root, digest_of, find_file
 
 CONTENT = b"39, State-gov\n" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -9,13 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from repro.data.splits import (
-    PARTS,
-    biased_split,
-    largest_biased_total,
-    named_parts,
-    task_split,
-)
+from repro.data.splits import PARTS, biased_split, largest_biased_total, named_parts, task_split
 from repro.data.tabular import Table
 
 GROUPS = [(0, 0), (0, 1), (1, 0), (1, 1)]

@@ -7,14 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from repro.data.tabular import (
-    CATEGORICAL,
-    COLUMNS,
-    CONTINUOUS,
-    Encoder,
-    Table,
-    drop_incomplete,
-)
+from repro.data.schema import CATEGORICAL, COLUMNS, CONTINUOUS
+from repro.data.tabular import Encoder, Table, drop_incomplete
 
 RECORDS = [
     (39, "State-gov", 77516, "Bachelors", 13, "Never-married", "Adm-clerical", "Not-in-family",

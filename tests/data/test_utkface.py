@@ -1,27 +1,19 @@
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from tests.data.conftest import jpg, reduced_edition, zipped
 
 from repro.data import utkface
 from repro.data.images import ImageSet
-from repro.data.sources import DataError, data_root
+from repro.data.sources import DataError
 from repro.data.splits import named_parts
 
 
 def _name(labels: str, number: int) -> str:
     return f"{labels}_{20170101000000000 + number}.jpg.chip.jpg"
-
-
-def _jpg(shade: int) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (20, 20), (shade, shade, shade)).save(out, "JPEG", quality=95)
-    return out.getvalue()
 
 
 FILES = {
@@ -56,9 +48,8 @@ KEPT = {
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     (tmp_path / "utkface").mkdir()
-    with zipfile.ZipFile(tmp_path / "utkface" / "UTKFace.zip", "w") as archive:
-        for name, shade in FILES.items():
-            archive.writestr(f"UTKFace/{name}", _jpg(shade))
+    images = {f"UTKFace/{name}": jpg((shade, shade, shade)) for name, shade in FILES.items()}
+    zipped(tmp_path / "utkface" / "UTKFace.zip", images)
     return tmp_path
 
 
@@ -94,19 +85,17 @@ def test_records_keep_copies_and_ages(root: Path) -> None:
 
 
 def test_no_name_that_parses(root: Path) -> None:
-    with zipfile.ZipFile(root / "utkface" / "UTKFace.zip", "w") as archive:
-        archive.writestr("UTKFace/face.jpg", _jpg(1))
+    zipped(root / "utkface" / "UTKFace.zip", {"UTKFace/face.jpg": jpg((1, 1, 1))})
     with pytest.raises(DataError, match=r"no file is named age_gender_race_date.*susanqq"):
         _load(root)
 
 
 def test_the_reduced_edition() -> None:
-    if not (data_root() / "utkface" / "UTKFace.zip").is_file():
-        pytest.skip("needs REPRO_DATA with the reduced edition of utkface (see README)")
+    reduced_edition(utkface)
     labels = utkface.DATASET.attributes()
     cells = np.bincount(2 * labels["Female"] + labels["White"])
     assert cells.tolist() == [6_912, 5_476, 6_713, 4_601]
-    data = utkface.load(16, resident=False)
+    data = utkface.load(16)
     assert len(data) == 23_702 - 390
     assert data.skipped["name does not parse"] == 5
     assert sum(data.skipped.values()) == 395

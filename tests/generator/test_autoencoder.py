@@ -65,7 +65,7 @@ def test_latents_are_smaller_by_the_factor(blocks: tuple[int, ...]) -> None:
     images = tiny(3).images
     side = 32 // settings.factor
     assert side == 32 // 2 ** (len(blocks) - 1)
-    latents = autoencoder.encode(model, images, batch=2)
+    latents = autoencoder.encode(model, images)
     assert latents.shape == (3, 4, side, side)
     assert latents.dtype == torch.float32
     back = reconstructed(model, images)

@@ -37,15 +37,18 @@ def oracle() -> Oracle:
 
 def test_it_reads_what_it_was_taught(oracle: Oracle) -> None:
     images, truth = coloured(60, seed=1)
-    read = oracle.read(images, batch=32)
+    read = oracle.read(images)
     assert list(read.columns) == ["colour", "bright"]
     assert (read["colour"].to_numpy() == truth["colour"].to_numpy()).mean() > 0.95
     assert (read["bright"].to_numpy() == truth["bright"].to_numpy()).mean() > 0.95
 
 
-def test_features_are_what_the_last_layer_sees(oracle: Oracle) -> None:
+def test_features_are_what_the_last_layer_sees(
+    oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repro.generator.oracle._AT_ONCE", 4)
     images, _ = coloured(10, seed=2)
-    features = oracle.features(images, batch=4)
+    features = oracle.features(images)
     assert features.shape == (10, 64)
     assert features.dtype == np.float64
     with torch.no_grad():

@@ -50,7 +50,9 @@ def test_other_seeds_of_the_same_settings_are_compared(computed: Computed) -> No
     table = compare(of({0, 1}), of({2}))
     assert (table["only"] == "").all()
     assert table["seeds"].eq("2/1").all()
-    assert table["agrees"].isna().all()  # a single seed has no spread
+    assert table["agrees"].notna().all()  # two seeds have a spread
+    alone = compare(of({0}), of({2}))
+    assert alone["agrees"].isna().all()  # a single seed has none
     assert not table["identical"].any()
 
 
@@ -96,6 +98,27 @@ def test_p_is_that_of_welch_and_decides(
 def test_a_side_without_spread(made_up: MakeRecord, second: tuple[int, int], agrees: bool) -> None:
     table = compare(records(made_up, (100, 100, 100)), records(made_up, second, 10))
     assert table["agrees"].eq(agrees).all()
+
+
+@pytest.mark.parametrize(("gap", "agrees"), [(95, True), (138, True), (140, False), (60, False)])
+def test_a_single_seed_may_be_one_more_of_the_others(
+    made_up: MakeRecord, gap: int, agrees: bool
+) -> None:
+    # 105 +- 11.2 over five seeds; one more lies within 2.776 * 11.2 * sqrt(6 / 5) = 34 of it.
+    more, one = records(made_up, SPREAD), records(made_up, [gap], 10)
+    for first, second in ((more, one), (one, more)):
+        row = compare(first, second).set_index("metric").loc["demographic_parity"]
+        assert (bool(row["agrees"]), bool(row["identical"])) == (agrees, False)
+
+
+def test_a_part_of_a_set_is_identical_where_its_runs_are(made_up: MakeRecord) -> None:
+    whole = records(made_up, SPREAD)
+    part = dict([next(iter(whole.items()))])
+    assert compare(part, whole)["identical"].all()
+    assert compare(whole, part)["agrees"].all()
+    ((run, record),) = part.items()
+    other = {run: Record({**record.body, "counts": {"test": (record.counts() + 1).tolist()}})}
+    assert not compare(other, whole)["identical"].any()
 
 
 def test_other_counts_of_the_same_run_are_not_identical(made_up: MakeRecord) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
+import shutil
 import types
 from collections.abc import Sequence
 from pathlib import Path
@@ -236,7 +237,7 @@ def test_seeds_of_one_half_are_not_those_of_the_other() -> None:
     assert desk.seeds_of("aim-fair") == (100, 200, 300)
     assert desk.seeds_of("win") == desk.seeds == tuple(range(10))
     quick = load_profile("quick")
-    assert quick.seeds_of("aim-fair") == quick.seeds_of("win") == (0, 1, 2)
+    assert quick.seeds_of("aim-fair") == quick.seeds_of("win") == quick.seeds
     assert check("seeds", seeds=[5]).profile.faces == quick.faces
 
 
@@ -254,7 +255,6 @@ def test_the_papers_own_settings_are_the_defaults() -> None:
     assert faces.ks == (40, 45, 50, 55, 60)
     assert faces.fractions == (1.0, 0.5, 0.25, 0.1)
     drawn = faces.synthetic
-    assert drawn is not None
     assert (drawn.scheduler, drawn.steps, drawn.guidance, drawn.seed) == ("ddim", 50, 9.0, 42)
     assert (drawn.prompts, drawn.prompts_per_group) == ("contextual with head poses", 50)
     assert (drawn.total, drawn.bias_ratio, drawn.pool) == (20_000, 1 / 9, 10_500)
@@ -265,7 +265,6 @@ def test_a_data_set_comes_with_the_generator_of_its_kind(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     desk = load_profile("desk").faces.synthetic
-    assert desk is not None
     assert (desk.generator, desk.prompts) == ("faces", "contextual")
     study = check_faces("desk", dataset="toyfaces")
     assert capsys.readouterr().out == (
@@ -274,7 +273,6 @@ def test_a_data_set_comes_with_the_generator_of_its_kind(
         "Parameters and -p overrides set each otherwise.\n"
     )
     drawn = study.profile.faces.synthetic
-    assert drawn is not None
     numbers = (drawn.source, drawn.total, drawn.pool)
     assert numbers == ("generator", desk.total, desk.pool)
     assert study.profile.is_simulated("aim-fair")
@@ -444,13 +442,41 @@ def test_every_file_is_a_profile_and_has_three_seeds_or_is_for_tests() -> None:
     for name in profile_names():
         for paper in ("win", "aim-fair"):
             found = load_profile(name).seeds_of(paper)
-            assert len(found) >= (2 if name == "smoke" else 3)
+            assert len(found) >= {"smoke": 2, "quick": 1}.get(name, 3)
+
+
+def test_a_part_of_a_profile_differs_from_it_by_its_own_settings_alone() -> None:
+    quick, toy = (load_profile(name).model_dump() for name in ("quick", "toy"))
+    own = {name for name in toy if toy[name] != quick[name]}
+    assert own == {"name", "description", "part_of", "seeds"}
+    assert (quick["part_of"], len(quick["seeds"])) == ("toy", 1)
+    assert set(quick["seeds"]) < set(toy["seeds"])
+    assert load_profile("quick", {"faces.k": 40}).faces.k == 40
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("part_of: toi\n", "unknown profile 'toi'; did you mean 'toy'"),
+        ("part_of: quick\n", "'part' is a part of 'quick', which is a part itself"),
+        ("part_of: toy\nfaces.kay: 3\n", "unknown setting 'kay'"),
+        ("part_of: toy\nfaces: {seeds: [1]}\n", "profile 'part'"),
+    ],
+)
+def test_a_broken_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
+) -> None:
+    shutil.copytree(project_root() / "profiles", tmp_path / "profiles")
+    (tmp_path / "profiles" / "part.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setenv("REPRO_ROOT", str(tmp_path))
+    with pytest.raises(ValueError, match=message):
+        load_profile("part")
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a project whose profile ``mine`` is quick's."""
-    text = (project_root() / "profiles" / "quick.yaml").read_text(encoding="utf-8")
+    """Return a project whose profile ``mine`` is toy's."""
+    text = (project_root() / "profiles" / "toy.yaml").read_text(encoding="utf-8")
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / "mine.yaml").write_text(text, encoding="utf-8")
     monkeypatch.setenv("REPRO_ROOT", str(tmp_path))
@@ -545,7 +571,7 @@ def test_a_notebook_on_win_with_faces_sets_its_own_task_and_not_the_backbone() -
     assert (own.ranks, own.label_ranks, own.architectures) == ((1,), (1, 4), ("resnet50",))
     assert own.finetune.epochs == 5
     assert study.profile.faces == plain.faces
-    assert study.half("win").seeds == study.half("aim-fair").seeds == (0, 1, 2)
+    assert study.half("win").seeds == study.half("aim-fair").seeds == plain.seeds
     assert study.data_label == ("toyfaces (simulated), Wavy_Hair | Young, 32x32, frozen features")
     assert study.profile.is_simulated("win-faces")
 

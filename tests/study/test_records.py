@@ -21,6 +21,7 @@ from repro.study import records as records_module
 from repro.study.configs import digest
 from repro.study.profiles import load_profile
 from repro.study.records import (
+    ExportedFirst,
     Results,
     export,
     frame,
@@ -86,7 +87,7 @@ def longest(value: Any) -> int:
 
 
 def test_exported_file_holds_no_example(computed: Computed, exported: Path) -> None:
-    assert pq.read_schema(exported).names == ["run", "stage", "profile", "seed", "record"]
+    assert pq.read_schema(exported).names == ["run", "stage", "seed", "record"]
     bodies = [json.loads(text) for text in pd.read_parquet(exported)["record"]]
     smallest = min(computed.strategies["pre-trained"][0].results["records"].values())
     for body in bodies:
@@ -180,7 +181,8 @@ def test_look_up_leaves_incomplete_settings_out(computed: Computed, tmp_path: Pa
 @pytest.mark.usefixtures("tiny")
 def agreement_of(computed: Computed, results: Results) -> str:
     study = Study(computed.profile, runs=computed.runs)
-    return study.agreement([View("here", results, "again", computed.profile)])
+    study.asked.update({r.run: r for group in results.values() for r in group})
+    return study.agreement()
 
 
 def test_look_up_falls_back_to_exported_records(
@@ -194,16 +196,19 @@ def test_look_up_falls_back_to_exported_records(
     assert all(record.folder is None for group in found.values() for record in group)
     here = look_up(plan)  # a run of this machine goes first
     assert all(record.folder is not None for group in here.values() for record in group)
+    recorded_first = look_up(plan, ExportedFirst())
+    assert all(record.folder is None for group in recorded_first.values() for record in group)
     assert recorded("quick") == {}
     said = agreement_of(computed, computed.probes)
     assert said == (
-        "None of these 6 runs is among the recorded ones, which are of profile desk with its own "
-        "settings and seeds."
+        "None of the 6 runs of this call is among the recorded ones, which are of profiles desk "
+        "and toy with their own settings and seeds."
     )
     said = agreement_of(computed, computed.strategies)
-    assert said == (
-        "24 of these 24 runs are among the recorded ones; 24 of them have exactly the recorded "
-        "confusion counts."
+    assert said == ("**Recomputed here: 24 of 24 runs agree** with their records, count by count.")
+    said = agreement_of(computed, computed.strategies | computed.probes)
+    assert said.endswith(
+        "24 of 24 runs agree** with their records, count by count; 6 more were never recorded."
     )
 
 
@@ -214,13 +219,13 @@ def test_a_build_says_how_far_its_runs_moved(
     moved = [Record({**r.body, "counts": dict(r.body["counts"])}) for r in here]
     moved[0].body["counts"]["test"] = (here[0].counts() + 1).tolist()
     known = {record.run: record for record in moved}
-    monkeypatch.setattr("repro.study.session.recorded", lambda profile: known)
+    monkeypatch.setattr("repro.study.session.exported", known.get)
     said = agreement_of(computed, {"tl": here})
     worst = [r.metrics()["worst_group_accuracy"] for r in (here[0], moved[0])]
     mean = 100 * abs(worst[0] - worst[1]) / 3
     assert said == (
-        "3 of these 3 runs are among the recorded ones; 2 of them have exactly the recorded "
-        f"confusion counts; worst-group accuracy differs by {mean:.2f} points on average."
+        "**Recomputed here: 2 of 3 runs agree** with their records, count by count; worst-group "
+        f"accuracy differs by {mean:.2f} points on average."
     )
 
 
@@ -311,11 +316,19 @@ def test_recorded_runs_stand_beside_those_of_this_call(
         "-p seeds '[0, 1, 2]'"
     )
     assert only.paper({("tl", "accuracy"): 0.8}) is None  # simulated: no number beside it
-    monkeypatch.setattr(session, "RECORDED", "tiny")
+    monkeypatch.setattr(session, "RECORDED", ("tiny",))
     assert len(study.views(plans.strategies)) == 1  # the recorded runs are these
+    # What is a part of the recorded ones is compared with them, what is not stands beside.
     one = Study(load_profile("tiny", {"seeds": [1]}), runs=computed.runs)
-    known, here = one.views(plans.strategies)
-    assert [len(view.results["tl"]) for view in (known, here)] == [3, 1]
+    (known,) = one.views(plans.strategies)
+    assert known.label.endswith(", recorded under profile tiny")
+    assert len(known.results["tl"]) == 3
+    assert one.asked.keys() < {r.run for group in known.results.values() for r in group}
+    other = Study(load_profile("tiny", {"seeds": [1], "win.ranks": [1]}), runs=computed.runs)
+    assert len(other.views(plans.strategies)) == 1
+    monkeypatch.setattr(Study, "compute", lambda study, plan: computed.probes)
+    known, here = other.views(plans.strategies)
+    assert here.results == computed.probes
 
 
 @pytest.mark.usefixtures("tiny")
@@ -335,11 +348,11 @@ def test_each_half_of_the_study_has_its_own_words(
     assert here.paper({("erm", "accuracy"): 0.9}) is None
     assert list(here.results) == ["erm", "k 34", "k 40", "k 62", "fully fine-tuning"]
     # What is recorded stands first, under its own name; the paper's numbers beside real faces only.
-    monkeypatch.setattr(session, "RECORDED", "tiny")
+    monkeypatch.setattr(session, "RECORDED", ("tiny",))
     fewer = computed.profile.faces.model_copy(update={"seeds": (1,)})
     one = Study(computed.profile.model_copy(update={"faces": fewer}), runs=computed.runs)
-    known, alone = one.half("aim-fair").views(top_k.top_k)
+    (known,) = one.half("aim-fair").views(top_k.top_k)
     assert known.label.endswith(", recorded under profile tiny")
-    assert [len(view.results["k 40"]) for view in (known, alone)] == [3, 1]
+    assert (len(known.results["k 40"]), len(one.asked)) == (3, 5)  # those of half a study are its
     real = View("CelebA", {}, "again", load_profile("desk"), "aim-fair")
     assert real.paper({("erm", "accuracy"): 0.9}) == {("erm", "accuracy"): 0.9}

@@ -39,7 +39,6 @@ from repro.study.runs import (
 SHA = {"toycensus": "0" * 64}
 OPTIMISATION = Optimisation(learning_rates=(0.01,), epochs=1, batch_size=64)
 BASE = Pretrain(
-    profile="test",
     seed=3,
     data=DataSettings(name="toycensus", records=1000),
     data_sha256=SHA,
@@ -49,7 +48,6 @@ BASE = Pretrain(
 )
 OTHER = BASE.model_copy(update={"seed": 4})
 TUNED = Finetune(
-    profile="test",
     seed=3,
     pretrained=BASE,
     strategy="win",
@@ -58,7 +56,7 @@ TUNED = Finetune(
     importance_floor=1e-6,
     optimisation=OPTIMISATION,
 )
-PROBE = Probe(profile="test", seed=3, pretrained=BASE, permutations=19)
+PROBE = Probe(seed=3, pretrained=BASE, permutations=19)
 
 
 def outcome(**replaced: Any) -> Outcome:

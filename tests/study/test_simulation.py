@@ -115,7 +115,6 @@ def test_records_are_judged_as_the_simulation_says(
 def test_a_case_is_the_noise_of_the_records(made_up: MakeRecord, desk: Profile) -> None:
     differences = [0.01, 0.03, 0.02]
     found = simulation.case_of(judged(made_up, desk, differences))
-    assert found is not None
     assert (found.name, found.kind, found.margins, found.needed) == (
         *("test", "all", (MARGIN,), (False,)),
     )

@@ -31,6 +31,9 @@ def test_the_mask_waits_for_the_classifier_and_fine_tuning_for_the_mask() -> Non
 def test_what_reads_no_drawn_images_does_not_wait_for_them() -> None:
     real = load_profile("quick", {"faces.synthetic": None})
     assert all(DRAWS not in sweep.after for sweep in sweeps(real).values())
+    there = sweeps(load_profile("quick"), drawn=True)
+    assert all(DRAWS not in sweep.after for sweep in there.values())
+    assert there["24_selective_mask"].after == ("20_biased_data",)
 
 
 def test_seeds_are_shared_out_where_jobs_run_the_same() -> None:

@@ -1,28 +1,25 @@
-"""What follows from records: contrasts and what stands beside them, checks, claims, tables."""
+"""What follows from records for a claim: its word, its checks, tables and sentences."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 from tests.conftest import Computed, MakeRecord
+from tests.study.conftest import GAPS, PAIRS, claim, contrast, group, lettered
 
-from repro.chapters.win.contrasts import DP, EO
+from repro.chapters.win.contrasts import DP
 from repro.names import UnknownNameError
-from repro.study import experiments
+from repro.study import experiments, glance
 from repro.study import verdicts as judging
-from repro.study.claims import AUC_MARGIN, MARGIN, Check, Claim, Contrast
+from repro.study.claims import Check, Contrast
 from repro.study.experiments import claims
-from repro.study.glance import at_a_glance_markdown
-from repro.study.intervals import Interval
-from repro.study.judging import PER_SEED, control, judge
+from repro.study.judging import PER_SEED, judge
 from repro.study.profiles import Profile, load_profile
 from repro.study.rule import (
     ABSENT,
@@ -39,125 +36,19 @@ from repro.study.rule import (
 )
 from repro.study.verdicts import Verdict, decide
 
-Direction = Literal["less", "greater"]
+# Contrasts
 
 
-def group(make: MakeRecord, gaps: Sequence[int]) -> list[Any]:
-    """Return a record for each seed whose DP is gap / 2000 and whose EO sum is gap / 1000."""
-    return [make(seed, (0, 0, 0, gap)) for seed, gap in enumerate(gaps)]
-
-
-def claim(*contrasts: Contrast, **given: Any) -> Claim:
-    """Return a claim whose plan has every setting that its contrasts name."""
-    keys = {key for c in contrasts for key in c.keys}
-    return Claim(
-        "test", "Table 0", "It is so.", "no", lambda p, s: {k: [] for k in keys},
-        lambda p: list(contrasts), **{"paper": "aim-fair", **given},
-    )  # fmt: skip
-
-
-def contrast(direction: Direction = "less", quantity: str = DP, **given: Any) -> Contrast:
-    first, second = given.pop("pair", ("a", "b"))
-    return Contrast("a against b", first, second, quantity, direction, **given)
-
-
-# One contrast
-
-
-@pytest.mark.parametrize(
-    ("given", "margin"),
-    [
-        ({}, MARGIN),
-        ({"reported": -0.06}, 0.03),
-        ({"elsewhere": -0.06}, 0.03),
-        ({"reported": -0.004, "elsewhere": -0.06}, 0.002),
-        ({"reported": 0.06}, MARGIN),  # the paper's own number is on the other side
-        ({"reported": -0.06, "slack": 0.04}, MARGIN),  # half of it could be a misreading
-        ({"reported": -0.06, "slack": 0.02}, 0.03),
-        ({"reported": -0.06, "kind": "no worse"}, MARGIN),
-        ({"quantity": "results:separation_auc"}, AUC_MARGIN),
-    ],
-)
-def test_the_margin_is_half_of_what_the_paper_reports(given: Any, margin: float) -> None:
-    assert contrast(**given).margin == pytest.approx(margin)
-    turned = {k: -v if k in ("reported", "elsewhere") else v for k, v in given.items()}
-    assert contrast("greater", **turned).margin == pytest.approx(margin)
-    assert (MARGIN, AUC_MARGIN) == (0.01, 0.05)
-
-
-gaps = st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=3, max_size=6)
-
-
-@given(gaps, st.sampled_from(["less", "greater"]))
-def test_a_contrast_is_judged_by_its_paired_interval(
-    made_up: MakeRecord, pairs: list[tuple[int, int]], direction: Direction
-) -> None:
-    first, second = zip(*pairs, strict=True)
-    found = judge(contrast(direction), {"a": group(made_up, first), "b": group(made_up, second)})
-    differences = np.subtract(first, second) / 2000
-    if np.ptp(differences):
-        low, high = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
-    else:  # 3 of the 1000 of a group
-        low, high = differences[0] - 0.003, differences[0] + 0.003
-    assert found.interval == Interval(
-        pytest.approx(differences.mean()), pytest.approx(low), pytest.approx(high), len(pairs)
-    )
-    if direction == "less":
-        low, high = -high, -low
-    if min(abs(low), abs(high), abs(high - 0.01)) < 1e-9:
-        return
-    word = SUPPORTED if low > 0 else CONTRADICTED if high < 0 else UNDECIDED
-    assert found.outcome == (ABSENT if word == UNDECIDED and high < 0.01 else word)
-
-
-def test_several_second_settings_are_their_mean(made_up: MakeRecord) -> None:
-    results = {
-        "a": group(made_up, (100, 110, 120, 100)),
-        "b": group(made_up, (200, 220, 210, 200)),
-        "c": group(made_up, (400, 430, 420, 410)),
-    }
-    found = judge(contrast(pair=("a", ("b", "c"))), results)
-    expected = np.subtract((100, 110, 120, 100), (300, 325, 315, 305)) / 2000
-    low, high = stats.ttest_1samp(expected, 0).confidence_interval(0.95)
-    assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
-    assert found.runs == tuple(r.run for key in "abc" for r in results[key])
-    # A seed in which one of them has no value has no mean.
-    auc = {k: [made_up(s, results={"auc": s / 10}) for s in range(4)] for k in "abc"}
-    auc["c"][2] = made_up(2, results={"auc": None})
-    kept = judge(contrast(pair=("a", ("b", "c")), quantity="results:auc"), auc)
-    assert kept.interval.n == 3
-
-
-def test_two_quantities_of_one_setting(made_up: MakeRecord, quick: Profile) -> None:
+def test_two_quantities_of_one_setting(made_up: MakeRecord, toy: Profile) -> None:
     records = [made_up(s, results={"d": 0.5 + s / 100, "null": 0.1}) for s in range(3)]
     one = Contrast("t", "a", "a", "results:d", "greater", second_quantity="results:null")
-    found = decide(claim(one), quick, {"a": records})
+    found = decide(claim(one), toy, {"a": records})
     assert found.word == HOLDS
     assert found.judged[0].interval.mean == pytest.approx(0.41)
     assert found.judged[0].runs == tuple(record.run for record in records)
 
 
-# Of five seeds: clearly less, clearly more, much the same as less, neither, and less by little more
-# than chance.
-GAPS = {
-    "less": (10, 20, 30, 15, 25),
-    "more": (500, 520, 525, 510, 515),
-    "same": (11, 20, 29, 16, 24),
-    "mixed": (500, 0, 30, 10, 60),
-    "hardly": (500, 420, 265, 210, 335),
-}
-PAIRS = {"s": ("less", "more"), "c": ("more", "less"), "a": ("less", "same"),
-         "u": ("mixed", "less"), "h": ("hardly", "more")}  # fmt: skip
 NAMES = {"s": SUPPORTED, "h": SUPPORTED, "c": CONTRADICTED, "a": ABSENT, "u": UNDECIDED}
-
-
-@pytest.fixture(scope="module")
-def results(made_up: MakeRecord) -> dict[str, list[Any]]:
-    return {name: group(made_up, found) for name, found in GAPS.items()}
-
-
-def lettered(letters: str, **given: Any) -> Claim:
-    return claim(*(contrast(pair=PAIRS[o]) for o in letters), **given)
 
 
 def test_what_the_examples_are_of() -> None:
@@ -167,53 +58,6 @@ def test_what_the_examples_are_of() -> None:
     )
     assert wide == [True, True, True, False, False]
     assert narrow == [True, True, False, False, False]
-
-
-def test_overlapping_splits_double_the_interval(results: Any) -> None:
-    plain = judge(contrast(pair=PAIRS["s"]), results).interval
-    wider = judge(contrast(pair=PAIRS["s"]), results, per_seed=PER_SEED["win"])
-    half = wider.interval.high - wider.interval.mean
-    # sqrt(1 + 5 x 10,315 / 17,287) = sqrt(3.98346)
-    assert half / (plain.high - plain.mean) == pytest.approx(1.99586, abs=1e-5)
-    told = wider.beside["splits taken as independent"]
-    assert isinstance(told, Interval)
-    assert (told.low, told.high) == pytest.approx((plain.low, plain.high))
-
-
-@pytest.mark.parametrize("second", ["more", ("more", "hardly")])
-def test_beside_it_stands_the_interval_by_all_settings(results: Any, second: Any) -> None:
-    found = judge(contrast(pair=("less", second)), results)
-    pooled = found.beside["pooled residual variance"]
-    assert isinstance(pooled, Interval)
-    # Ordinary least squares over settings and seeds, and the error of its linear combination.
-    names, y = list(GAPS), np.array(list(GAPS.values())).ravel() / 2000
-    design = np.hstack([np.kron(np.eye(5), np.ones((5, 1))), np.tile(np.eye(5), (5, 1))])
-    beta, _, rank, _ = np.linalg.lstsq(design, y, rcond=None)
-    combination = np.zeros(10)
-    combination[names.index("less")] = 1
-    others = found.contrast.seconds
-    combination[[names.index(name) for name in others]] = -1 / len(others)
-    variance = ((y - design @ beta) ** 2).sum() / (25 - rank)
-    error = math.sqrt(variance * combination @ np.linalg.pinv(design.T @ design) @ combination)
-    half = stats.t.ppf(0.975, 25 - rank) * error
-    mean = combination @ beta
-    assert (pooled.low, pooled.mean, pooled.high) == pytest.approx((mean - half, mean, mean + half))
-    two = {name: results[name] for name in ("less", "more")}
-    assert "pooled residual variance" not in judge(contrast(pair=PAIRS["s"]), two).beside
-
-
-def test_beside_it_stands_the_mean_of_the_last_three_epochs(made_up: MakeRecord) -> None:
-    def trained(*gaps: Sequence[int]) -> list[Any]:
-        return [made_up(0, (0, 0, 0, of[-1]), history=[(0, 0, 0, g) for g in of]) for of in gaps]
-
-    long = trained((900, 100, 200, 300), (900, 400, 500, 600))  # on average 350
-    short = trained((50, 100, 150), (150, 200, 100))  # on average 125
-    found = judge(contrast(quantity=EO), {"a": long, "b": short})
-    assert found.beside == {"mean of the last three epochs": pytest.approx((350 - 125) / 1000)}
-    several = judge(contrast(quantity=EO, pair=("a", ("a", "b"))), {"a": long, "b": short})
-    assert several.beside == {"mean of the last three epochs": pytest.approx(112.5 / 1000)}
-    two = trained((50, 100), (150, 200))
-    assert judge(contrast(quantity=EO), {"a": long, "b": two}).beside == {}
 
 
 # A claim
@@ -326,26 +170,26 @@ def test_fewer_than_three_seeds_judge_nothing(results: Any) -> None:
     assert decide(lettered("s", kind="construction"), two, results).word == CONSTRUCTED
 
 
-def test_missing_runs_are_named(results: Any, quick: Profile) -> None:
-    found = decide(lettered("s"), quick, {"less": results["less"]})
+def test_missing_runs_are_named(results: Any, toy: Profile) -> None:
+    found = decide(lettered("s"), toy, {"less": results["less"]})
     assert found.word == UNTESTED
-    assert found.reason == "no records of: more. 'make study PROFILE=quick' computes them"
+    assert found.reason == "no records of: more. 'make study PROFILE=toy' computes them"
 
 
 def test_what_a_profile_does_not_run_is_not_promised(
-    results: Any, quick: Profile, desk: Profile
+    results: Any, toy: Profile, desk: Profile
 ) -> None:
     other = dataclasses.replace(lettered("s"), plan=lambda profile, seeds: {"less": []})
-    found = decide(other, quick, {"less": results["less"]})
-    assert (found.word, found.reason) == (UNTESTED, "not among the runs of profile 'quick': more")
+    found = decide(other, toy, {"less": results["less"]})
+    assert (found.word, found.reason) == (UNTESTED, "not among the runs of profile 'toy': more")
     found = decide(experiments.claim_named("layer-freezing"), desk, {})
     assert found.word == UNTESTED
     assert "not among the runs of profile 'desk': freeze" in found.reason
 
 
-def test_nothing_to_compare_is_not_tested(quick: Profile) -> None:
+def test_nothing_to_compare_is_not_tested(toy: Profile) -> None:
     # Not "holds": all of no contrasts are supported.
-    assert decide(claim(), quick, {}).word == UNTESTED
+    assert decide(claim(), toy, {}).word == UNTESTED
     without = load_profile("quick", {"win.architectures": [], "win.constraints": []})
     empty = [one for one in claims() if not one.contrasts(without)]
     assert {"architectures", "bias-returns", "backbones"} <= {one.name for one in empty}
@@ -354,7 +198,7 @@ def test_nothing_to_compare_is_not_tested(quick: Profile) -> None:
 
 @pytest.mark.parametrize("missing", [1, 2, 3])
 def test_a_quantity_of_fewer_than_three_seeds_is_undecided(
-    made_up: MakeRecord, quick: Profile, missing: int
+    made_up: MakeRecord, toy: Profile, missing: int
 ) -> None:
     def probes(at: float, missing: int) -> list[Any]:
         auc = [at, at + 0.01, at + 0.02]
@@ -362,7 +206,7 @@ def test_a_quantity_of_fewer_than_three_seeds_is_undecided(
 
     one = contrast("greater", "results:auc")
     assert judge(one, {"a": probes(0.9, 0), "b": probes(0.5, 0)}).outcome == SUPPORTED
-    found = decide(claim(one), quick, {"a": probes(0.9, missing), "b": probes(0.5, missing)})
+    found = decide(claim(one), toy, {"a": probes(0.9, missing), "b": probes(0.5, missing)})
     assert [j.outcome for j in found.judged] == [UNDECIDED]
     assert found.judged[0].interval.n == found.seeds == 3 - missing
     assert found.word == OPEN
@@ -423,9 +267,9 @@ def test_a_claim_whose_check_has_not_passed_is_not_tested(
     ],
 )
 def test_on_simulated_data_nothing_found_takes_a_positive_control(
-    results: Any, quick: Profile, letter: str, made: Check | None, word: str, beginning: str
+    results: Any, toy: Profile, letter: str, made: Check | None, word: str, beginning: str
 ) -> None:
-    found = decide(lettered(letter, control=lambda p: made), quick, results)
+    found = decide(lettered(letter, control=lambda p: made), toy, results)
     assert found.simulated
     assert found.word == word
     if word == UNTESTED:
@@ -455,15 +299,6 @@ def test_on_real_data_it_does_not(results: Any, desk: Profile) -> None:
     assert decide(lettered("a"), desk, results).word == NOT
 
 
-def test_a_positive_control_is_a_contrast_that_is_supported(results: Any) -> None:
-    for letter, passes in (("s", True), ("a", False), ("c", False), ("u", False)):
-        made = control("it is found", lambda p, s: {}, contrast(pair=PAIRS[letter]))
-        assert made.keys == PAIRS[letter]
-        fine, numbers = made.passes(results)
-        assert fine == passes
-        assert numbers.startswith("a against b: ")
-
-
 @pytest.mark.parametrize(
     ("letters", "failed", "word"),
     [("ss", "s", IN_PART), ("s", "s", UNTESTED), ("sc", "c", HOLDS), ("ca", "a", NOT)],
@@ -486,7 +321,7 @@ def test_a_contrast_whose_own_check_has_failed_does_not_count(
 
 
 def test_the_papers_difference_says_how_large_an_effect_is(
-    results: Any, quick: Profile, desk: Profile
+    results: Any, toy: Profile, desk: Profile
 ) -> None:
     differences = np.subtract(GAPS["less"], GAPS["more"]) / 2000
     mean = differences.mean()
@@ -506,7 +341,7 @@ def test_the_papers_difference_says_how_large_an_effect_is(
     assert row["paper"] == row["ours"] == f"{100 * mean:+.2f}"
     assert row["margin"] == f"{-100 * mean / 2:.2f}"
     assert (row["claimed"], row["outcome"], row["size"]) == ("below 0", SUPPORTED, "as reported")
-    simulated = decide(told, quick, results)  # nothing stands beside simulated data
+    simulated = decide(told, toy, results)  # nothing stands beside simulated data
     assert not {"paper", "size"} & set(judging.contrast_table(simulated))
     assert "reported" not in simulated.reason
     refuted = decide(claim(contrast(pair=PAIRS["c"], reported=-0.1)), desk, results)
@@ -537,15 +372,19 @@ def test_a_claim_by_its_name() -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_verdicts_of_a_profile_that_was_run(computed: Computed) -> None:
+def test_verdicts_of_a_profile_that_was_run(
+    computed: Computed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The sizes that the correction for overlapping splits takes are those of the splits.
     sizes = computed.strategies["pre-trained"][0].results["records"]
     ours = sizes["task_test"] / (sizes["task_train"] + sizes["task_validation"])
     assert ours == pytest.approx(PER_SEED["win"], rel=0.01)
 
-    found = judging.verdicts("tiny")
+    verdicts = functools.cache(judging.verdicts)  # they take ten seconds each time
+    monkeypatch.setattr(glance, "verdicts", verdicts)
+    found = verdicts("tiny", None)
     assert [v.claim.name for v in found] == [c.name for c in claims()]
-    text = at_a_glance_markdown("tiny", simulated="tiny")
+    text = glance.at_a_glance_markdown("tiny", simulated="tiny")
     for verdict in found:
         assert verdict.simulated
         assert verdict.word in SIGNS
@@ -572,7 +411,9 @@ def test_verdicts_of_a_profile_that_was_run(computed: Computed) -> None:
     assert "paper " not in text
     assert "nan" not in text
     # A profile without records beside it: the table says so, and speaks of the one that has them.
-    rows = [line for line in at_a_glance_markdown("tiny").splitlines() if line.startswith("| [")]
+    rows = [
+        line for line in glance.at_a_glance_markdown("tiny").splitlines() if line.startswith("| [")
+    ]
     assert len(rows) == len(claims())
     for row, verdict in zip(rows, found, strict=True):
         assert f"| {SIGNS[UNTESTED]} {UNTESTED} | " in row

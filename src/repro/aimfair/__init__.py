@@ -4,5 +4,5 @@ In the order of the method: how gradients differ between sets of faces (:mod:`.g
 tensors are therefore sensitive to bias and not to the domain gap (:mod:`.mask`), every strategy of
 fine-tuning that the paper compares (:mod:`.strategies`), on which images it trains
 (:mod:`.composition`) and which tensors (:mod:`.finetune`). What a tensor is, by its name, is in
-:mod:`.tensors`.
+:mod:`repro.tensors`.
 """

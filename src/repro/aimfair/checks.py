@@ -20,6 +20,8 @@ Read = Callable[[Tensor], Mapping[str, NDArray[np.floating]]]
 
 _BLOCK = 1024  # images that are averaged at once
 _THUMB = 16  # pixels a side
+_NEAR = 4.0  # root mean square of differences, of 255, under which two are near duplicates
+_AT_ONCE = 256  # images that are read together
 
 
 def is_blank(images: Tensor, below: float) -> NDArray[np.bool_]:
@@ -67,14 +69,12 @@ def redrawn(manifest: pd.DataFrame) -> pd.DataFrame:
     return table.rename_axis("group")
 
 
-def near_duplicates(
-    images: Tensor, target: ArrayLike, protected: ArrayLike, *, below: float = 4.0
-) -> pd.DataFrame:
+def near_duplicates(images: Tensor, target: ArrayLike, protected: ArrayLike) -> pd.DataFrame:
     """Count pairs of images of one group that are almost the same picture.
 
     Images are averaged down to 16x16 pixels; two are near duplicates if the root mean square of
-    the differences, over pixels and channels, is small. That is blind to noise and fine detail,
-    and sees a shift of the face, its colours and its light. Of 2,000 different faces of
+    the differences, over pixels and channels, is below 4 of 255. That is blind to noise and fine
+    detail, and sees a shift of the face, its colours and its light. Of 2,000 different faces of
     `repro.data.toyfaces` the two most alike differ by 9.8, copies with noise of 8 by 2.2 at most;
     a difference hash of 64 bits takes many different ones of those for the same.
 
@@ -84,8 +84,6 @@ def near_duplicates(
         (n, 3, s, s) uint8, s at least 16.
     target, protected
         (n,) 0 or 1: the groups. Pairs across groups are not compared.
-    below
-        The difference, of 255, under which a pair counts.
 
     Returns
     -------
@@ -106,7 +104,7 @@ def near_duplicates(
     rows = {}
     for name in sorted(set(group)):
         thumbs = _thumbnails(images, np.flatnonzero(group == name))
-        n, radius = len(thumbs), np.nextafter(below * thumbs.shape[1] ** 0.5, 0)
+        n, radius = len(thumbs), np.nextafter(_NEAR * thumbs.shape[1] ** 0.5, 0)
         close = radius_neighbors_graph(thumbs, radius, include_self=False).sum(axis=1)
         pairs, involved = int(close.sum()) // 2, int((close > 0).sum())
         rows[name] = {
@@ -156,7 +154,6 @@ def alignment(
     *,
     target: str,
     protected: str,
-    batch: int = 256,
 ) -> Alignment:
     """Compare what was asked of a generator with what an independent classifier reads.
 
@@ -170,8 +167,6 @@ def alignment(
         Gives the probability of both attributes; from 0.5 on the attribute is read as 1.
     target, protected
         Names of the attributes in what ``read`` returns.
-    batch
-        How many images are read at once.
 
     Raises
     ------
@@ -185,7 +180,7 @@ def alignment(
             f"{len(images)} images but {len(manifest)} rows of the manifest; one of each is "
             "needed, and at least one"
         )
-    parts = [_read(read, some, (target, protected)) for some in torch.split(images, batch)]
+    parts = [_read(read, some, (target, protected)) for some in torch.split(images, _AT_ONCE)]
     seen = {name: np.concatenate([part[name] for part in parts]) for name in (target, protected)}
     asked_t, asked_p = (manifest[name].to_numpy(dtype=int) for name in ("target", "protected"))
     table = manifest[["target", "protected", "prompt_index", "prompt"]].reset_index(drop=True)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from repro.aimfair.strategies import Data, check_whole
 from repro.data.sources import DataError
+from repro.data.splits import group_numbers
 from repro.names import check_name
 
 Indices = NDArray[np.int64]
@@ -55,7 +56,10 @@ def compose(
     """
     check_name("data", data, DATA)
     check_whole("seed", seed, 0)
-    groups = {"real": _groups("real", real), "synthetic": _groups("synthetic", synthetic)}
+    groups = {
+        name: group_numbers(*labels, of=name)
+        for name, labels in (("real", real), ("synthetic", synthetic))
+    }
     everything = {name: np.arange(len(group)) for name, group in groups.items()}
     none = np.empty(0, np.int64)
     chosen = (
@@ -91,14 +95,3 @@ def _repairs(real: Indices, synthetic: Indices, seed: int) -> Indices:
         for g in range(4)
     ]
     return np.sort(np.concatenate(drawn)).astype(np.int64)
-
-
-def _groups(name: str, labels: tuple[ArrayLike, ArrayLike]) -> Indices:
-    """(n,) number 2 t + p of the group (t,p)."""
-    target, protected = (np.asarray(values) for values in labels)
-    for what, values in (("target", target), ("protected", protected)):
-        if values.ndim != 1 or not np.isin(values, (0, 1)).all():
-            raise ValueError(f"{name} {what} must be one-dimensional, each value 0 or 1")
-    if len(target) != len(protected):
-        raise ValueError(f"{name}: {len(target)} target values but {len(protected)} protected ones")
-    return 2 * target.astype(np.int64) + protected.astype(np.int64)

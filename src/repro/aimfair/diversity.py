@@ -7,14 +7,15 @@ measures are of words, and say nothing of how different the images will be.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 
 import numpy as np
+import pandas as pd
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from repro.aimfair.prompt_checks import similarity
-from repro.aimfair.prompt_form import take_apart, tidy, words
+from repro.aimfair.mask import jaccard
+from repro.aimfair.prompt_form import Group, take_apart, tidy, words
 from repro.aimfair.prompt_words import facet_of
 from repro.data.captions import FACETS
 
@@ -102,20 +103,19 @@ def diversity(prompts: Sequence[str]) -> dict[str, float]:
         row[f"phrases: {facet}"] = len(set(said[facet]))
         row[f"entropy: {facet}"] = entropy(said[facet])
     row["distinct-1"], row["distinct-2"] = distinct(texts, 1), distinct(texts, 2)
-    pairs = [1 - similarity(a, b) for a, b in combinations(texts, 2)]
+    pairs = [1 - jaccard(a, b) for a, b in combinations(texts, 2)]
     row["jaccard distance"] = float(np.mean(pairs)) if pairs else 0.0
     row["tf-idf distance"] = _tfidf_distance(texts)
     return row
 
 
-def _tfidf_distance(texts: Sequence[Sequence[str]]) -> float:
-    """Return the mean of 1 - cosine over pairs; two empty texts are equal, so their distance is 0.
+def mean_diversity(prompts: Mapping[Group, Sequence[str]]) -> pd.Series[float]:
+    """Return each measure of :func:`diversity`, mean over the groups."""
+    return pd.DataFrame([diversity(texts) for texts in prompts.values()]).mean()
 
-    Parameters
-    ----------
-    texts
-        Words of each prompt.
-    """
+
+def _tfidf_distance(texts: Sequence[Sequence[str]]) -> float:
+    """Return the mean of 1 - cosine over pairs; two empty texts are equal, at distance 0."""
     if len(texts) < 2 or not any(texts):
         return 0.0
     vectors = TfidfVectorizer(analyzer=list).fit_transform(texts).toarray()

@@ -15,9 +15,9 @@ import numpy as np
 from torch import nn
 
 from repro.aimfair.strategies import STRATEGIES, check_whole
-from repro.aimfair.tensors import block_of, check_tensors
 from repro.models import last_linear
 from repro.names import check_name
+from repro.tensors import block_of, check_tensors
 
 
 def blocks(model: nn.Module) -> dict[str, tuple[str, ...]]:
@@ -32,7 +32,7 @@ def blocks(model: nn.Module) -> dict[str, tuple[str, ...]]:
     -------
     dict
         Block -> names of its tensors, both in the order of the model; every tensor is in one
-        block, that of :func:`repro.aimfair.tensors.block_of`. Figure 2's block-1 to block-4 are
+        block, that of :func:`repro.tensors.block_of`. Figure 2's block-1 to block-4 are
         ``layer1`` to ``layer4`` of a ResNet.
     """
     grouped: dict[str, list[str]] = {}

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from repro.aimfair.tensors import check_same_tensors, listed
 from repro.names import check_name
+from repro.tensors import check_same_tensors, listed
 
 
 def mean_gradients(

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from repro.aimfair.tensors import check_same_tensors, listed
+from repro.tensors import check_same_tensors, listed
 
 
 class EmptyMaskError(ValueError):
@@ -152,6 +152,6 @@ def mask_sizes(
 
 
 def jaccard(first: Collection[object], second: Collection[object]) -> float:
-    """Return the size of the intersection over that of the union, in [0, 1]; 1 for empty masks."""
+    """Return the size of the intersection over that of the union, in [0, 1]; 1 for empty sets."""
     a, b = frozenset(first), frozenset(second)
     return len(a & b) / len(a | b) if a | b else 1.0

@@ -5,9 +5,10 @@ A reason to reject a prompt is a sentence, so that it can be sent back to a lang
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from repro.aimfair.mask import jaccard
 from repro.aimfair.prompt_form import (
     ANCESTRIES,
     PLAIN,
@@ -126,12 +127,6 @@ class Checked:
     rejected: tuple[Rejection, ...]
 
 
-def similarity(first: Collection[str], second: Collection[str]) -> float:
-    """Return the Jaccard index of two sets of words, in [0, 1]; 1 for two empty ones."""
-    a, b = frozenset(first), frozenset(second)
-    return len(a & b) / len(a | b) if a | b else 1.0
-
-
 def check_prompts(
     prompts: Iterable[str], task: Task, group: Group, n: int, *, kind: str = POSED
 ) -> Checked:
@@ -164,7 +159,7 @@ def check_prompts(
             break
         reasons = check_prompt(prompt, task, group, kind=kind)
         mine = frozenset(words(prompt))
-        twin = next((p for p, w in accepted.items() if similarity(mine, w) >= NEAREST), None)
+        twin = next((p for p, w in accepted.items() if jaccard(mine, w) >= NEAREST), None)
         if twin is not None:
             reasons.append(f"nearly the same as {twin!r}" if twin != prompt else "written before")
         parts = take_apart(prompt)

@@ -13,7 +13,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
-from repro.aimfair.prompt_checks import NEAREST, check_prompt, similarity
+from repro.aimfair.mask import jaccard
+from repro.aimfair.prompt_checks import NEAREST, check_prompt
 from repro.aimfair.prompt_form import (
     AGES,
     ANCESTRIES,
@@ -226,7 +227,7 @@ class _Writer:
         )
         mine = frozenset(words(bare)), frozenset(words(full))
         for _, _, *before in self.kept:
-            if any(similarity(a, b) >= NEAREST for a, b in zip(mine, before, strict=True)):
+            if any(jaccard(a, b) >= NEAREST for a, b in zip(mine, before, strict=True)):
                 return False
         for prompt, kind in ((bare, CONTEXTUAL), (full, POSED if pose else CONTEXTUAL)):
             if check_prompt(prompt, self.task, self.group, kind=kind):

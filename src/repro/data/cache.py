@@ -6,8 +6,6 @@ that it depends on, which exists whole or not at all. Two processes that ask at 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -17,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from repro.data.sources import DataError, cache_root
-from repro.files import not_kept, whole
+from repro.files import digest_of_values, not_kept, whole
 
 if TYPE_CHECKING:  # torch is imported where a tensor is made: reading labels stays fast
     from torch import Tensor
@@ -28,7 +26,7 @@ RESIDENT_SHARE = 0.5
 
 def key_of(depends_on: object) -> str:
     """Return 16 hexadecimal digits that stand for plain values."""
-    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:16]
+    return digest_of_values(depends_on)[:16]
 
 
 def stored(path: Path, shape: tuple[int | None, ...], dtype: DTypeLike) -> np.memmap | None:

@@ -184,13 +184,14 @@ def truths(table: pd.DataFrame, phrases: Sequence[Phrase]) -> np.ndarray:
     -------
     (n, m) bool
     """
+    used = {column for phrase in phrases for column in phrase.when} & set(table.columns)
+    # Once a column: a comparison of pandas' own costs more than all of its few rows.
+    values = {c: table[c].astype(object).where(table[c].notna(), None).to_numpy() for c in used}
+    nothing = np.full(len(table), None, dtype=object)
     known = np.ones((len(table), len(phrases)), dtype=bool)
     for at, phrase in enumerate(phrases):
         for column, value in phrase.when.items():
-            if column not in table.columns:
-                known[:, at] = False
-                continue
-            known[:, at] &= (table[column] == value).to_numpy(dtype=bool, na_value=False)
+            known[:, at] &= values.get(column, nothing) == value
     return known
 
 
@@ -218,6 +219,13 @@ def sentence(subject: Sequence[str], context: Sequence[str]) -> str:
     )
 
 
+SUBJECTS = ("Smiling", "Young", "Male")
+"""Attributes that a caption's subject names, in the order of its words."""
+
+MOST = 4
+"""How many phrases a caption has at most, one of each slot."""
+
+
 @dataclass(frozen=True)
 class Caption:
     """A caption and what it says: column names of a table of faces and their values."""
@@ -226,15 +234,12 @@ class Caption:
     says: Mapping[str, object]
 
 
-def captions(
-    table: pd.DataFrame,
-    phrases: Sequence[Phrase],
-    *,
-    seed: int,
-    subjects: Sequence[str] = ("Smiling", "Young", "Male"),
-    most: int = 4,
-) -> list[Caption]:
+def captions(table: pd.DataFrame, phrases: Sequence[Phrase], *, seed: int) -> list[Caption]:
     """Return a caption of every face: who it is, and some of what is true, by chance.
+
+    Of `SUBJECTS` one that is missing is not mentioned, and each that is known is left out one time
+    in ten; where none is left, it is a "person". Then come up to `MOST` phrases, in the order of
+    `FACETS`.
 
     Parameters
     ----------
@@ -244,18 +249,13 @@ def captions(
         The vocabulary.
     seed
         Of what is mentioned.
-    subjects
-        Attributes of the subject, in the order of its words; one that is missing is not mentioned,
-        and each that is known is left out one time in ten. Where none is left, it is a "person".
-    most
-        At most so many phrases, one of each slot, in the order of `FACETS`.
     """
     rng = np.random.default_rng(seed)
     true = truths(table, phrases)
     order = {facet: at for at, facet in enumerate(FACETS)}
     said = {
         name: [None if pd.isna(value) else int(value) for value in table[name]]
-        for name in subjects
+        for name in SUBJECTS
         if name in table.columns
     }
     written = []
@@ -273,7 +273,7 @@ def captions(
         found = rng.permutation(np.flatnonzero(true[row]))
         chosen: dict[str, Phrase] = {}
         for at in found[: int(rng.integers(0, len(found) + 1))] if len(found) else []:
-            if len(chosen) < most:
+            if len(chosen) < MOST:
                 chosen.setdefault(phrases[at].slot, phrases[at])
         context = sorted(chosen.values(), key=lambda phrase: order[phrase.facet])
         for phrase in context:
@@ -282,10 +282,8 @@ def captions(
     return written
 
 
-def facts(
-    phrases: Sequence[Phrase], subjects: Sequence[str] = ("Smiling", "Young", "Male")
-) -> list[tuple[str, object]]:
+def facts(phrases: Sequence[Phrase]) -> list[tuple[str, object]]:
     """Return all that a caption can say, (column, value), in a fixed order."""
-    every: list[tuple[str, object]] = [(name, value) for name in subjects for value in (0, 1)]
+    every: list[tuple[str, object]] = [(name, value) for name in SUBJECTS for value in (0, 1)]
     every += [fact for phrase in phrases for fact in phrase.when.items()]
     return list(dict.fromkeys(every))

@@ -106,7 +106,6 @@ class FaceSet(ABC):
         *,
         edition: str = "reduced",
         root: Path | None = None,
-        resident: bool | None = None,
         crop: float | None = None,
     ) -> ImageSet:
         """Load the images that are used, in the order of their records.
@@ -120,8 +119,6 @@ class FaceSet(ABC):
             One of `editions`.
         root
             Folder of all data sets; `repro.data.sources.data_root` by default.
-        resident
-            See `repro.data.imagecache.load_images`.
         crop
             Another share of height and width than the data set's own; 1 for the whole photograph.
 
@@ -144,7 +141,6 @@ class FaceSet(ABC):
                 size,
                 digest=digests[images.name],
                 crop=self.crop if crop is None else crop,
-                resident=resident,
             ),
             attributes=self.encode(kept),
             part=self.parts(kept),

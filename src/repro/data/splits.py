@@ -182,6 +182,26 @@ def named_parts(
     return np.array([*shares])[np.searchsorted(values.cumsum()[:-1], places, side="right")]
 
 
+def group_numbers(target: ArrayLike, protected: ArrayLike, *, of: str = "") -> NDArray[np.int64]:
+    """Return the number 2 t + p of each example's group (t,p), its place in `GROUPS`, (n,).
+
+    Raises
+    ------
+    ValueError
+        If the labels are not n values 0 or 1 each; ``of`` says whose they are.
+    """
+    t, p = np.asarray(target), np.asarray(protected)
+    whose = f"{of} " if of else ""
+    for name, values in (("target", t), ("protected", p)):
+        if values.ndim != 1 or not np.isin(values, (0, 1)).all():
+            raise ValueError(f"{whose}{name} must be one-dimensional, each value 0 or 1")
+    if len(t) != len(p):
+        raise ValueError(
+            f"{f'{of}: ' if of else ''}{len(t)} target values but {len(p)} protected ones"
+        )
+    return 2 * t.astype(np.int64) + p.astype(np.int64)
+
+
 def _check_ratio(ratio: float) -> None:
     if not 0 < ratio <= 1:
         raise ValueError(f"bias_ratio must be above 0 and at most 1, it is {ratio}")
@@ -216,14 +236,8 @@ def _in_words(counts: list[int]) -> str:
 
 def _groups(target: ArrayLike, protected: ArrayLike) -> dict[tuple[int, int], NDArray[np.int64]]:
     """Return the positions of the examples of each group, ascending."""
-    of = {"target": np.asarray(target), "protected": np.asarray(protected)}
-    for name, values in of.items():
-        if values.ndim != 1 or not np.isin(values, (0, 1)).all():
-            raise ValueError(f"{name} must be one-dimensional, each value 0 or 1")
-    t, p = of.values()
-    if len(t) != len(p):
-        raise ValueError(f"{len(t)} target values but {len(p)} protected ones")
-    return {g: np.flatnonzero((t == g[0]) & (p == g[1])).astype(np.int64) for g in GROUPS}
+    number = group_numbers(target, protected)
+    return {g: np.flatnonzero(number == 2 * g[0] + g[1]).astype(np.int64) for g in GROUPS}
 
 
 def _largest_remainder(n: int, shares: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -21,15 +21,6 @@ from repro.data.schema import (
     PROTECTED_VALUES,
 )
 
-__all__ = [
-    "CATEGORICAL",
-    "COLUMNS",
-    "CONTINUOUS",
-    "Encoder",
-    "Table",
-    "drop_incomplete",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class Table:

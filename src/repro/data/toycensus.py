@@ -25,8 +25,6 @@ another sex, so it is exact for every person (Pearl, Causality, 2nd edition, cha
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import asdict, dataclass, replace
 from operator import index
@@ -38,6 +36,7 @@ from numpy.typing import NDArray
 
 from repro.data.censusmodel import SHARE_MEN, Noise, World, draw, records, solve
 from repro.data.tabular import Table
+from repro.files import digest_of_values
 
 VERSION = 1
 """Raise when the same settings come to mean other records."""
@@ -99,8 +98,7 @@ class CensusSettings:
 
 def fingerprint(settings: CensusSettings) -> str:
     """Hash the settings and `VERSION`: stands for the records without drawing them."""
-    text = json.dumps({"toycensus": VERSION, **asdict(settings)}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest_of_values({"toycensus": VERSION, **asdict(settings)})
 
 
 def generate(settings: CensusSettings = CensusSettings()) -> Table:

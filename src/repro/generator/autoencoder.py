@@ -127,10 +127,10 @@ def _difference(decoded: Tensor, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def encode(model: Any, images: Tensor, *, device: str = "cpu", batch: int = 256) -> Tensor:
+def encode(model: Any, images: Tensor, *, device: str = "cpu") -> Tensor:
     """Return the latents of (n, 3, s, s) uint8 images, (n, c, s/f, s/f) float32, not scaled."""
     parts = []
-    for chunk in torch.split(images, batch):
+    for chunk in torch.split(images, 256):
         with autocast("bfloat16", device):
             parts.append(model.encode(scaled(chunk).to(device)).latents.float().cpu())
     return torch.cat(parts)

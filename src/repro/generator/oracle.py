@@ -20,9 +20,10 @@ from repro.data import augment
 from repro.generator.settings import Schedule
 from repro.generator.trainer import fit
 from repro.layout import layout_of, place
-from repro.models import image_classifier
+from repro.models import head_inputs, image_classifier, last_linear
 from repro.vision import stream
 
+_AT_ONCE = 512  # images that are read together
 UNKNOWN = -1
 """Label of an attribute that is not known of an image, which teaches nothing."""
 
@@ -43,7 +44,7 @@ class Oracle:
     classes: Mapping[str, tuple[object, ...]]
 
     @torch.no_grad()
-    def read(self, images: Tensor, *, batch: int = 512) -> pd.DataFrame:
+    def read(self, images: Tensor) -> pd.DataFrame:
         """Return the most probable value of each attribute, n rows.
 
         Parameters
@@ -51,7 +52,7 @@ class Oracle:
         images
             (n, 3, s, s) uint8.
         """
-        logits = torch.cat([self.model(_inputs(part)) for part in torch.split(images, batch)])
+        logits = torch.cat([self.model(_inputs(part)) for part in torch.split(images, _AT_ONCE)])
         read, start = {}, 0
         for name, values in self.classes.items():
             best = logits[:, start : start + len(values)].argmax(dim=1).numpy()
@@ -59,19 +60,13 @@ class Oracle:
             start += len(values)
         return pd.DataFrame(read)
 
-    @torch.no_grad()
-    def features(self, images: Tensor, *, batch: int = 512) -> NDArray[np.float64]:
+    def features(self, images: Tensor) -> NDArray[np.float64]:
         """Return what reaches the last layer, (n, d)."""
-        caught: list[Tensor] = []
-        head = self.model.fc
-        assert isinstance(head, nn.Module)
-        hook = head.register_forward_pre_hook(lambda _, given: caught.append(given[0].double()))
-        try:
-            for part in torch.split(images, batch):
-                self.model(_inputs(part))
-        finally:
-            hook.remove()
-        return torch.cat(caught).numpy()
+        _, head = last_linear(self.model)
+        parts = [
+            head_inputs(self.model, head, _inputs(part)) for part in torch.split(images, _AT_ONCE)
+        ]
+        return torch.cat(parts).double().numpy()
 
 
 def _inputs(images: Tensor) -> Tensor:

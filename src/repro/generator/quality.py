@@ -5,8 +5,6 @@ Every measure comes with what it is on real images, because none means much alon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import torch
@@ -75,20 +73,19 @@ def frechet_distance(first: Features, second: Features) -> float:
     return float(max(0.0, distance - 2 * np.sqrt(shared).sum()))
 
 
-def diversity(features: Features, *, seed: int = 0, pairs: int = 20_000) -> float:
-    """Return the mean distance of two images chosen at random, in features (n, d)."""
-    rng = np.random.default_rng(seed)
-    first, second = rng.integers(len(features), size=(2, pairs))
+def diversity(features: Features) -> float:
+    """Return the mean distance of two images, in features (n, d), over 20,000 random pairs."""
+    first, second = np.random.default_rng(0).integers(len(features), size=(2, 20_000))
     different = first != second
     return float(
         np.linalg.norm(features[first[different]] - features[second[different]], axis=1).mean()
     )
 
 
-def nearest(images: Tensor, training: Tensor, *, size: int = 16, batch: int = 256) -> Tensor:
+def nearest(images: Tensor, training: Tensor) -> Tensor:
     """Return each image's distance to the nearest training image, (n,).
 
-    The distance is the root mean square over pixels (0 to 1) of images reduced to ``size``, mirror
+    The distance is the root mean square over pixels (0 to 1) of images reduced to 16x16, mirror
     images included: small only if two pictures show the same face in the same place.
 
     Parameters
@@ -96,23 +93,23 @@ def nearest(images: Tensor, training: Tensor, *, size: int = 16, batch: int = 25
     images, training
         (n, 3, s, s) and (m, 3, s, s) uint8.
     """
-    known = torch.cat([_small(training, size), _small(training.flip(3), size)])
+    known = torch.cat([_small(training), _small(training.flip(3))])
     found = []
-    for part in torch.split(_small(images, size), batch):
+    for part in torch.split(_small(images), 256):
         # By products of matrices, which is fast, but off by 1e-4 where two images are the same.
         close = torch.cdist(part, known).argmin(dim=1)
         found.append((part - known[close]).square().mean(dim=1).sqrt())
     return torch.cat(found)
 
 
-def _small(images: Tensor, size: int) -> Tensor:
+def _small(images: Tensor) -> Tensor:
     parts = [
-        torch.nn.functional.adaptive_avg_pool2d(part.float() / 255, size).flatten(1)
+        torch.nn.functional.adaptive_avg_pool2d(part.float() / 255, 16).flatten(1)
         for part in torch.split(images, 2048)
     ]
     return torch.cat(parts)
 
 
-def quantiles(distances: Tensor, at: Sequence[float] = (0.0, 0.01, 0.5)) -> list[float]:
-    """Return the quantiles of distances (n,) at the given shares."""
-    return [float(value) for value in torch.quantile(distances, torch.tensor(at))]
+def quantiles(distances: Tensor) -> list[float]:
+    """Return the least of distances (n,), their 1 % quantile, and their median."""
+    return torch.quantile(distances, torch.tensor([0.0, 0.01, 0.5])).tolist()

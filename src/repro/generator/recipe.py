@@ -6,8 +6,6 @@ where an earlier one stopped.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -20,6 +18,7 @@ from transformers import CLIPTokenizer
 
 from repro import machine
 from repro.data.sources import cache_root
+from repro.files import digest_of_values
 from repro.generator import autoencoder, diffusion, package, reading
 from repro.generator.card import card
 from repro.generator.corpus import Corpus, load
@@ -53,7 +52,6 @@ def work_folder(settings: GeneratorSettings) -> Path:
 def train(
     settings: GeneratorSettings,
     *,
-    work: Path | None = None,
     device: str | None = None,
     say: Callable[[str], object] = print,
 ) -> Trained:
@@ -63,8 +61,6 @@ def train(
     ----------
     settings
         All choices.
-    work
-        Folder of the checkpoints; `work_folder` by default.
     device
         The GPU if there is one, by default.
 
@@ -76,7 +72,7 @@ def train(
         If a loss is not finite.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    work = work or work_folder(settings)
+    work = work_folder(settings)
     corpus = load(settings)
     say(f"{len(corpus):,} images of {settings.corpus}, {int(corpus.held.sum()):,} held out")
     vae = autoencoder.build(settings)
@@ -168,5 +164,4 @@ def _stamp(settings: GeneratorSettings, until: str, corpus: Corpus | None = None
     read: Any = None
     if corpus is not None:
         read = [corpus.sha256, len(corpus), [phrase.text for phrase in corpus.vocabulary]]
-    text = json.dumps([VERSION, until, values, read], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest_of_values([VERSION, until, values, read])

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from repro.names import check_name
-from repro.study.profiles import profile_names
+from repro.study.profiles import load_profile, profile_names
 from repro.study.records import read_exported, recorded, recorded_folder
 from repro.study.runs import Record, RecordError, Runs, by_identity
 
@@ -34,7 +34,7 @@ def read_set(name: str) -> dict[str, Record]:
     ----------
     name
         A folder of runs, an exported ``.parquet`` file, or the name of a profile (its exported
-        records).
+        records; of a part of another profile, that one's).
 
     Raises
     ------
@@ -47,6 +47,7 @@ def read_set(name: str) -> dict[str, Record]:
     if path.suffix == ".parquet":
         return read_exported(path)
     check_name("set of records (a folder, a .parquet file, or a profile)", name, profile_names())
+    name = load_profile(name).part_of or name
     found = recorded(name)
     if not found:
         raise RecordError(
@@ -59,13 +60,13 @@ def read_set(name: str) -> dict[str, Record]:
 # What a configuration draws from, at any depth, and the digests of what is drawn: toy faces and
 # lists of prompts may be drawn anew in every seed, and are then as much the seed's as the seed.
 _OF_THE_SEED = (
-    *("seed", "toy_seed", "profile"),
+    *("seed", "toy_seed"),
     *("toyfaces camera", "toyfaces studio", "synthetic faces"),
 )
 
 
 def settings_key(record: Record, known: Mapping[str, Record]) -> str:
-    """Return what a run is, without seeds and profile, so that sets of other seeds compare.
+    """Return what a run is, without seeds, so that sets of other seeds compare.
 
     Upstream runs enter by their own settings, not by their identities, which hold the seed.
     """
@@ -135,10 +136,11 @@ def compare(first: Mapping[str, Record], second: Mapping[str, Record]) -> pd.Dat
     -------
     pandas.DataFrame
         A row for each setting that both have and each metric of :data:`COMPARED`: setting, metric,
-        the two means and seed counts, ``identical`` (the same runs with the same counts),
-        ``agrees`` (identical, or a two-sided Welch test over seeds at 5 % finds no difference;
-        None where a set has a single seed and the runs are not the same), p. Settings that only
-        one set has come last, with ``only`` naming it.
+        the two means and seed counts, ``identical`` (the same counts in all runs that both have,
+        where one set's are a part of the other's), ``agrees`` (identical, or a two-sided test over
+        seeds at 5 % finds no difference, Welch's or, of a single seed, whether it could be one
+        more of the other set's; None where both have a single seed), p. Settings that only one
+        set has come last, with ``only`` naming it.
     """
     # A run that others build on counts for either set: one backbone may serve the seeds of both.
     known = {**second, **first}
@@ -151,7 +153,8 @@ def compare(first: Mapping[str, Record], second: Mapping[str, Record]) -> pd.Dat
             continue
         counts = [{r.run: r.counts().tolist() for r in records} for records in (ours, theirs)]
         shared = counts[0].keys() & counts[1].keys()
-        same = counts[0] == counts[1]
+        part = shared in (counts[0].keys(), counts[1].keys())
+        same = part and all(counts[0][run] == counts[1][run] for run in shared)
         for metric in COMPARED:
             a = [record.metrics()[metric] for record in ours]
             b = [record.metrics()[metric] for record in theirs]
@@ -204,12 +207,21 @@ def _grouped(records: Mapping[str, Record], known: Mapping[str, Record]) -> dict
 
 
 def _welch(a: Sequence[float], b: Sequence[float]) -> float:
-    if min(len(a), len(b)) < 2:
+    if max(len(a), len(b)) < 2:
         return math.nan
+    if min(len(a), len(b)) < 2:
+        (one,), more = sorted((a, b), key=len)
+        n, spread = len(more), float(np.std(more, ddof=1))
+        away = abs(one - float(np.mean(more)))
+        if spread < 1e-12:
+            return 1.0 if away < 1e-12 else 0.0
+        return float(2 * special.stdtr(n - 1, -away / (spread * math.sqrt(1 + 1 / n))))
     if np.ptp(a) < 1e-12 and np.ptp(b) < 1e-12:  # no spread on either side: equal or not
         return 1.0 if math.isclose(a[0], b[0], abs_tol=1e-12) else 0.0
     # From the moments: on a side without any spread ttest_ind itself warns of lost precision.
     moments = [part for x in (a, b) for part in (np.mean(x), np.std(x, ddof=1), len(x))]
+    from scipy import stats  # which takes a while to load
+
     return float(stats.ttest_ind_from_stats(*moments, equal_var=False).pvalue)
 
 

@@ -1,7 +1,8 @@
 """What a run is: one configuration of one stage, and its identity, known before anything runs.
 
 The identity is the hash of the configuration; a run that it builds on enters by that run's
-identity, its data by their declared sha256. A stage's ``version`` goes up when the meaning of its
+identity, its data by their declared sha256. The name of a profile is no part of it: what two
+profiles ask for alike is one run. A stage's ``version`` goes up when the meaning of its
 configuration or of what it computes does, so that old records are never mistaken for new ones.
 """
 
@@ -14,6 +15,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from repro.settings import Strict
+from repro.study.once import once
 
 
 class RunConfig(Strict):
@@ -22,7 +24,6 @@ class RunConfig(Strict):
     stage: ClassVar[str]
     version: ClassVar[int]
 
-    profile: str
     seed: int = Field(ge=0)
 
     def upstream(self) -> dict[str, RunConfig]:
@@ -39,6 +40,7 @@ class RunConfig(Strict):
         return {"stage": self.stage, "version": self.version, **plain}
 
     @property
+    @once
     def identity(self) -> str:
         """The first 16 hexadecimal digits of the configuration's sha256."""
         return digest(self.describe())[:16]

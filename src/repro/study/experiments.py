@@ -8,12 +8,13 @@ for, so that nothing here depends on them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, wraps
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, cast
 
 from repro.names import check_name
 from repro.study.configs import RunConfig
+from repro.study.once import once, one_reading
 from repro.study.profiles import Paper, Profile
 
 if TYPE_CHECKING:
@@ -21,21 +22,29 @@ if TYPE_CHECKING:
 
 #: key -> one configuration per seed
 Plan = dict[str, list[RunConfig]]
-#: What plans runs from a profile and seeds: pure, nothing runs.
+#: What plans runs from a profile and seeds (pure, nothing runs).
 Experiment = Callable[[Profile, Sequence[int]], Plan]
 
-PlanOf = TypeVar("PlanOf", bound=Experiment)
+Planning = ParamSpec("Planning")
 
 _REGISTERED: dict[str, tuple[Paper, list[Experiment]]] = {}
 
 
-def experiment(*notebooks: str, part: Paper) -> Callable[[PlanOf], PlanOf]:
+def experiment(
+    *notebooks: str, part: Paper
+) -> Callable[[Callable[Planning, Plan]], Callable[Planning, Plan]]:
     """Return the decorator of an experiment that these notebooks run, on seeds of that part."""
 
-    def known(plan: PlanOf) -> PlanOf:
+    def known(plan: Callable[Planning, Plan]) -> Callable[Planning, Plan]:
+        planned = once(plan)
+
+        @wraps(plan)
+        def copied(*args: Planning.args, **kwargs: Planning.kwargs) -> Plan:
+            return dict(planned(*args, **kwargs))  # the caller's own, to add to
+
         for notebook in notebooks:
-            _REGISTERED.setdefault(notebook, (part, []))[1].append(plan)
-        return plan
+            _REGISTERED.setdefault(notebook, (part, []))[1].append(cast(Experiment, copied))
+        return copied
 
     return known
 
@@ -85,13 +94,14 @@ def substituted(profile: Profile, part: Paper, touches: frozenset[str] | None) -
 def everything(profile: Profile) -> Plan:
     """Return all runs of a profile, and those that they build on."""
     plan: Plan = {}
-    for part, plans in experiments().values():
-        for plan_of in plans:
-            for key, configs in plan_of(profile, profile.seeds_of(part)).items():
-                plan[f"{plan_of.__name__}: {key}"] = configs
-                for config in configs:
-                    for upstream in with_upstream(config):
-                        plan.setdefault(f"upstream {upstream.identity}", [upstream])
+    with one_reading():
+        for part, plans in experiments().values():
+            for plan_of in plans:
+                for key, configs in plan_of(profile, profile.seeds_of(part)).items():
+                    plan[f"{plan_of.__name__}: {key}"] = configs
+                    for config in configs:
+                        for upstream in with_upstream(config):
+                            plan.setdefault(f"upstream {upstream.identity}", [upstream])
     return plan
 
 

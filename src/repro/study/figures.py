@@ -7,17 +7,21 @@ returns it; fractions are drawn as percentage points.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repro.study.intervals import Interval, mean_interval
 from repro.study.records import Results, value
 from repro.study.runs import Record
+from repro.study.tables import Reported, means
+
+if TYPE_CHECKING:
+    from repro.study.session import View
 
 #: quantity -> axis label
 LABELS = {
@@ -41,9 +45,18 @@ GROUPS = {0: ("women (p = 0)", WOMEN), 1: ("men (p = 1)", MEN)}
 
 def style() -> None:
     """Set the look of all figures, once at the top of a notebook."""
+    import seaborn as sns
+
     sns.set_theme(style="whitegrid", context="notebook", font_scale=0.85)
     plt.rcParams.update({"figure.dpi": 110, "savefig.bbox": "tight", "axes.titlesize": "medium"})
     plt.rcParams["figure.constrained_layout.use"] = True
+
+
+def palette(name: str, number: int | None = None) -> list[tuple[float, float, float]]:
+    """Return colours of seaborn."""
+    import seaborn as sns  # which takes a while to load, and a plan or a verdict draws nothing
+
+    return list(sns.color_palette(name, number))
 
 
 def in_points(records: Sequence[Record], quantity: str) -> list[float]:
@@ -126,6 +139,34 @@ def settings_figure(
         axes.grid(axis="x", visible=False)
     figure.suptitle(title, fontsize="medium")
     return figure
+
+
+def beside_paper(
+    view: View,
+    metrics: Mapping[str, str],
+    names: Mapping[str, str],
+    reported: Reported | None = None,
+    drawn: Sequence[str] | None = None,
+) -> list[Figure | pd.DataFrame | View]:
+    """Return figure and table of settings beside what the paper reports, and which runs they are.
+
+    Parameters
+    ----------
+    metrics
+        metric -> column heading.
+    names
+        The settings to show, in order, and what to call them; of one alone there is no figure.
+    drawn
+        The metrics of the figure, where they are not all or in another order.
+    """
+    shown = {key: name for key, name in names.items() if key in view.results}
+    paper = None if reported is None else view.paper(reported)
+    table = means(view.results, metrics, shown, paper)
+    if len(shown) < 2:
+        return [table, view]
+    drawn = list(metrics) if drawn is None else drawn
+    figure = settings_figure(view.results, drawn, names=shown, reported=paper, title=view.label)
+    return [figure, table, view]
 
 
 #: word of a verdict -> colour, also to be told apart in grey

@@ -115,9 +115,9 @@ def _cell(verdict: Verdict) -> str:
 
 def at_a_glance_markdown(
     profile: str = "desk",
+    simulated: str = "toy",
     runs: Runs | None = None,
     *,
-    simulated: str = "quick",
     notebooks: str = "notebooks",
 ) -> str:
     """Return the verdicts as Markdown: how many have which word, then a table of all claims.
@@ -126,10 +126,10 @@ def at_a_glance_markdown(
     ----------
     profile
         Whose records on real data are judged.
-    runs
-        Where runs of this machine are looked for first.
     simulated
         The profile whose records on simulated data stand beside.
+    runs
+        Where runs of this machine are looked for first.
     notebooks
         The folder of the chapters, as seen from where the table will stand.
     """

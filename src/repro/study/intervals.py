@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, stats
+from scipy import special
 
 CONFIDENCE = 0.95
 #: Fractions that differ by less are equal up to rounding.
@@ -55,7 +55,7 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
         return Interval(mean, math.nan, math.nan, 1)
     # Rounding can leave identical values a spread of 1e-17; that is no uncertainty.
     error = 0.0 if np.ptp(array) < ROUNDING else float(array.std(ddof=1)) / math.sqrt(n)
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
+    half = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * error
     return Interval(mean, mean - half, mean + half, n)
 
 
@@ -109,7 +109,7 @@ def seeds_for(deviation: float, half: float, *, per_seed: float = 0.0) -> int | 
     """
 
     def wide(n: int) -> bool:
-        quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+        quantile = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2))
         return quantile * deviation * math.sqrt(1 / n + per_seed) > half
 
     low, high = 1, 2
@@ -145,7 +145,9 @@ def many_to_one(rivals: int, freedom: int, confidence: float = CONFIDENCE) -> fl
     All have as many seeds, so two differences from the one correlate by one half (Dunnett 1955).
     """
     if rivals == 1:
-        return float(stats.t.ppf((1 + confidence) / 2, freedom))
+        return float(special.stdtrit(freedom, (1 + confidence) / 2))
+    from scipy import optimize, stats  # which take a while to load
+
     correlations = np.full((rivals, rivals), 0.5) + 0.5 * np.eye(rivals)
     both = stats.multivariate_t(np.zeros(rivals), correlations, df=freedom, seed=1)
 
@@ -153,6 +155,6 @@ def many_to_one(rivals: int, freedom: int, confidence: float = CONFIDENCE) -> fl
         ends = np.full(rivals, value)
         return float(both.cdf(ends, lower_limit=-ends, random_state=1)) - confidence
 
-    single = float(stats.t.ppf((1 + confidence) / 2, freedom))
-    bonferroni = float(stats.t.ppf(1 - (1 - confidence) / (2 * rivals), freedom))
+    single = float(special.stdtrit(freedom, (1 + confidence) / 2))
+    bonferroni = float(special.stdtrit(freedom, 1 - (1 - confidence) / (2 * rivals)))
     return float(optimize.brentq(surplus, 0.99 * single, 1.01 * bonferroni, xtol=1e-3))

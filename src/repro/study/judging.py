@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from repro.data.splits import TASK_SHARES
 from repro.metrics import METRICS, flatten_metrics, metrics_from_counts
@@ -184,7 +184,7 @@ def _pooled(contrast: Contrast, results: Results) -> Interval | None:
         return None
     variance, freedom = residuals(table)
     share = 1 + 1 / len(contrast.seconds)  # 2 of two single settings
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(share * variance / n)
+    half = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(share * variance / n)
     mean = float(np.mean([a - b for a, b in sides]))
     return Interval(mean, mean - half, mean + half, n)
 

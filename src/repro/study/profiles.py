@@ -179,6 +179,8 @@ class Profile(Strict):
     description: str
     seeds: Seeds
     seeds_per_job: int = Field(ge=1)
+    #: the profile of which this is a part, with all of its settings but other seeds
+    part_of: str | None = None
     #: whether to have the same bits on other processors, at some cost (:mod:`repro.numerics`)
     numbers: Literal["portable", "native"] = "native"
     data: DataSettings
@@ -263,7 +265,7 @@ def project_root() -> Path:
 
 def profile_names() -> list[str]:
     """Return the names of the profiles that exist, smallest first."""
-    order = {"smoke": 0, "quick": 1, "desk": 2, "paper": 3}
+    order = {"smoke": 0, "quick": 1, "toy": 2, "desk": 3, "paper": 4}
     names = [path.stem for path in (project_root() / "profiles").glob("*.yaml")]
     return sorted(names, key=lambda name: (order.get(name, len(order)), name))
 
@@ -274,7 +276,7 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
     Parameters
     ----------
     name
-        ``smoke``, ``quick``, ``desk`` or ``paper``.
+        ``smoke``, ``quick``, ``toy``, ``desk`` or ``paper``.
     overrides
         Dotted names of settings and their values, e.g. ``{"win.finetune.epochs": 5}``.
 
@@ -286,6 +288,22 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
         If a value cannot be used.
     """
     check_name("profile", name, profile_names())
+    given, values = _read(name), {"name": name}
+    if whole := given.get("part_of"):
+        values |= _read(check_name("profile", str(whole), profile_names()))
+        values["name"] = name
+        if "part_of" in values:
+            raise SettingsError(f"profile '{name}' is a part of '{whole}', which is a part itself")
+    else:
+        values |= given
+        given = {}
+    for dotted, value in (given | (overrides or {})).items():
+        _replace(values, dotted, value, Profile)
+    return validate(Profile, values, f"profile '{name}'")
+
+
+def _read(name: str) -> dict[str, Any]:
+    """Return what the file of a profile says; of a part of another, settings by dotted name."""
     path = project_root() / "profiles" / f"{name}.yaml"
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -293,10 +311,7 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
         raise SettingsError(f"profiles/{name}.yaml is not valid YAML: {error}") from None
     if not isinstance(values, dict):
         raise SettingsError(f"profiles/{name}.yaml holds no settings")
-    values = {"name": name, **values}
-    for dotted, value in (overrides or {}).items():
-        _replace(values, dotted, value, Profile)
-    return validate(Profile, values, f"profile '{name}'")
+    return values
 
 
 def _replace(values: dict[str, Any], dotted: str, value: Any, model: type[Strict]) -> None:

@@ -19,7 +19,8 @@ from repro.files import whole
 from repro.metrics import METRICS
 from repro.names import check_name
 from repro.study.configs import RunConfig
-from repro.study.profiles import project_root
+from repro.study.once import once
+from repro.study.profiles import profile_names, project_root
 from repro.study.runs import Record, RecordError, Runs, check_body
 
 #: key of a plan -> one record for each seed
@@ -40,7 +41,6 @@ def export(records: Sequence[Record], path: Path) -> None:
             {
                 "run": record.run,
                 "stage": config["stage"],
-                "profile": config["profile"],
                 "seed": config["seed"],
                 "record": json.dumps(record.body, separators=(",", ":")),
             }
@@ -86,10 +86,25 @@ def _cached(path: Path, modified: int) -> dict[str, Record]:
     return read_exported(path)
 
 
+@once
 def recorded(profile: str) -> dict[str, Record]:
     """Return the exported records of a profile by identity; none if it was never exported."""
     path = recorded_folder() / f"{profile}.parquet"
     return _cached(path, path.stat().st_mtime_ns) if path.is_file() else {}
+
+
+@once
+def exported(run: str) -> Record | None:
+    """Return one run as some profile exported it, or None."""
+    return next((found[run] for name in profile_names() if run in (found := recorded(name))), None)
+
+
+class ExportedFirst(Runs):
+    """Runs of which exported ones go before those of this machine: what *is recorded*."""
+
+    def find(self, config: RunConfig) -> Record | None:
+        """Return the run as some profile exported it, else that of this machine, or None."""
+        return exported(config.identity) or super().find(config)
 
 
 def look_up(plan: Mapping[str, Sequence[RunConfig]], runs: Runs | None = None) -> Results:
@@ -110,7 +125,7 @@ def look_up(plan: Mapping[str, Sequence[RunConfig]], runs: Runs | None = None) -
 
 def find(config: RunConfig, runs: Runs | None = None) -> Record | None:
     """Return the record of one run, of this machine or exported, or None."""
-    return (runs or Runs()).find(config) or recorded(config.profile).get(config.identity)
+    return (runs or Runs()).find(config) or exported(config.identity)
 
 
 def value(record: Record, quantity: str) -> float | None:

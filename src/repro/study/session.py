@@ -18,14 +18,14 @@ from repro.study.compare import agreement
 from repro.study.configs import RunConfig
 from repro.study.experiments import Plan
 from repro.study.profiles import Paper, Profile, load_profile
-from repro.study.records import Results, look_up, recorded
-from repro.study.runs import Runs
+from repro.study.records import ExportedFirst, Results, exported, look_up
+from repro.study.runs import Record, Runs
 from repro.study.stages import obtain
 from repro.study.tables import Reported
 from repro.study.verdicts import Verdict, decide, rests_on, sentence
 
-#: The profile whose records the verdicts rest on.
-RECORDED = "desk"
+#: The profiles whose records every page shows, real data, and embedded ones with seeds enough.
+RECORDED = ("desk", "toy")
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ class Study:
     given: Mapping[str, Any] = field(default_factory=dict)
     runs: Runs = field(default_factory=Runs)
     paper: Paper = "win"
+    #: every run that this call asked for, of either half
+    asked: dict[str, Record] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -88,33 +90,43 @@ class Study:
                 file=sys.stderr,
                 flush=True,
             )
-        return {key: [obtain(c, self.runs) for c in group] for key, group in plan.items()}
+        results = {key: [obtain(c, self.runs) for c in group] for key, group in plan.items()}
+        self.asked.update({r.run: r for group in results.values() for r in group})
+        return results
 
     def views(self, plan_of: Callable[[Profile, Sequence[int]], Plan]) -> list[View]:
-        """Return an experiment as recorded under ``desk``, and as this call computes it.
+        """Return an experiment as it is recorded, then as this call computes it.
 
-        The recorded one comes first, because it is what the verdicts rest on; it is left out where
-        this call computes exactly the same runs.
+        The recorded ones come first, because verdicts rest on them. Where the runs of this call
+        are a part of recorded ones, only these are shown: what was computed here is compared with
+        them (:meth:`agreement`).
         """
-        here = View(
-            self._label(),
-            self.compute(plan_of(self.profile, self.seeds)),
-            self.again,
-            self.profile,
-            self.paper,
-        )
-        desk = load_profile(RECORDED)
-        plan = plan_of(desk, desk.seeds_of(self.paper))
-        if _identities(plan) == {r.run for group in here.results.values() for r in group}:
-            return [here]
-        known = View(
-            f"{desk.data_label(self.paper)}, recorded under profile {RECORDED}",
-            look_up(plan, self.runs),
-            f".venv/bin/papermill notebooks/{self.notebook}.ipynb out.ipynb -p profile {RECORDED}",
-            desk,
-            self.paper,
-        )
-        return [known, here] if known.results else [here]
+        results = self.compute(plan_of(self.profile, self.seeds))
+        own = {r.run for group in results.values() for r in group}
+        views, shown = [], False
+        for name in RECORDED:
+            profile = load_profile(name)
+            plan = plan_of(profile, profile.seeds_of(self.paper))
+            if {c.identity for group in plan.values() for c in group} == own:
+                continue  # this call computes exactly these
+            view = View(
+                f"{profile.data_label(self.paper)}, recorded under profile {name}",
+                look_up(plan, self._recorded),
+                f".venv/bin/papermill notebooks/{self.notebook}.ipynb out.ipynb -p profile {name}",
+                profile,
+                self.paper,
+            )
+            known = {r.run for group in view.results.values() for r in group}
+            shown = shown or (bool(own) and own <= known)
+            views += [view] if known else []
+        label = f"{self.data_label}, this call: profile {self.profile.name}"
+        if not shown:
+            views.append(View(label, results, self.again, self.profile, self.paper))
+        return views
+
+    @property
+    def _recorded(self) -> Runs:
+        return ExportedFirst(self.runs.root)
 
     def decide(self, claim: Claim | str, view: View, profile: Profile | None = None) -> Verdict:
         """Return the verdict on a claim by the runs of a view.
@@ -129,9 +141,11 @@ class Study:
             The settings that the runs have, where they are not the view's.
         """
         one = experiments.claim_named(claim) if isinstance(claim, str) else claim
-        if view.profile is self.profile:
+        own = view.profile is self.profile
+        if own:
             self.compute(rests_on(one, profile or view.profile))
-        return decide(one, profile or view.profile, view.results, self.runs)
+        runs = self.runs if own else self._recorded
+        return decide(one, profile or view.profile, view.results, runs)
 
     @property
     def again(self) -> str:
@@ -143,26 +157,21 @@ class Study:
             )
         return " ".join(words)
 
-    def _label(self) -> str:
-        return f"{self.data_label}, this call: profile {self.profile.name}"
-
-    def agreement(self, *views: Sequence[View]) -> str:
+    def agreement(self) -> str:
         """Say how many runs of this call were recorded, and how far they have the same counts."""
-        own = [v for group in views for v in group if v.profile is self.profile]
-        here = {r.run: r for view in own for group in view.results.values() for r in group}
-        known = recorded(self.profile.name)
-        shared, same, moved = agreement(here, known)
+        known = {run: r for run in self.asked if (r := exported(run)) is not None}
+        shared, same, moved = agreement(self.asked, known)
         if not shared:
             return (
-                f"None of these {len(here)} runs is among the recorded ones, which are of profile "
-                f"{RECORDED} with its own settings and seeds."
+                f"None of the {len(self.asked)} runs of this call is among the recorded ones, "
+                f"which are of profiles {' and '.join(RECORDED)} with their own settings and seeds."
             )
-        amount = "" if moved is None else f" by {100 * moved:.2f} points"
-        rest = f"; worst-group accuracy differs{amount} on average" if same < shared else ""
-        return (
-            f"{shared} of these {len(here)} runs are among the recorded ones; {same} of them "
-            f"have exactly the recorded confusion counts{rest}."
-        )
+        told = f"**Recomputed here: {same} of {shared} runs agree** with their records, count by "
+        told += "count"
+        if moved is not None and same < shared:
+            told += f"; worst-group accuracy differs by {100 * moved:.2f} points on average"
+        more = len(self.asked) - shared
+        return f"{told}{f'; {more} more were never recorded' if more else ''}."
 
     def show(self, *parts: Figure | pd.DataFrame | tables.Html | View | str) -> None:
         """Show figures, tables, Markdown, and of views where their numbers are from, in order."""
@@ -182,12 +191,9 @@ class Study:
                 plt.close(part)  # else the notebook shows it again at the end of the cell
 
     def learnt(self) -> None:
-        """Show the verdict on every claim of this notebook, by each view of its runs."""
+        """Show the verdict on every claim of this notebook, and whether its runs agree."""
         for claim in experiments.claims():
             if claim.notebook == self.notebook:
                 for view in self.views(claim.plan):
                     self.show(sentence(self.decide(claim, view), view.label))
-
-
-def _identities(plan: Plan) -> set[str]:
-    return {config.identity for group in plan.values() for config in group}
+        self.show(self.agreement())

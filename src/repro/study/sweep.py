@@ -32,8 +32,14 @@ class Sweep:
     after: tuple[str, ...]
 
 
-def sweeps(profile: Profile) -> dict[str, Sweep]:
-    """Return how each notebook that runs experiments is swept, by name."""
+def sweeps(profile: Profile, *, drawn: bool = False) -> dict[str, Sweep]:
+    """Return how each notebook that runs experiments is swept, by name.
+
+    Parameters
+    ----------
+    drawn
+        Whether the pool of synthetic images is there, so that nobody waits for it.
+    """
     plans = {name: _runs(profile, name, _seeds(profile, name)) for name in experiments()}
     leaves: dict[str, str] = {}  # run -> the first notebook that leaves it
     for name, runs in plans.items():
@@ -44,7 +50,7 @@ def sweeps(profile: Profile) -> dict[str, Sweep]:
         built_on = {u.identity: u for run in runs.values() for u in with_upstream(run)}
         # Of those that come before it: two may each leave what the other builds on.
         after = {leaves[i] for i in built_on if leaves.get(i, name) < name}
-        if any(_reads_pool(run) for run in chain(runs.values(), built_on.values())):
+        if not drawn and any(_reads_pool(run) for run in chain(runs.values(), built_on.values())):
             after.add(DRAWS)
         found[name] = Sweep(_jobs(profile, name, runs), tuple(sorted(after - {name})))
     return found

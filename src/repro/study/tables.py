@@ -15,7 +15,7 @@ from repro.study.records import Results, value
 from repro.study.rule import MIN_SEEDS
 from repro.study.runs import Record
 
-#: What a paper reports: (key of a plan, metric) -> fraction.
+#: What a paper reports, (key of a plan, metric) -> fraction.
 Reported = dict[tuple[str, str], float]
 #: An override for each part of the study, to show in a command.
 EXAMPLES = {

@@ -13,6 +13,7 @@ from repro.study.claims import Check, Claim, Contrast
 from repro.study.experiments import Plan, claims
 from repro.study.intervals import Interval
 from repro.study.judging import PER_SEED, Judged, amount, in_interval, judge, turned
+from repro.study.once import one_reading
 from repro.study.profiles import Profile, load_profile
 from repro.study.provenance import precision_substitution
 from repro.study.records import Results, look_up, value
@@ -295,10 +296,11 @@ def needed(verdict: Verdict) -> str:
 def verdicts(profile: str | Profile, runs: Runs | None = None) -> list[Verdict]:
     """Return the verdict on every claim from what is recorded under a profile."""
     chosen = load_profile(profile) if isinstance(profile, str) else profile
-    return [
-        decide(claim, chosen, look_up(claim.plan(chosen, chosen.seeds_of(claim.paper)), runs), runs)
-        for claim in claims()
-    ]
+    with one_reading():
+        return [
+            decide(c, chosen, look_up(c.plan(chosen, chosen.seeds_of(c.paper)), runs), runs)
+            for c in claims()
+        ]
 
 
 def sentence(verdict: Verdict, label: str) -> str:

@@ -55,10 +55,14 @@ def random_measurement(seed: int, draws: int = 2) -> Record:
 
 
 def mask_by_hand(record: Record, k: int, *, kind: str = "absolute", draw: int = 0) -> set[str]:
-    """Return what is among the ``k`` of smallest d and among the ``k`` of largest b."""
-    values = record.results["draws"][draw][kind]
-    low = {NAMES[i] for i in np.argsort(values["domain"])[:k]}
-    high = {NAMES[i] for i in np.argsort(values["fairness"])[-k:]}
+    """Return what is among the ``k`` of smallest d and among the ``k`` of largest b.
+
+    Of equal values the first counts: the last bias of a residual block has the gradient of its
+    shortcut's.
+    """
+    values, names = record.results["draws"][draw][kind], record.results["tensors"]
+    low = {names[i] for i in np.argsort(values["domain"], kind="stable")[:k]}
+    high = {names[i] for i in np.argsort(np.negative(values["fairness"]), kind="stable")[:k]}
     return low & high
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from tests.conftest import MakeRecord, drawn
 
 from repro.chapters.aim import bias_ratio, plans
@@ -24,7 +22,7 @@ SECOND = ([1, 2, 3, 4], [10, 40, 30, 20])
 
 
 @pytest.fixture(scope="module")
-def quick() -> Profile:
+def toy() -> Profile:
     return load_profile("quick", {"faces.k": 2})
 
 
@@ -33,16 +31,16 @@ def tuning(config: object) -> FaceTuning:
     return config
 
 
-def test_ratios_differ_in_the_mask_alone(quick: Profile) -> None:
-    plan = bias_ratio.s1_bias(quick, [3])
+def test_ratios_differ_in_the_mask_alone(toy: Profile) -> None:
+    plan = bias_ratio.s1_bias(toy, [3])
     assert list(plan) == ["erm", "4:6", "3:7", "2:8", "1:9"]
-    assert plan["erm"] == plans.bases_of(quick, [3])
+    assert plan["erm"] == plans.bases_of(toy, [3])
     tuned = [tuning(run) for key in plan if key != "erm" for run in plan[key]]
     measured = [run.sensitivity for run in tuned if run.sensitivity is not None]
     assert [one.synthetic.bias_ratio for one in measured] == [4 / 6, 3 / 7, 2 / 8, 1 / 9]
     assert len({run.synthetic.model_dump_json() for run in tuned}) == 1
-    assert plan["1:9"] == plans.strategies(quick, [3])["mask"]
-    masks = bias_ratio.s1_masks(quick, [3])
+    assert plan["1:9"] == plans.strategies(toy, [3])["mask"]
+    masks = bias_ratio.s1_masks(toy, [3])
     assert [runs[0] for runs in masks.values()] == measured
 
 
@@ -77,18 +75,16 @@ def measured(make: MakeRecord, seed: int, *draws: tuple[list[int], list[int]]) -
 
 
 @pytest.fixture
-def masks(made_up: MakeRecord, quick: Profile) -> View:
+def masks(made_up: MakeRecord, toy: Profile) -> View:
     results: Results = {
         "1:9": [measured(made_up, 0, FIRST), measured(made_up, 1, FIRST)],
         "4:6": [measured(made_up, 0, BOTH, BOTH), measured(made_up, 1, FIRST, BOTH, SECOND)],
     }
-    return View("data", results, "again", quick, "aim-fair")
+    return View("data", results, "again", toy, "aim-fair")
 
 
 def test_masks_are_compared_between_ratios_and_between_draws(masks: View) -> None:
-    heading, table, source = bias_ratio.overlaps(masks)
-    assert heading == "**data**, k = 2"
-    assert isinstance(table, pd.DataFrame)
+    _, table, source = bias_ratio.overlaps(masks)
     # Of two ratios 1 of 2 tensors, and the same one. Of draws 2 of 2, then 1 of 2, 0 and 1 of 2.
     assert table.to_numpy().tolist() == [
         ["4:6 and 1:9", f"{(1 / 2 + 1) / 2:.2f}"],
@@ -107,10 +103,6 @@ def test_the_sensitivities_of_the_first_seed_are_the_dots(masks: View) -> None:
         assert [float(np.mean(line.get_xdata())) for line in dots] == pytest.approx([0, 1])
         assert [line.get_ydata()[0] for line in bars] == [np.median(each) for each in of_ratios]
         assert [label.get_text() for label in axes.get_xticklabels()] == ["4:6", "1:9"]
-        assert axes.get_yscale() == "log"
-    assert [axes.get_ylabel() for axes in figure.axes] == [
-        *("domain d sensitivity", "fairness b sensitivity")
-    ]
 
 
 def test_without_measurements_the_page_says_so(masks: View) -> None:
@@ -136,9 +128,7 @@ def test_ratios_stand_beside_the_paper_of_photographs(tuned: Results) -> None:
     desk = View("data", tuned, "again", load_profile("desk"), "aim-fair")
     figure, table, source = bias_ratio.beside_paper(desk)
     shown = ["ERM", "SFT, S1 at 4:6", "SFT, S1 at 2:8", "SFT, S1 at 1:9"]
-    assert isinstance(figure, Figure)
     assert [label.get_text() for label in drawn(figure).axes[0].get_xticklabels()] == shown
-    assert isinstance(table, pd.DataFrame)
     assert table["setting"].tolist() == shown
     assert [cell.split()[0] for cell in table["EO (max)"]] == ["0.00", "40.00", "20.00", "0.00"]
     assert table["EO (max), paper"].tolist() == ["", "8.78", "7.30", "6.07"]
@@ -148,7 +138,6 @@ def test_ratios_stand_beside_the_paper_of_photographs(tuned: Results) -> None:
 def test_without_fine_tuned_models_there_is_a_table_of_erm_alone(tuned: Results) -> None:
     desk = View("data", {"erm": tuned["erm"]}, "again", load_profile("desk"), "aim-fair")
     table, source = bias_ratio.beside_paper(desk)
-    assert isinstance(table, pd.DataFrame)
     assert table["setting"].tolist() == ["ERM"]
     assert source is desk
     assert bias_ratio.seed_by_seed(desk) == []
@@ -166,7 +155,6 @@ def test_ratios_are_compared_with_that_of_the_real_data(
     tuned: Results, real: float, expected: dict[str, str]
 ) -> None:
     _, table = bias_ratio.seed_by_seed(View("data", tuned, "again", biased_like(real), "aim-fair"))
-    assert isinstance(table, pd.DataFrame)
     accuracies = [cell.split()[0] for cell in table["ACC"]]
     assert dict(zip(table["difference"], accuracies, strict=True)) == expected
 

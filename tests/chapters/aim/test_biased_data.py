@@ -1,4 +1,4 @@
-"""Chapter 20: the groups of every set, toy faces of each, and the three properties."""
+"""Chapter 20: the groups of every set, toy faces of each, and the four properties."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from tests.chapters.conftest import view_of
 from tests.conftest import MakeRecord
 
 from repro.chapters.aim import biased_data
 from repro.data import toyfaces
 from repro.study.profiles import load_profile
+from repro.study.runs import Record
 
 STUDIO = {"source": "studio", "total": 80, "pool": 60}
 SMALL = {"faces.data.size": 16, "faces.data.total": 160, "faces.synthetic": STUDIO}
@@ -120,7 +122,8 @@ def results(made_up: MakeRecord) -> dict[str, Any]:
 
 
 def test_properties_are_differences_from_the_balanced_classifier(results: dict[str, Any]) -> None:
-    table, pairs = biased_data.compared(results)
+    _, table, pairs, premise, _ = biased_data.compared(view_of(results, "toy", "aim-fair"))
+    assert premise == biased_data.premise_in_words(results)
     assert table["setting"].tolist() == list(biased_data.TRAINED_ON.values())
     assert table["ACC"].tolist() == ["100.00", "90.00", "95.00"]
     assert table["WST"].tolist() == ["100.00", "60.00", "90.00"]
@@ -129,14 +132,33 @@ def test_properties_are_differences_from_the_balanced_classifier(results: dict[s
     assert pairs["WST"].tolist() == ["-40.00", "-10.00"]
     # Of real data there is no balanced set: nothing is compared with it.
     del results["balanced real"]
-    table, pairs = biased_data.compared(results)
+    _, table, pairs, *_ = biased_data.compared(view_of(results, "toy", "aim-fair"))
     assert len(table) == 2
     assert pairs.empty
+    assert biased_data.compared(view_of({}, "toy", "aim-fair")) == []
 
 
 def test_group_accuracies_are_those_of_what_was_trained_on(results: dict[str, Any]) -> None:
-    (axes,) = biased_data.group_accuracies(results, title="T").axes
+    (axes,) = biased_data.compared(view_of(results, "toy", "aim-fair"))[0].axes
     named = [label.get_text() for label in axes.get_xticklabels()]
     assert named == list(biased_data.TRAINED_ON.values())
     dots = [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "o"]
     assert dots == [100, 100, 100, 100, 100, 100, 100, 60, 100, 100, 90, 90]
+
+
+def test_the_premise_compares_means_of_equalised_odds(made_up: MakeRecord) -> None:
+    # Of 1,000 images in each group; the largest gap of both rates is that of the false positives.
+    def gaps(*wrong: int) -> list[Record]:
+        return [made_up(seed, (n, 0, 0, 0)) for seed, n in enumerate(wrong)]
+
+    results = {"erm": gaps(200, 300), "synthetic only": gaps(100, 150), "balanced real": gaps(1, 2)}
+    assert biased_data.premise(results) == pytest.approx(0.5)
+    assert biased_data.premise_in_words(results) == (
+        "The premise **holds**: equalised odds (max) of 12.5 after synthetic images alone, 50% of "
+        "ERM's 25.0."
+    )
+    results["synthetic only"] = gaps(100, 151)
+    assert biased_data.premise_in_words(results).startswith("The premise **fails**: ")
+    del results["synthetic only"]
+    assert biased_data.premise(results) is None
+    assert "cannot be read here" in biased_data.premise_in_words(results)

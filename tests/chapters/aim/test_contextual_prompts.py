@@ -6,6 +6,7 @@ import pytest
 
 from repro.aimfair.prompt_form import Group, Task
 from repro.chapters.aim import contextual_prompts
+from repro.data.splits import GROUPS
 from repro.study.profiles import load_profile
 from repro.study.session import Study
 
@@ -28,7 +29,7 @@ def test_what_is_refused_has_a_reason_and_the_right_prompt_has_none() -> None:
 def test_every_set_of_prompts_is_written_for_every_group(study: Study) -> None:
     for kind in contextual_prompts.KINDS:
         prompts = contextual_prompts.written(study, TASK, kind, 10)
-        assert set(prompts) == set(contextual_prompts.GROUPS)
+        assert set(prompts) == set(GROUPS)
         assert all(len(texts) == (1 if kind == "plain" else 10) for texts in prompts.values())
 
 

@@ -46,10 +46,10 @@ BETTER = {ACC: "greater", WST: "greater", EO: "less", STD: "less"}
 
 @each_claim
 def test_every_contrast_claims_that_the_first_is_fairer_or_better(
-    claim: Claim, quick: Profile
+    claim: Claim, toy: Profile
 ) -> None:
     worse = claim.name == "less-real-data"  # less data, less fair
-    for contrast in claim.contrasts(quick) + claim.beside(quick):
+    for contrast in claim.contrasts(toy) + claim.beside(toy):
         if claim.name == "biased-training":
             small, large = contrast.quantity, contrast.second_quantity
             assert (small, large) in {
@@ -171,26 +171,26 @@ def _reads_contextual(_: Profile) -> Check:
     return aim_contrasts.reads(prompt_diversity.prompt_diversity, "contextual, 25")
 
 
-def test_checks_are_of_the_arms_that_are_judged(quick: Profile) -> None:
+def test_checks_are_of_the_arms_that_are_judged(toy: Profile) -> None:
     prompts = claim_named("contextual-prompts")
-    arms = {key for c in prompts.contrasts(quick) for key in c.keys} - {"plain"}
-    assert {key for check in prompts.checks(quick) for key in check.keys} == arms | {"erm"}
-    shares = claim_named("sft-with-less-data").contrasts(quick)
+    arms = {key for c in prompts.contrasts(toy) for key in c.keys} - {"plain"}
+    assert {key for check in prompts.checks(toy) for key in check.keys} == arms | {"erm"}
+    shares = claim_named("sft-with-less-data").contrasts(toy)
     assert [c.check.keys for c in shares if c.check] == [(c.second,) for c in shares]
 
 
 @each_claim
 def test_a_null_on_toy_faces_takes_a_control_by_its_own_metric(
-    claim: Claim, quick: Profile, desk: Profile
+    claim: Claim, toy: Profile, desk: Profile
 ) -> None:
     assert claim.control(desk) is None
-    control = claim.control(quick)
+    control = claim.control(toy)
     if control is None:
         assert claim.name == "biased-training"
         return
-    metrics = {c.quantity for c in claim.contrasts(quick) if c.kind == "better"}
+    metrics = {c.quantity for c in claim.contrasts(toy) if c.kind == "better"}
     assert [m for m in (EO, ACC) if m in metrics]
-    made = control.plan(quick, [0])
+    made = control.plan(toy, [0])
     assert set(control.keys) == {"balanced real", "erm"} <= made.keys()
     (text,) = {control.text}
     assert ("fairness" in text) == (EO in metrics)
@@ -209,10 +209,10 @@ def test_a_null_on_toy_faces_takes_a_control_by_its_own_metric(
     ],
 )
 def test_what_must_be_so_or_a_claim_is_not_tested(
-    made_up: MakeRecord, quick: Profile, check: Callable[[Profile], Check],
+    made_up: MakeRecord, toy: Profile, check: Callable[[Profile], Check],
     gaps: dict[str, int], passes: bool,
 ) -> None:  # fmt: skip
-    made = check(quick)
+    made = check(toy)
     assert set(made.keys) == set(gaps)
     records = {  # on average over seeds
         key: [made_up(seed, (0, 0, 0, gap + by)) for seed, by in enumerate((-50, 50))]
@@ -253,9 +253,9 @@ def test_every_difference_of_table_3_is_that_of_the_csv(csv: pd.DataFrame, desk:
     ],
 )
 def test_tables_of_the_paper_are_keyed_as_the_plans(
-    quick: Profile, csv: pd.DataFrame, table: str, rows: dict[str, str], plan: Experiment
+    toy: Profile, csv: pd.DataFrame, table: str, rows: dict[str, str], plan: Experiment
 ) -> None:
-    assert rows.keys() <= plan(quick, [0]).keys()
+    assert rows.keys() <= plan(toy, [0]).keys()
     numbers = reported.aim_keyed(table, "celeba/Smiling/Male", rows)
     for key, row in rows.items():
         for metric in (WST, EO):

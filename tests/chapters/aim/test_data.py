@@ -25,7 +25,7 @@ from repro.data import celeba, faceset, toyfaces
 from repro.data.images import ImageSet
 from repro.data.sources import DataError, data_root
 from repro.names import UnknownNameError
-from repro.settings import FaceData, SettingsError, SyntheticFaces
+from repro.settings import FaceData, SyntheticFaces
 from repro.study.profiles import load_profile
 from repro.vision import Faces
 
@@ -193,15 +193,6 @@ def test_the_order_of_the_pool_does_not_matter(request: pytest.FixtureRequest) -
         assert torch.equal(one.images[one.rows], other.images[other.rows])
 
 
-def test_the_two_domains_have_no_face_in_common() -> None:
-    settings = camera_of(DATA), studio_of(DATA, SYNTHETIC)
-    assert settings[0].seed != settings[1].seed
-    assert [s.domain for s in settings] == ["camera", "studio"]
-    assert len({s.size for s in settings}) == 1
-    first, second = (toyfaces.factors(s).round(6) for s in settings)
-    assert not set(map(tuple, first.to_numpy())) & set(map(tuple, second.to_numpy()))
-
-
 def test_too_small_a_pool_says_how_many_there_are() -> None:
     with pytest.raises(ValueError, match=r"72 of \(0,1\).* but there are .* is the largest total"):
         _ = synthetic_faces(DATA, SYNTHETIC.model_copy(update={"pool": 30}), seed=0).biased
@@ -254,39 +245,7 @@ def test_a_pool_that_cannot_repair_is_said() -> None:
         training_set("repaired", real_faces(DATA).train, sets, seed=0)
 
 
-# Digests, and groups
-
-
-def test_what_is_declared_is_what_is_read() -> None:
-    real, sets = real_faces(DATA), synthetic_faces(DATA, SYNTHETIC, seed=0)
-    assert declared_sha256(DATA) == real.sha256
-    assert declared_sha256(DATA, SYNTHETIC) == real.sha256 | sets.sha256
-    assert set(declared_sha256(DATA, SYNTHETIC)) == {"toyfaces camera", "toyfaces studio"}
-
-
-def test_what_makes_other_pixels_has_another_digest() -> None:
-    def digests(synthetic: SyntheticFaces = SYNTHETIC, **changed: object) -> dict[str, str]:
-        return declared_sha256(DATA.model_copy(update=changed), synthetic)
-
-    plain = digests()
-    for changed in ({"target": "Young"}, {"fraction": 0.25}):  # these choose, they do not draw
-        assert digests(**changed) == plain
-    for changed in ({"toy_seed": 1}, {"size": 32}, {"toy_noise": 0.5}, {"toy_smile_strength": 2.0}):
-        found = digests(**changed)
-        assert found["toyfaces camera"] != plain["toyfaces camera"], changed
-    assert digests(toy_domain_gap=0.5)["toyfaces studio"] != plain["toyfaces studio"]
-    larger = digests(SyntheticFaces(total=160, pool=101))
-    assert larger["toyfaces studio"] != plain["toyfaces studio"]
-    assert larger["toyfaces camera"] == plain["toyfaces camera"]
-    assert digests(SyntheticFaces(total=80, pool=100)) == plain
-
-
-def test_a_real_set_declares_its_files_and_how_they_are_decoded() -> None:
-    found = declared_sha256(FaceData(name="celeba", edition="reduced"))
-    assert found.items() >= celeba.declared("reduced").items()
-    assert found["decoding"].startswith("version ")
-    with pytest.raises(UnknownNameError, match="'offical'; did you mean 'official'"):
-        declared_sha256(FaceData(name="celeba").model_copy(update={"edition": "offical"}))
+# Groups
 
 
 def test_images_of_groups() -> None:
@@ -323,15 +282,6 @@ def reduced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     aim_data._read.cache_clear()
 
 
-def test_no_generator_debiases_what_it_learnt_from() -> None:
-    synthetic = SyntheticFaces(
-        source="generator", generator="faces", prompts="contextual", prompts_per_group=50
-    )
-    with pytest.raises(SettingsError, match="'faces' learnt from LFW"):
-        declared_sha256(FaceData(name="lfwa"), synthetic)
-    assert declared_sha256(FaceData(name="lfwa"))["decoding"] == "version 2"
-
-
 def test_the_biased_set_of_celeba(reduced: Path) -> None:
     data = FaceData(name="celeba", edition="reduced", size=16)
     real = real_faces(data)
@@ -356,7 +306,7 @@ def test_the_biased_set_of_celeba(reduced: Path) -> None:
 def test_every_seed_draws_its_own_toy_faces_and_a_given_seed_stays() -> None:
     quick = load_profile("quick")
     drawn = [aim_plans.training(quick, seed).data for seed in (0, 1, 100)]
-    names = [set(aim_data._generated(camera_of(one)).attributes.index) for one in drawn[:2]]
+    names = [set(toyfaces.factors(camera_of(one)).index) for one in drawn[:2]]
     assert not names[0] & names[1]
     assert [one.toy_seed for one in drawn] == [0, 1, 100]
     fixed = load_profile("quick", {"faces.data.toy_seed": 5})

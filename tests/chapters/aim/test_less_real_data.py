@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from tests.conftest import Computed
@@ -24,7 +23,6 @@ def view(computed: Computed) -> View:
 
 def test_real_images_shrink_and_synthetic_ones_do_not(view: View) -> None:
     _, table, source = less_real_data.training_sets(view)
-    assert isinstance(table, pd.DataFrame)
     assert table["share of real images"].tolist() == ["100 %", "50 %"]
     assert table["real images"].tolist() == ["160", "80"]
     assert table["(0,0)"].tolist() == ["8", "4"]  # 160 images at 1:9
@@ -56,8 +54,6 @@ def test_dots_of_the_figure_are_the_seeds(view: View) -> None:
 def test_shares_and_strategies_are_compared_in_pairs(view: View) -> None:
     _, hurts = less_real_data.less_hurts(view)
     _, lead = less_real_data.lead(view)
-    assert isinstance(hurts, pd.DataFrame)
-    assert isinstance(lead, pd.DataFrame)
     assert [label.split(": ")[1] for label in hurts["difference"]] == ["50 % − 100 %"] * 3
     assert [label.split(":")[0] for label in lead["difference"]] == ["100 %", "50 %"] * 2
 

@@ -28,7 +28,7 @@ each_plan = pytest.mark.parametrize("plan", EXPERIMENTS.values(), ids=EXPERIMENT
 
 
 @pytest.fixture(scope="module")
-def quick() -> Profile:
+def toy() -> Profile:
     return load_profile("quick", {"faces.wider_gap": 1.5})
 
 
@@ -39,16 +39,16 @@ def with_faces(profile: Profile, **changed: object) -> Profile:
 # A run
 
 
-def test_upstream_runs_enter_by_their_identity(quick: Profile) -> None:
-    base = aim_plans.training(quick, 3)
-    tuned = aim_plans.tuning(quick, base, "mask")
+def test_upstream_runs_enter_by_their_identity(toy: Profile) -> None:
+    base = aim_plans.training(toy, 3)
+    tuned = aim_plans.tuning(toy, base, "mask")
     assert tuned.upstream() == {"pretrained": base, "sensitivity": tuned.sensitivity}
     # Runs from before there was a choice keep their names.
     assert "frozen" not in tuned.describe()
     decayed = tuned.model_copy(update={"frozen": "decayed"})
     assert decayed.describe() == tuned.describe() | {"frozen": "decayed"}
     with pytest.raises(ValueError, match="no frozen tensor that could decay"):
-        aim_plans.tuning(quick, base, "fully fine-tuning", frozen="decayed")
+        aim_plans.tuning(toy, base, "fully fine-tuning", frozen="decayed")
 
 
 #: On other data than the usual ones, whose labels their runs bear.
@@ -56,18 +56,18 @@ OTHER_DATA = ("less_real_data", "wider_gap", "readers", "prompt_diversity", "syn
               "s1_bias", "s1_masks")  # fmt: skip
 
 
-def test_labels_tell_runs_apart(quick: Profile) -> None:
-    plans = [plan(quick, [0]) for name, plan in EXPERIMENTS.items() if name not in OTHER_DATA]
+def test_labels_tell_runs_apart(toy: Profile) -> None:
+    plans = [plan(toy, [0]) for name, plan in EXPERIMENTS.items() if name not in OTHER_DATA]
     runs = {c.identity: c for plan in plans for configs in plan.values() for c in configs}
     assert len({config.label for config in runs.values()}) == len(runs)
-    (half,) = less_real_data.less_real_data(quick, [0])["50 %, erm"]
+    (half,) = less_real_data.less_real_data(toy, [0])["50 %, erm"]
     assert half.label == "train erm on toyfaces Smiling|Male 50%, seed 0"
-    random = aim_plans.tuning(quick, aim_plans.training(quick, 7), "random", draw=0)
+    random = aim_plans.tuning(toy, aim_plans.training(toy, 7), "random", draw=0)
     assert random.label == "fine-tune random k 55 draw 0, seed 7"
 
 
-def test_readers_are_trained_on_balanced_real_images_of_either_attribute(quick: Profile) -> None:
-    plan = aim_plans.readers(quick, [5, 6])
+def test_readers_are_trained_on_balanced_real_images_of_either_attribute(toy: Profile) -> None:
+    plan = aim_plans.readers(toy, [5, 6])
     (target,), (protected,) = plan["target"], plan["protected"]
     assert isinstance(target, FaceTraining)
     assert isinstance(protected, FaceTraining)
@@ -76,30 +76,12 @@ def test_readers_are_trained_on_balanced_real_images_of_either_attribute(quick: 
     assert target.strategy == protected.strategy == "balanced real"
     assert target.seed == protected.seed == 5
     # The first is one of the three properties of chapter 20.
-    assert target == aim_plans.properties(quick, [5])["balanced real"][0]
+    assert target == aim_plans.properties(toy, [5])["balanced real"][0]
 
 
-def test_what_a_configuration_says(quick: Profile) -> None:
-    rules = selection_rules.selection_rules(quick, [0])
-    said = {}
-    for key, (config,) in rules.items():
-        if isinstance(config, FaceTuning):
-            said[key] = (config.strategy, config.block, config.k, config.draw)
-            assert config.optimisation == quick.faces.finetune
-    assert said["random 1"] == ("random", None, 55, 1)
-    assert said["update layer2"] == ("update", "layer2", None, None)
-    assert said["freeze fc"] == ("freeze", "fc", None, None)
-    assert said["cosine mask"] == ("cosine mask", None, 55, None)
-    (less,) = less_real_data.less_real_data(quick, [0])["25 %, mask"]
-    assert isinstance(less, FaceTuning)
-    assert less.pretrained.data.fraction == 0.25
-    assert less.pretrained.optimisation == quick.faces.pretrain
-    assert less.synthetic == quick.faces.synthetic  # as many synthetic images as ever
-
-
-def test_an_unknown_strategy_names_the_nearest(quick: Profile) -> None:
+def test_an_unknown_strategy_names_the_nearest(toy: Profile) -> None:
     with pytest.raises(UnknownNameError, match="unknown strategy 'reparing'; did you mean 'repair"):
-        aim_plans.training(quick, 0, strategy="reparing")
+        aim_plans.training(toy, 0, strategy="reparing")
 
 
 # Plans
@@ -108,13 +90,12 @@ Planned = Callable[[Profile, Sequence[int]], Plan]
 
 
 @each_plan
-def test_a_plan_has_every_seed_once(quick: Profile, plan: Planned) -> None:
-    planned = plan(quick, [5, 3])
+def test_a_plan_has_every_seed_once(toy: Profile, plan: Planned) -> None:
+    planned = plan(toy, [5, 3])
     assert planned
     for key, configs in planned.items():
         seeds = [config.seed for config in configs]
         assert seeds == ([5] if plan.__name__ == "readers" else [5, 3]), key
-        assert {config.profile for config in configs} == {"quick"}
         for config in configs:
             assert {above.seed for above in with_upstream(config)} <= {config.seed}
 
@@ -151,19 +132,30 @@ def test_what_needs_synthetic_faces_says_so_where_there_are_none() -> None:
 
 
 @each_plan
-def test_a_profile_may_list_what_it_runs_with_synthetic_faces(
-    quick: Profile, plan: Planned
-) -> None:
-    listed = with_faces(quick, experiments=("top_k",))
+def test_a_profile_may_list_what_it_runs_with_synthetic_faces(toy: Profile, plan: Planned) -> None:
+    listed = with_faces(toy, experiments=("top_k",))
     # What top_k runs, other experiments have too, and the measurement that its masks rest on.
-    runs = [config for (config,) in top_k.top_k(quick, [3]).values()]
+    runs = [config for (config,) in top_k.top_k(toy, [3]).values()]
     own = {run.identity for config in runs for run in (config, *with_upstream(config))}
-    whole, alone = plan(quick, [3]), plan(load_profile("quick", NO_FACES), [3])
+    whole, alone = plan(toy, [3]), plan(load_profile("quick", NO_FACES), [3])
     expected = {
         key: configs for key, configs in whole.items()
         if key in alone or configs[0].identity in own
     }  # fmt: skip
     assert plan(listed, [3]) == expected
+
+
+@each_plan
+def test_what_is_listed_alone_is_planned_whole(toy: Profile, plan: Planned) -> None:
+    # Some are made of others, which need not be listed for it.
+    alone = with_faces(toy, experiments=(plan.__name__,))
+    assert plan(alone, [3]) == plan(toy, [3])
+
+
+def test_properties_alone_are_a_profile(toy: Profile) -> None:
+    alone = load_profile("quick", {"faces.experiments": ["properties"]})
+    assert aim_plans.pretraining(alone, [3]) == aim_plans.pretraining(toy, [3])
+    assert list(aim_plans.strategies(alone, [3])) == ["erm", "synthetic only"]
 
 
 def test_what_a_generator_cannot_give_is_not_planned_where_it_is_not_listed() -> None:
@@ -178,37 +170,37 @@ def test_an_experiment_that_is_none_cannot_be_listed() -> None:
         load_profile("quick", {"faces.experiments": ["topk"]})
 
 
-def test_a_profile_runs_the_strategies_that_it_names(quick: Profile) -> None:
-    few = with_faces(quick, strategies=("mask", "erm"))
+def test_a_profile_runs_the_strategies_that_it_names(toy: Profile) -> None:
+    few = with_faces(toy, strategies=("mask", "erm"))
     assert list(aim_plans.strategies(few, [0])) == ["erm", "mask"]  # in the order of Table 3
     assert list(aim_plans.pretraining(few, [0])) == ["erm"]
     assert list(less_real_data.less_real_data(few, [0]))[:2] == ["100 %, erm", "100 %, mask"]
-    assert selective_finetuning.switches(with_faces(quick, strategies=("erm",)), [0]) == {}
+    assert selective_finetuning.switches(with_faces(toy, strategies=("erm",)), [0]) == {}
 
 
-def test_the_wider_gap_is_table_3_at_another_domain_gap(quick: Profile) -> None:
-    plain, wide = aim_plans.strategies(quick, [0]), selective_finetuning.wider_gap(quick, [0])
+def test_the_wider_gap_is_table_3_at_another_domain_gap(toy: Profile) -> None:
+    plain, wide = aim_plans.strategies(toy, [0]), selective_finetuning.wider_gap(toy, [0])
     assert list(wide) == list(plain)
     for key, (config,) in wide.items():
         data = config.pretrained.data if isinstance(config, FaceTuning) else config.data
-        other = {"toy_domain_gap": quick.faces.wider_gap, "toy_seed": 0}  # that of the run
-        assert data == quick.faces.data.model_copy(update=other)
+        other = {"toy_domain_gap": toy.faces.wider_gap, "toy_seed": 0}  # that of the run
+        assert data == toy.faces.data.model_copy(update=other)
         assert config.identity != plain[key][0].identity
-    assert selective_finetuning.wider_gap(with_faces(quick, wider_gap=None), [0]) == {}
+    assert selective_finetuning.wider_gap(with_faces(toy, wider_gap=None), [0]) == {}
 
 
-def test_settings_that_are_the_same_run_are_one_run(quick: Profile) -> None:
-    table_3, rules = aim_plans.strategies(quick, [0]), selection_rules.selection_rules(quick, [0])
-    switches, sweep = selective_finetuning.switches(quick, [0]), top_k.top_k(quick, [0])
-    freezing = layer_freezing.layer_freezing(quick, [0])
-    less = less_real_data.less_real_data(quick, [0])
+def test_settings_that_are_the_same_run_are_one_run(toy: Profile) -> None:
+    table_3, rules = aim_plans.strategies(toy, [0]), selection_rules.selection_rules(toy, [0])
+    switches, sweep = selective_finetuning.switches(toy, [0]), top_k.top_k(toy, [0])
+    freezing = layer_freezing.layer_freezing(toy, [0])
+    less = less_real_data.less_real_data(toy, [0])
     assert rules["update fc"] == table_3["linear probing"]
     assert rules["mask"] == table_3["mask"] == sweep["k 55"] == less["100 %, mask"]
     assert switches["mask, statistics move"] == table_3["mask"]
     assert rules["freeze fc"] == freezing["freeze fc"]
     assert rules["erm"] == table_3["erm"] == less["100 %, erm"]
-    assert top_k.masks(quick, [0])["train, augmented"] == [
+    assert top_k.masks(toy, [0])["train, augmented"] == [
         config.upstream()["sensitivity"] for config in table_3["mask"]
     ]
     in_eval = switches["mask, gradients in eval mode"][0].upstream()["sensitivity"]
-    assert [in_eval] == selective_mask.sensitivities(quick, [0])["eval, plain"]
+    assert [in_eval] == selective_mask.sensitivities(toy, [0])["eval, plain"]

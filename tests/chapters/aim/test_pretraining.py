@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 from tests.chapters.aim.drawings import labels, points
 from tests.chapters.conftest import view_of
 from tests.conftest import Computed, MakeRecord, drawn
@@ -80,7 +79,6 @@ def test_history_has_a_curve_for_each_seed_and_marks_the_kept_epoch() -> None:
     }
     assert [axes.get_ylabel() for axes in figure.axes] == list(expected)
     for axes, curves in zip(figure.axes, expected.values(), strict=True):
-        assert axes.get_xlabel() == "epoch"
         lines = [line for line in axes.lines if line.get_marker() != "o"]
         assert [list(line.get_xdata()) for line in lines] == [[1, 2, 3]] * 2
         for line, curve in zip(lines, curves, strict=True):
@@ -100,15 +98,12 @@ def test_groups_stand_beside_the_papers_where_faces_are_photographs(made_up: Mak
     results = {"erm": [made_up(seed, (100, 20 * seed, 900, 800)) for seed in (0, 1)]}
     figure, table, source = pretraining.beside_paper(view := view_of(results, about="aim-fair"))
     assert source is view
-    assert isinstance(figure, Figure)
-    assert isinstance(table, pd.DataFrame)
     # Table 3, Baseline (ERM), Smiling | Male on CelebA.
     printed = {83.57, 98.5, 95.36, 71.52}
     assert {round(y, 2) for _, y in points(figure.axes[0], "D")} == printed
     assert table["WST, paper"].tolist() == ["71.52"]
     assert table["WST"].tolist()[0].startswith("80.00")
     figure, table, _ = pretraining.beside_paper(view_of(results, "quick", "aim-fair"))
-    assert isinstance(figure, Figure)
     assert isinstance(table, pd.DataFrame)
     assert points(figure.axes[0], "D") == []
     assert not [column for column in table if "paper" in column]

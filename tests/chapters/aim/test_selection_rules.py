@@ -7,13 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from scipy import stats
-from tests.chapters.aim.measurements import jaccard_by_hand, random_measurement
+from tests.chapters.aim.measurements import (
+    jaccard_by_hand,
+    mask_by_hand,
+    measured,
+    random_measurement,
+)
+from tests.chapters.conftest import without
 from tests.conftest import Computed, MakeRecord
 
 from repro.chapters.aim import selection_rules
 from repro.study.profiles import load_profile
+from repro.study.runs import Record
 from repro.study.session import View
 from repro.study.tables import Html
 
@@ -55,13 +61,8 @@ def view(made_up: MakeRecord) -> View:
     return View("data", results, "again", load_profile("desk"), "aim-fair")
 
 
-def without(view: View, *keys: str) -> View:
-    return replace(view, results={k: r for k, r in view.results.items() if k not in keys})
-
-
 def test_rules_are_told_with_the_settings_of_the_profile() -> None:
     table, said = selection_rules.rules(load_profile("smoke"))
-    assert isinstance(table, pd.DataFrame)
     assert table["rule"].tolist() == ["random", "update", "freeze", "cosine mask", "mask"]
     assert table["what trains"].str.endswith(".").all()
     assert isinstance(said, str)
@@ -79,9 +80,7 @@ def test_updating_the_head_is_of_its_kind_under_the_name_of_linear_probing(view:
 
 
 def test_what_trains_is_given_from_the_lowest_to_the_highest_seed(view: View) -> None:
-    heading, table, source = selection_rules.what_trains(view)
-    assert heading == "**data**, what trains, lowest to highest seed:"
-    assert isinstance(table, pd.DataFrame)
+    _, table, source = selection_rules.what_trains(view)
     rows = table.set_index("setting")
     assert rows.loc["update fc"].tolist() == ["3 – 7", "3,000 – 7,000"]
     assert rows.loc["full fine-tuning"].tolist() == ["5", "5,100"]
@@ -90,11 +89,7 @@ def test_what_trains_is_given_from_the_lowest_to_the_highest_seed(view: View) ->
 
 def test_the_masks_stand_beside_the_paper(view: View) -> None:
     figure, table, source = selection_rules.beside_paper(view)
-    assert isinstance(figure, Figure)
-    assert [axes.get_ylabel().split(" (")[0] for axes in figure.axes] == [
-        "worst-group accuracy", "equalised odds, max", "accuracy",
-    ]  # fmt: skip
-    assert isinstance(table, pd.DataFrame)
+    assert len(figure.axes) == 3
     told = table.set_index("setting")["WST, paper"]
     assert [name for name, number in told.items() if number] == ["SFT with a cosine mask", "SFT"]
     assert source is view
@@ -102,7 +97,6 @@ def test_the_masks_stand_beside_the_paper(view: View) -> None:
 
 def test_the_mask_is_compared_with_every_other_setting(view: View) -> None:
     _, table = selection_rules.seed_by_seed(view)
-    assert isinstance(table, pd.DataFrame)
     found = {row["difference"]: row["WST"].split()[0] for row in table.to_dict("records")}
     assert len(found) == len(ROWS) - 1
     assert found["SFT − ERM"] == "+41.00"
@@ -111,9 +105,7 @@ def test_the_mask_is_compared_with_every_other_setting(view: View) -> None:
 
 
 def test_the_best_of_each_kind_stands_beside_the_best_of_the_paper(view: View) -> None:
-    heading, table, differences, source = selection_rules.best_of_each_kind(view)
-    assert heading == "**data**"
-    assert isinstance(table, pd.DataFrame)
+    _, table, differences, source = selection_rules.best_of_each_kind(view)
     assert table["setting"].tolist() == [
         "best of random tensors, on test data: random 1",
         "best of updating one block, on test data: update fc",
@@ -125,18 +117,15 @@ def test_the_best_of_each_kind_stands_beside_the_best_of_the_paper(view: View) -
         "37.00", "50.00", "61.00", "52.00", "56.00",
     ]  # fmt: skip
     assert (table["WST, paper"] != "").all()
-    assert isinstance(differences, pd.DataFrame)
     assert [cell.split()[0] for cell in differences["WST"]] == [
         "+19.00", "+6.00", "-5.00", "+4.00",
     ]  # fmt: skip
-    assert isinstance(source, Html)
     assert "data, 10 runs, seeds 0-1" in source.text  # of what is shown, not of all
     assert selection_rules.best_of_each_kind(without(view, "mask")) == []
 
 
 def test_ways_to_choose_are_read_off_on_the_test_part(view: View) -> None:
     _, table = selection_rules.ways_to_choose(view)
-    assert isinstance(table, pd.DataFrame)
     # Of one frozen block there is nothing to choose.
     assert table[["kind", "chosen by", "setting", "WST"]].to_numpy().tolist() == [
         ["random tensors", "test WST, as above", "random 1", "37.00"],
@@ -177,22 +166,15 @@ def test_two_masks_are_compared_seed_by_seed(computed: Computed) -> None:
     records = computed.masks["train, augmented"]
     results = {"train, augmented": records}
     view = View("data", results, "again", computed.profile, "aim-fair")
-    heading, table, source = selection_rules.two_masks(view, 40)
-    assert heading == "**data**, k = 40:"
+    _, table, source = selection_rules.two_masks(view, 40)
     assert isinstance(source, Html)
-    assert isinstance(table, pd.DataFrame)
     assert len(table) == len(records) == 3
     for record, (_, row) in zip(records, table.iterrows(), strict=True):
-        names = record.results["tensors"]
-        masks = []
         for kind in ("absolute", "cosine"):
             values = record.results["draws"][0][kind]
-            d, b = np.array(values["domain"]), np.array(values["fairness"])
-            low = {names[i] for i in np.argsort(d, kind="stable")[:40]}
-            masks.append(low & {names[i] for i in np.argsort(-b, kind="stable")[:40]})
-            spearman = stats.spearmanr(d, b).statistic
+            spearman = stats.spearmanr(values["domain"], values["fairness"]).statistic
             assert row[f"rank correlation, {kind}"] == f"{spearman:+.2f}"
-        a, c = masks
+        a, c = (mask_by_hand(record, 40, kind=kind) for kind in ("absolute", "cosine"))
         assert (row["tensors, absolute"], row["tensors, cosine"]) == (len(a), len(c))
         assert row["in both"] == len(a & c)
         assert row["Jaccard"] == f"{jaccard_by_hand(a, c):.2f}"
@@ -200,3 +182,15 @@ def test_two_masks_are_compared_seed_by_seed(computed: Computed) -> None:
         assert row["by chance, about"] == f"{shared / (len(a) + len(c) - shared):.2f}"
     nothing = selection_rules.two_masks(replace(view, results={}), 40)
     assert nothing == ["**data**: no sensitivities are among these runs."]
+
+
+def test_two_empty_masks_are_the_same_by_chance_too(view: View) -> None:
+    apart = ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])  # opposite rankings
+    record = measured(draws=[apart], cosine=apart)
+    whole = Record({**view.results["erm"][0].body, "results": record.results})
+    measurements = replace(view, results={"train, augmented": [whole]})
+    _, table, _ = selection_rules.two_masks(measurements, 2)
+    assert isinstance(table, pd.DataFrame)
+    (row,) = table.to_dict("records")
+    assert row["tensors, absolute"] == row["tensors, cosine"] == 0
+    assert row["Jaccard"] == row["by chance, about"] == "1.00"

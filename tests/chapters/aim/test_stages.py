@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.chapters.aim.measurements import mask_by_hand
 from tests.conftest import Computed
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -106,18 +107,10 @@ def test_which_tensors_a_strategy_chooses(computed: Computed) -> None:
     assert trained("update layer4") == last
     for seed, measured in enumerate(computed.masks["train, augmented"]):
         for key, kind in (("mask", "absolute"), ("cosine mask", "cosine")):
-            assert trained(key, seed) == mask_by_hand(measured, 40, kind)
+            assert trained(key, seed) == mask_by_hand(measured, 40, kind=kind)
         mask, random = trained("mask", seed), trained("random 0", seed)
         assert len(random) == len(mask) < 62
         assert random != mask
-
-
-def mask_by_hand(measured: Record, k: int, kind: str) -> set[str]:
-    """Return {k of smallest d} and {k of largest b}; no two values are equal here."""
-    values, names = measured.results["draws"][0][kind], measured.results["tensors"]
-    insensitive = [names[i] for i in np.argsort(values["domain"], kind="stable")[:k]]
-    sensitive = [names[i] for i in np.argsort([-b for b in values["fairness"]], kind="stable")[:k]]
-    return set(insensitive) & set(sensitive)
 
 
 def test_random_tensors_are_drawn_by_draw_and_seed(computed: Computed) -> None:
@@ -263,7 +256,6 @@ def test_sensitivities_are_those_of_the_loaded_model(computed: Computed, way: st
     record = computed.masks[way][seed]
     base = aim_plans.training(computed.profile, seed)
     trained = computed.runs.find(base)
-    assert trained is not None
     assert record.body["upstream"] == {"pretrained": trained.run}
     model = trained_model(base, trained)
     settings = computed.profile.faces
@@ -301,8 +293,8 @@ def test_sensitivities_are_those_of_the_loaded_model(computed: Computed, way: st
     assert len(record.results["draws"]) == 2
     # The mask that trains is the first draw's; another draw has other gradients.
     assert record.results["draws"][0] != record.results["draws"][1]
-    assert mask_of(record.results, 40) == mask_by_hand(record, 40, "absolute")
-    assert mask_of(record.results, 40, kind="cosine") == mask_by_hand(record, 40, "cosine")
+    assert mask_of(record.results, 40) == mask_by_hand(record, 40)
+    assert mask_of(record.results, 40, kind="cosine") == mask_by_hand(record, 40, kind="cosine")
 
 
 def test_a_sensitivity_record_describes_the_tensors(computed: Computed) -> None:
@@ -337,6 +329,13 @@ class Longer:
         found = self.runs.find(config)
         assert found is not None
         return found
+
+    def upstream_of(self, config: FaceTraining | FaceTuning, folder: Path) -> Runs:
+        """Copy what a run builds on, and nothing else, to another folder of runs."""
+        runs = Runs(folder)
+        for upstream in config.upstream().values():
+            shutil.copytree(self.runs.root / upstream.identity, runs.root / upstream.identity)
+        return runs
 
 
 @pytest.fixture(scope="module")
@@ -409,8 +408,6 @@ def test_the_same_seed_elsewhere_is_the_same_bit_for_bit(longer: Longer, tmp_pat
     assert longer.tuning.sensitivity is not None
     for config in (longer.base, longer.tuning.sensitivity, longer.tuning):
         known, other = longer.runs.find(config), again.find(config)
-        assert known is not None
-        assert other is not None
         for key in ("counts", "results", "history", "files"):  # files by sha256: weights, scores
             assert other.body[key] == known.body[key], key
     another = obtain(aim_plans.training(longer.profile, 8), again)
@@ -437,9 +434,7 @@ def test_a_killed_run_goes_on_and_is_the_run_that_was_not_killed(
     longer: Longer, which: str, after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = getattr(longer, which)
-    runs = Runs(tmp_path / "runs")
-    for upstream in config.upstream().values():
-        shutil.copytree(longer.runs.root / upstream.identity, runs.root / upstream.identity)
+    runs = longer.upstream_of(config, tmp_path / "runs")
     before = {record.run for record in runs.records()}
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "Checkpoint", Killed)
@@ -469,16 +464,6 @@ def test_a_killed_run_goes_on_and_is_the_run_that_was_not_killed(
     assert known.results["resumed_after_epoch"] is None
     assert again.run == known.run == config.identity
     assert not checkpoint.exists()
-
-
-def test_a_run_with_checkpoints_is_the_run_without(
-    longer: Longer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoints, "Checkpoint", partial(Checkpoint, every=0))
-    runs = Runs(tmp_path)
-    again = obtain(longer.base, runs)
-    assert again.body["files"] == longer.record(longer.base).body["files"]
-    assert list((runs.root / ".checkpoints").iterdir()) == []
 
 
 def test_checkpoints_that_cannot_be_written_cost_no_run(
@@ -516,7 +501,6 @@ def test_a_k_out_of_range_is_said_and_earlier_runs_stay(longer: Longer) -> None:
 def test_an_empty_mask_gives_the_smallest_k_and_earlier_runs_stay(longer: Longer) -> None:
     assert longer.tuning.sensitivity is not None
     measured = longer.runs.find(longer.tuning.sensitivity)
-    assert measured is not None
     values, names = measured.results["draws"][0]["absolute"], measured.results["tensors"]
     ranked = [dict(zip(names, values[what], strict=True)) for what in ("domain", "fairness")]
     smallest = min(entry_k(*ranked).values())
@@ -560,9 +544,7 @@ def test_a_setting_that_a_strategy_does_not_read_is_refused(
 def test_a_diverging_loss_is_a_clear_error(longer: Longer, which: str, tmp_path: Path) -> None:
     config = getattr(longer, which)
     how = config.optimisation.model_copy(update={"learning_rate": 1e30})
-    runs = Runs(tmp_path / "runs")
-    for upstream in config.upstream().values():
-        shutil.copytree(longer.runs.root / upstream.identity, runs.root / upstream.identity)
+    runs = longer.upstream_of(config, tmp_path / "runs")
     before = files(runs.root)
     with pytest.raises(TrainingError, match=r"loss is (nan|inf) in epoch 1.*smaller learning_rate"):
         obtain(config.model_copy(update={"optimisation": how}), runs)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from repro.aimfair.packedset import pack
 from repro.aimfair.prompt_writer import VocabularyError
 from repro.chapters.aim import data as aim_data
 from repro.chapters.aim import synthetic
+from repro.data.splits import GROUPS
 from repro.settings import FaceData, SettingsError, SyntheticFaces
-from repro.study.profiles import project_root
+from repro.study.profiles import load_profile, project_root
 
 DATA = FaceData(name="toyfaces", size=32, total=160)
 ASKED = SyntheticFaces(
@@ -91,6 +94,37 @@ def test_a_pool_is_drawn_once_and_both_sets_come_from_it(
     again = aim_data.synthetic_faces(DATA, ASKED, seed=0)
     assert np.array_equal(again.balanced.names, sets.balanced.names)
     assert (again.pool.images == sets.pool.images).all()
+
+
+@pytest.mark.slow
+def test_a_pool_that_ships_is_not_drawn_and_a_part_of_it_is_drawn_again(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = synthetic.pool(DATA, ASKED)
+    folder, shipped = synthetic.pool_folder(DATA, ASKED), tmp_path / "shipped"
+    plain = load_profile("smoke")
+    faces = plain.faces.model_copy(update={"data": DATA, "synthetic": ASKED})
+    profile = plain.model_copy(update={"faces": faces})
+    assert synthetic.is_there(profile)
+    pack(folder, shipped / folder.name)
+    shutil.rmtree(folder)
+    assert not synthetic.is_there(profile)
+    synthetic._pool.cache_clear()
+    monkeypatch.setattr(synthetic, "shipped_folder", lambda *_: shipped / folder.name)
+    assert synthetic.is_there(profile)
+    with monkeypatch.context() as patch:
+        patch.setattr("repro.aimfair.generators.load", None)  # what would draw
+        assert (synthetic.pool(DATA, ASKED).images == images.images).all()
+    again = synthetic.drawn_again(DATA, ASKED, 3)
+    assert again["name"].tolist() == [f"{t}_{p}/00000{i}" for t, p in GROUPS for i in range(3)]
+    assert again["identical"].all()
+    # One image of the pool is another one: two grey levels in each of 3 x 32 x 32 values.
+    at = images.attributes.index.get_loc("1_0/000002")
+    images.images[at] = (images.images[at].int() + 2).clamp(max=255).to(images.images.dtype)
+    monkeypatch.setattr(synthetic, "pool", lambda *_: images)
+    (other,) = synthetic.drawn_again(DATA, ASKED, 3).query("not identical").to_dict("records")
+    assert (other["name"], other["largest"]) == ("1_0/000002", 2)
+    assert 0 < other["mean"] <= 2
 
 
 def test_a_larger_amount_holds_the_smaller_one(monkeypatch: pytest.MonkeyPatch) -> None:

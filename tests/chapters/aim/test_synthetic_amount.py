@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -42,9 +41,7 @@ def view(made_up: MakeRecord) -> View:
 
 
 def test_the_page_says_what_each_amount_is_trained_on(view: View) -> None:
-    heading, table, source = synthetic_amount.training_sets(view)
-    assert heading == "**data**, synthetic images by group (t,p):"
-    assert isinstance(table, pd.DataFrame)
+    _, table, source = synthetic_amount.training_sets(view)
     assert table["synthetic : real"].tolist() == ["0.5", "1", "2"]
     assert table["(1,0)"].tolist() == ["250", "500", "1,000"]
     assert table["in all"].tolist() == ["1,000", "2,000", "4,000"]
@@ -53,12 +50,10 @@ def test_the_page_says_what_each_amount_is_trained_on(view: View) -> None:
 
 def test_amounts_are_compared_with_as_many_and_their_kept_epochs_named(view: View) -> None:
     _, table = synthetic_amount.seed_by_seed(view)
-    assert isinstance(table, pd.DataFrame)
     # Of 4000 people 2000 have t = 0 and are read right, and of group (1,1) 300, 100 and 200.
     assert table["difference"].tolist() == ["0.5x − 1x", "2x − 1x"]
     assert [cell.split()[0] for cell in table["ACC"]] == ["+5.00", "+2.50"]
     _, epochs = synthetic_amount.kept_epochs(view)
-    assert isinstance(epochs, pd.DataFrame)
     assert epochs.to_numpy().tolist() == [
         [f"SFT, {key}", epoch, "3"] for key, epoch in (("0.5x", "3"), ("1x", "1"), ("2x", "2"))
     ]
@@ -68,7 +63,6 @@ def test_figure_and_table_stand_above_their_source(view: View) -> None:
     figure, table, source = synthetic_amount.beside_paper(view)
     assert isinstance(figure, Figure)
     plt.close(figure)
-    assert isinstance(table, pd.DataFrame)
     assert table["setting"].tolist() == ["ERM", "SFT, 0.5x", "SFT, 1x", "SFT, 2x"]
     assert source is view
 

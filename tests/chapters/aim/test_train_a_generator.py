@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -110,7 +109,6 @@ def test_losses_are_drawn_at_their_steps() -> None:
         (line,) = axes.lines
         assert list(line.get_xdata()) == [10, 20]
         assert list(line.get_ydata()) == [loss, loss / 2]
-        assert axes.get_yscale() == "log"
 
 
 @pytest.fixture
@@ -169,8 +167,6 @@ def test_what_was_measured_stands_below_its_title() -> None:
     )
     assert how == "1,000 images of prompts of one kind."
     assert (first, second) == ("**Read as asked**", "**Distance to the nearest**")
-    assert isinstance(table, pd.DataFrame)
-    assert isinstance(distances, pd.DataFrame)
     assert table.to_numpy().tolist() == [["Smiling", "0.988"], ["Male", "0.500"]]
     assert distances.to_dict("records") == [{"": "generated", "1": "0.100", "2": "0.250"}]
 

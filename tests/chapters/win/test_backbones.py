@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from tests.chapters.conftest import view_of
+from tests.chapters.win.conftest import settings_of
 from tests.conftest import MakeRecord
 
 from repro.chapters.win import backbones
+from repro.chapters.win.configs import words
 from repro.chapters.win.face_configs import FaceHead
 from repro.study.profiles import load_profile
 
@@ -24,15 +26,17 @@ def test_only_the_paper_profile_has_other_backbones() -> None:
 
 
 def test_each_backbone_has_its_rows(made_up: MakeRecord) -> None:
-    gaps = {"tl": 200, "win, rank 1": 150, "win, rank 2": 100}
+    gaps = [
+        (settings_of("tl"), 200), (settings_of("win", 1), 150), (settings_of("win", 2), 100)
+    ]  # fmt: skip
     results = {
-        f"{name}, {key}": [made_up(0, (0, 0, 0, gap))]
+        f"{name}, {words(how, {})}": [made_up(0, (0, 0, 0, gap), **how)]
         for name in ("resnet50", "densenet121")
-        for key, gap in gaps.items()
+        for how, gap in gaps
     }
-    table = backbones.backbones_table(results).set_index("setting")
+    table, found = backbones.backbones_tables(view_of(results, "paper"))
+    table, found = table.set_index("setting"), found.set_index("difference")
     assert table.loc["densenet121, WIN, rank 1", "ΔDP"] == "7.50"
-    found = backbones.backbone_differences(view_of(results, "paper")).set_index("difference")
     assert found["ΔDP"].to_dict() == {
         f"{name}: WIN − TL, rank {rank}": f"{by:+.2f}"
         for name in ("resnet50", "densenet121")

@@ -15,15 +15,15 @@ from repro.study.rule import UNTESTED
 from repro.study.verdicts import decide
 
 
-def test_other_backbones_of_a_narrow_profile_have_their_own_width(quick: Profile) -> None:
-    assert winface_plans.backbone(quick).width == 16
-    assert winface_plans.backbone(quick, "densenet121").width == 64
+def test_other_backbones_of_a_narrow_profile_have_their_own_width(toy: Profile) -> None:
+    assert winface_plans.backbone(toy).width == 16
+    assert winface_plans.backbone(toy, "densenet121").width == 64
 
 
-def test_the_backbone_is_a_run_of_aim_fair_whatever_the_seeds(quick: Profile) -> None:
-    shared = winface_plans.backbone(quick)
-    assert shared == aim_plans.training(quick, quick.seeds_of("aim-fair")[0])
-    plan = winface_plans.strategies(quick, [3, 4])
+def test_the_backbone_is_a_run_of_aim_fair_whatever_the_seeds(toy: Profile) -> None:
+    shared = winface_plans.backbone(toy)
+    assert shared == aim_plans.training(toy, toy.seeds_of("aim-fair")[0])
+    plan = winface_plans.strategies(toy, [3, 4])
     for config in plan["pre-trained"]:
         assert isinstance(config, FaceHead)
         assert config.backbone == shared

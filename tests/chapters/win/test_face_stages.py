@@ -259,7 +259,7 @@ def test_full_rank_is_tl_in_factors(faces: Faces) -> None:
 def test_controls_share_budget_and_differ_in_their_start(faces: Faces) -> None:
     for head in ("target", "labels"):
         win = faces.controls[f"{head}: win"][0]
-        for kind in neutralising.CONTROLS:
+        for kind in ("group 1", "group 2", "pooled", "shuffled"):
             other = faces.controls[f"{head}: win, {kind}"][0]
             assert other.results["trainable_parameters"] == win.results["trainable_parameters"]
             assert other.run != win.run

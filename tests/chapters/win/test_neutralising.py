@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+from matplotlib.figure import Figure
 from tests.chapters.conftest import view_of
 from tests.conftest import MakeRecord, drawn
 
@@ -61,20 +63,24 @@ def test_controls_of_each_head(swept: Results, made_up: MakeRecord) -> None:
     assert (target.label, labels.view.label) == ("some data: Two classes, rank 1", "some data")
     assert list(target.view.results) == ["tl", "win"]
     assert list(labels.view.results) == ["svd, matched"]
-    assert target.table()["setting"].tolist() == ["TL", "WIN"]
+    figure, table, view = target.shown()
+    assert view is target.view
+    assert isinstance(table, pd.DataFrame)
+    assert isinstance(figure, Figure)
+    assert table["setting"].tolist() == ["TL", "WIN"]
     assert target.differences()["difference"].tolist() == ["WIN − TL"]
     assert target.learnt() == (
         "**some data: Two classes, rank 1.** Of 3 differences 3 are undecided at 95 %."
     )
-    figure = drawn(target.figure())
+    figure = drawn(figure)
     assert len(figure.axes) == 3
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["TL", "WIN"]
 
 
 def test_every_question_is_about_controls_that_have_a_name() -> None:
     asked = {key for _, first, second in neutralising.QUESTIONS for key in (first, second)}
-    assert asked <= neutralising.CONTROL_NAMES.keys()
+    assert asked <= neutralising.CONTROLS.keys()
     plan = neutralising.controls(load_profile("quick"), [0])
     for head in neutralising.HEADS:
-        assert {f"{head}: {name}" for name in neutralising.CONTROL_NAMES} <= plan.keys()
-    assert len(plan) == 2 * len(neutralising.CONTROL_NAMES)
+        assert {f"{head}: {name}" for name in neutralising.CONTROLS} <= plan.keys()
+    assert len(plan) == 2 * len(neutralising.CONTROLS)

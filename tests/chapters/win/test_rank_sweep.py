@@ -7,13 +7,14 @@ from tests.chapters.conftest import view_of
 from tests.conftest import drawn
 
 from repro.chapters.win import rank_sweep
+from repro.chapters.win.tables import ranks_of
 from repro.settings import SettingsError
 from repro.study.profiles import load_profile
 from repro.study.records import Results
 
 
 def test_ranks_and_what_they_cost(swept: Results) -> None:
-    assert rank_sweep.ranks_of(swept) == [1, 4]
+    assert ranks_of(swept) == [1, 4]
     table = rank_sweep.rank_costs(swept).set_index("setting")
     assert list(table.index) == [
         *("TL", "f+SVD, rank 1", "WIN, rank 1", "f+SVD, rank 4", "WIN, rank 4")

@@ -38,7 +38,7 @@ def test_clearest_contrast() -> None:
 
 
 def test_table_at_a_glance_has_every_claim_and_its_links() -> None:
-    table = glance.at_a_glance_markdown("desk", Runs(Path("nothing-here")), notebooks="there")
+    table = glance.at_a_glance_markdown("desk", runs=Runs(Path("nothing-here")), notebooks="there")
     rows = [line for line in table.splitlines() if line.startswith("| [")]
     assert len(rows) == len(claims())
     for row, claim in zip(rows, claims(), strict=True):
@@ -92,7 +92,7 @@ def test_counts_head_the_table() -> None:
     assert line == "- ? **1 is undecided**; what would decide: about 1,200 seeds"
 
 
-@pytest.mark.parametrize("name", ["desk", "quick"])
+@pytest.mark.parametrize("name", ["desk", "toy"])
 def test_committed_records_are_complete_and_hold_nobody(name: str) -> None:
     profile = load_profile(name)
     plan = everything(profile)
@@ -118,5 +118,5 @@ def test_committed_records_are_complete_and_hold_nobody(name: str) -> None:
 
 def test_readme_shows_the_verdicts_of_the_records() -> None:
     text = (project_root() / "README.md").read_text(encoding="utf-8")
-    table = glance.at_a_glance_markdown("desk", Runs(Path("nothing-here")))
+    table = glance.at_a_glance_markdown("desk", runs=Runs(Path("nothing-here")))
     assert table in text, "run 'repro verdicts --readme'"

@@ -28,7 +28,9 @@ def test_too_few_predicted_positive_are_not_drawn(made_up: MakeRecord) -> None:
 def test_the_strongest_constraints_stand_beside_the_unconstrained(made_up: MakeRecord) -> None:
     keys = ("unconstrained", "dp 0.1", "dp 0.9", "eo 0.1", "eo 0.9")
     records = {key: [made_up(seed, run=f"{key}, {seed}") for seed in (0, 1)] for key in keys}
-    found = {name: record.run for name, record in representation.strongest(records).items()}
+    found = {
+        name: record.run for name, record in representation.strongest(view_of(records)).items()
+    }
     assert found == {
         "unconstrained": "unconstrained, 0",
         "fair: DP 0.9": "dp 0.9, 0",

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from tests.chapters.conftest import view_of
+from tests.chapters.win.conftest import settings_of
 from tests.conftest import Computed, MakeRecord, drawn, first_seed
 
 from repro.chapters.win import architectures, plans, retraining, win_on_adult
 from repro.chapters.win import tables as win_tables
-from repro.chapters.win.tables import short
+from repro.chapters.win.configs import words
 from repro.study.profiles import load_profile
 from repro.study.records import Results
 
 
-@pytest.mark.parametrize(
-    ("key", "words"),
-    [
-        ("tl", "TL"),
-        ("svd, rank 2", "f+SVD, rank 2"),
-        ("mlp-3, win, rank 1", "MLP-3, WIN, rank 1"),
-        ("retrain dp 0.5", "Retrain dp 0.5"),
-        ("pre-trained", "pre-trained"),
-    ],
-)
-def test_keys_in_words(key: str, words: str) -> None:
-    assert short(key) == words
+def test_settings_in_words() -> None:
+    dp = {"constraint": "dp", "intensity": 0.5}
+    for config, key, called in (
+        (settings_of("tl", constraint=None, intensity=0.0), "tl", "TL"),
+        (settings_of("svd", 2), "svd, rank 2", "f+SVD, rank 2"),
+        (settings_of("retrain", **dp), "retrain dp 0.5", "Retrain dp 0.5"),
+        (dp, "pre-trained", "pre-trained"),
+    ):
+        assert (words(config, {}), words(config)) == (key, called)
 
 
 def test_the_protected_attribute_is_out_by_default() -> None:
@@ -38,25 +38,39 @@ def test_the_protected_attribute_is_out_by_default() -> None:
 @pytest.fixture
 def table_3(made_up: MakeRecord) -> Results:
     """Return made-up records, two seeds a setting, each with another gap."""
-    keys = ("pre-trained", "tl", "svd, rank 1", "win, rank 1", "svd, rank 2", "win, rank 2")
+    hows = [
+        *(settings_of(), settings_of("tl")),
+        *(settings_of(how, rank) for rank in (1, 2) for how in ("svd", "win")),
+        *(settings_of("retrain"), settings_of("retrain", constraint="dp", intensity=0.1)),
+    ]
     return {
-        key: [made_up(seed, (0, 0, 0, 100 + 20 * at + seed), results={}) for seed in (0, 1)]
-        for at, key in enumerate((*keys, "retrain", "retrain dp 0.1"))
+        words(how, {}): [
+            made_up(seed, (0, 0, 0, 100 + 20 * at + seed), results={}, **how) for seed in (0, 1)
+        ]
+        for at, how in enumerate(hows)
     }
 
 
 def test_figure_4_shows_the_strategies_alone(table_3: Results, computed: Computed) -> None:
-    table = win_on_adult.strategies_table(view_of(table_3))
-    assert list(table["setting"]) == [short(k) for k in table_3 if not k.startswith("retrain")]
-    tl, original = (table[table["setting"] == name].iloc[0] for name in ("TL", "pre-trained"))
-    assert (tl["ΔDP, paper"], original["ΔDP, paper"]) == ("20.00", "19.20")  # Figure 4, Table 3
-    assert "ΔDP, paper" not in win_on_adult.strategies_table(view_of(table_3, "quick"))
+    _, shown, _ = win_on_adult.strategies_beside_paper(view_of(table_3))
+    assert isinstance(shown, pd.DataFrame)
+    table = shown.set_index("setting")
+    assert list(table.index) == [
+        *("pre-trained", "TL", "f+SVD, rank 1", "WIN, rank 1", "f+SVD, rank 2", "WIN, rank 2")
+    ]
+    told = table.loc["TL", "ΔDP, paper"], table.loc["pre-trained", "ΔDP, paper"]
+    assert told == ("20.00", "19.20")  # Figure 4, Table 3
+    _, simulated, _ = win_on_adult.strategies_beside_paper(view_of(table_3, "quick"))
+    assert isinstance(simulated, pd.DataFrame)
+    assert "ΔDP, paper" not in simulated
     for results in (computed.strategies, first_seed(computed.strategies)):
-        assert len(drawn(win_on_adult.strategies_figure(view_of(results))).axes) == 3
+        figure, *_ = win_on_adult.strategies_beside_paper(view_of(results))
+        assert isinstance(figure, Figure)
+        assert len(drawn(figure).axes) == 3
 
 
 def test_differences_are_of_what_they_say(table_3: Results) -> None:
-    table = win_tables.strategy_differences(table_3).set_index("difference")
+    table = win_tables.strategy_differences(view_of(table_3)).set_index("difference")
     # A step of 20 among 2000 men is a point: WIN at rank 1 is two settings after TL.
     assert table.loc["WIN − TL, rank 1", "ΔDP"].startswith("+2.00")
     assert table.loc["f+SVD − TL, rank 2", "ΔDP"].startswith("+3.00")
@@ -65,10 +79,10 @@ def test_differences_are_of_what_they_say(table_3: Results) -> None:
     assert table.loc["WIN, rank 1 − original", "ΔDP"].startswith("+3.00")
     assert table.loc["TL − Retrain dp 0.1", "ΔDP"].startswith("-6.00")
     assert len(table) == 1 + 2 * 2
-    for at, words in (("mlp-3", "MLP-3"), ("p in", "p in")):
+    for at, called in (("mlp-3", "MLP-3"), ("p in", "p in")):
         own = {f"{at}, {key}": records for key, records in table_3.items()}
-        table = win_on_adult.win_against_tl(own).set_index("difference")
-        assert table.loc[f"{words}: WIN − TL, rank 2", "ΔDP"].startswith("+4.00")
+        table = win_tables.win_against_tl(view_of(own), {at: called}).set_index("difference")
+        assert table.loc[f"{called}: WIN − TL, rank 2", "ΔDP"].startswith("+4.00")
 
 
 def test_the_paper_s_differences_are_read_off_its_figure() -> None:
@@ -86,9 +100,17 @@ def test_table_3_shows_the_first_win_alone(table_3: Results, computed: Computed)
 
 def test_deeper_classifiers_and_the_switch(table_3: Results) -> None:
     deeper = view_of({f"mlp-3, {key}": records for key, records in table_3.items()})
-    (axes, _) = drawn(architectures.deeper_figure(deeper)).axes
+    figure, table, differences, _ = architectures.deeper(deeper)
+    assert isinstance(figure, Figure)
+    (axes, _) = drawn(figure).axes
     assert len(axes.get_xticklabels()) == len(table_3) - 2  # not those of rank 2
-    assert len(architectures.deeper_table(deeper)) == len(table_3)
+    assert isinstance(table, pd.DataFrame)
+    told = table.set_index("setting")["ΔEO (sum), paper"]
+    assert len(told) == len(table_3)
+    assert told["MLP-3, WIN, rank 1"] == told["MLP-3, WIN, rank 2"] == "18.50"
+    assert told["MLP-3, TL"] == ""
+    assert isinstance(differences, pd.DataFrame)
+    assert list(differences["difference"]) == [f"MLP-3: WIN − TL, rank {rank}" for rank in (1, 2)]
     switched = view_of({f"p in, {key}": records for key, records in table_3.items()})
     table = win_on_adult.switch_table(switched).set_index("setting")
     assert len(table) == len(table_3) - 2

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from tests.chapters.conftest import view_of
+from tests.chapters.win.conftest import settings_of
 from tests.conftest import MakeRecord, drawn
 
 from repro.chapters.win import tables as win_tables
 from repro.chapters.win import win_on_faces
+from repro.chapters.win.configs import words
 from repro.chapters.win.contrasts import DP, EO, ERROR
 from repro.chapters.win.win_on_faces import CLAIMS, dataset_of
 from repro.study.claims import Contrast
@@ -17,8 +21,8 @@ from repro.study.profiles import Profile, load_profile
 from repro.study.records import Results
 
 
-def test_only_the_papers_own_task_stands_beside_its_numbers(quick: Profile) -> None:
-    assert dataset_of(quick) is None
+def test_only_the_papers_own_task_stands_beside_its_numbers(toy: Profile) -> None:
+    assert dataset_of(toy) is None
     (claim,) = [c for c in CLAIMS if c.name == "win-vs-tl-faces-rank-1"]
     (error,) = [c for c in CLAIMS if c.name == "win-error-faces-rank-1"]
 
@@ -26,7 +30,7 @@ def test_only_the_papers_own_task_stands_beside_its_numbers(quick: Profile) -> N
         of_figure = [*claim.contrasts(profile), *claim.beside(profile), *error.contrasts(profile)]
         return [c for c in of_figure if c.second == "tl"]
 
-    assert {c.reported for c in contrasts(quick)} == {None}
+    assert {c.reported for c in contrasts(toy)} == {None}
     told = {c.quantity: c for c in contrasts(load_profile("paper"))}
     assert {metric: c.reported for metric, c in told.items()} == {
         ERROR: pytest.approx(0.177 - 0.193),
@@ -34,14 +38,12 @@ def test_only_the_papers_own_task_stands_beside_its_numbers(quick: Profile) -> N
         EO: pytest.approx(0.229 - 0.345),
     }
     # Of another task the margins are the same: the paper's differences on its own.
-    assert {c.quantity: c.margin for c in contrasts(quick)} == {
-        m: c.margin for m, c in told.items()
-    }
+    assert {c.quantity: c.margin for c in contrasts(toy)} == {m: c.margin for m, c in told.items()}
     assert told[EO].margin == pytest.approx((0.345 - 0.229) / 2)
 
 
-def test_tl_must_be_unfair(quick: Profile, made_up: MakeRecord) -> None:
-    (check,) = CLAIMS[0].checks(quick)
+def test_tl_must_be_unfair(toy: Profile, made_up: MakeRecord) -> None:
+    (check,) = CLAIMS[0].checks(toy)
     # Half of TL's 0.345 on CelebA.
     for gap, passes in ((172, False), (173, True)):
         assert check.passes({"tl": [made_up(0, (0, 0, 0, gap))]})[0] == passes
@@ -64,13 +66,12 @@ def test_lfw_a_stands_beside_the_papers_numbers() -> None:
     }
 
 
-def test_the_budget_in_words(quick: Profile) -> None:
+def test_the_budget_in_words(toy: Profile) -> None:
     assert win_on_faces.budgets(load_profile("desk")) == [
         "Profile `desk` does not run WIN on faces."
     ]
-    *both, bias = win_on_faces.budgets(quick)
-    task = quick.win.faces
-    assert task is not None
+    *both, bias = win_on_faces.budgets(toy)
+    task = toy.win.faces
     for said, how in zip(both, (task.pretrain, task.finetune), strict=True):
         assert f"{how.epochs} epochs, batches of {how.batch_size}." in said
     assert bias.endswith(f"{task.bias_ratio:.2f} times as large as the other two.")
@@ -84,11 +85,14 @@ def test_the_size_of_a_group_and_its_interval(swept: Results) -> None:
 
 
 def test_strategies_stand_beside_the_paper_on_its_own_task(made_up: MakeRecord) -> None:
+    gaps = {(None, None): 100, ("tl", None): 200, ("svd", 1): 180, ("win", 1): 150,
+            ("svd", 2): 200, ("win", 2): 200}  # fmt: skip
     results = {
-        key: [made_up(seed, (0, 0, 0, gap)) for seed in range(2)]
-        for key, gap in {"pre-trained": 100, "tl": 200, "svd, rank 1": 180, "win, rank 1": 150,
-                         "svd, rank 2": 200, "win, rank 2": 200}.items()
-    }  # fmt: skip
+        words(settings_of(*how), {}): [
+            made_up(seed, (0, 0, 0, gap), **settings_of(*how)) for seed in range(2)
+        ]
+        for how, gap in gaps.items()
+    }
     lfwa = load_profile(
         "paper",
         {"faces.data.name": "lfwa", "faces.data.total": 2000, "win.faces.target": "Male",
@@ -96,11 +100,14 @@ def test_strategies_stand_beside_the_paper_on_its_own_task(made_up: MakeRecord) 
     )  # fmt: skip
     for profile, told in ((load_profile("quick"), None), (lfwa, "25.60")):
         view = replace(view_of(results), profile=profile, about="win-faces")
-        table = win_on_faces.strategies_table(view).set_index("setting")
+        figure, shown, _ = win_on_faces.strategies_beside_paper(view)
+        assert isinstance(shown, pd.DataFrame)
+        assert isinstance(figure, Figure)
+        table = shown.set_index("setting")
         assert table.loc["WIN, rank 1", "ΔEO (sum)"].startswith("15.00")
         assert table.get("ΔEO (sum), paper", {}).get("WIN, rank 1") == told
-        axes = drawn(win_on_faces.strategies_figure(view)).axes
+        axes = drawn(figure).axes
         assert [axis.get_legend() is not None for axis in axes] == [told is not None] * 3
-        found = win_tables.strategy_differences(view.results).set_index("difference")["ΔDP"]
+        found = win_tables.strategy_differences(view).set_index("difference")["ΔDP"]
         assert len(found) == 1 + 3 * 2
         assert found["WIN − TL, rank 1"].startswith("-2.50")

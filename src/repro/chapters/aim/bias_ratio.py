@@ -17,13 +17,13 @@ from repro.chapters.aim.configs import FaceTuning
 from repro.chapters.aim.contrasts import best, fine_tuning_claim, task
 from repro.chapters.aim.plans import aim_experiment, bases_of, sensitivity, tuning
 from repro.chapters.aim.recorded_masks import mask, of_other_batches, sensitivities
-from repro.chapters.aim.tables import METRICS, paired
+from repro.chapters.aim.tables import METRICS, nothing_of, paired
 from repro.chapters.reported import aim_keyed
+from repro.study import figures
 from repro.study.claims import Contrast
 from repro.study.experiments import Plan
-from repro.study.figures import MEN, settings_figure
+from repro.study.figures import MEN
 from repro.study.profiles import Profile, synthetic_of
-from repro.study.tables import means
 
 if TYPE_CHECKING:
     from repro.study.session import View
@@ -119,7 +119,7 @@ def ratios(view: View) -> list[str]:
 def overlaps(view: View) -> list[str | pd.DataFrame | View]:
     """Return how far masks of two ratios on one model agree, and those of two draws of batches."""
     if not ratios(view):
-        return [f"**{view.label}**: no sensitivities are among these runs."]
+        return [nothing_of(view, "sensitivities are")]
     k, found = view.profile.faces.k, {}
     for first, second in combinations(ratios(view), 2):
         pairs = zip(view.results[first], view.results[second], strict=True)
@@ -156,15 +156,8 @@ def sensitivity_figures(view: View) -> list[Figure]:
 
 def beside_paper(view: View) -> list[Figure | pd.DataFrame | View]:
     """Return figure and table of each ratio, beside what the paper reports."""
-    paper = view.paper(aim_keyed("7", task(view.profile), TABLE_7))
     names = {"erm": "ERM"} | {ratio: f"SFT, S1 at {ratio}" for ratio in ratios(view)}
-    table = means(view.results, METRICS, names, paper)
-    if not ratios(view):
-        return [table, view]
-    figure = settings_figure(
-        view.results, list(METRICS), names=names, reported=paper, title=view.label
-    )
-    return [figure, table, view]
+    return figures.beside_paper(view, METRICS, names, aim_keyed("7", task(view.profile), TABLE_7))
 
 
 def seed_by_seed(view: View) -> list[str | pd.DataFrame]:

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from repro.chapters.aim import figures
+from repro.chapters.aim.contrasts import EO
 from repro.chapters.aim.data import (
     RealFaces,
     SyntheticSets,
@@ -25,7 +26,8 @@ from repro.data.splits import GROUPS
 from repro.data.toyfaces.factors import ATTRIBUTES
 from repro.study.profiles import Profile
 from repro.study.records import Results
-from repro.study.tables import differences, means
+from repro.study.session import View
+from repro.study.tables import differences, mean_value, means
 
 #: What the three classifiers are trained on, by their keys in the plan.
 TRAINED_ON = {
@@ -40,6 +42,8 @@ PAIRS = (
 )
 #: Attributes that the renderer draws without regard to each other.
 INDEPENDENT = ("Smiling", "Male", "Young")
+#: Of ERM's equalised odds at most so much may be left after synthetic images alone.
+PREMISE = 0.5
 _SEED = 11  # of the toy faces that are shown; no classifier has anything to do with it
 
 
@@ -117,11 +121,37 @@ def independence_in_words(n: int = 4000) -> str:
     )
 
 
-def compared(results: Results) -> list[pd.DataFrame]:
-    """Return the metrics of the three classifiers, and the two properties that are differences."""
-    return [means(results, METRICS, TRAINED_ON), differences(results, METRICS, PAIRS)]
+def compared(view: View) -> list[Figure | pd.DataFrame | View | str]:
+    """Return what the three classifiers reach in each group, their differences, and the premise."""
+    if not view.results:
+        return []
+    return [
+        figures.group_accuracy_figure(view.results, TRAINED_ON, title=view.label),
+        means(view.results, METRICS, TRAINED_ON),
+        differences(view.results, METRICS, PAIRS),
+        premise_in_words(view.results),
+        view,
+    ]
 
 
-def group_accuracies(results: Results, *, title: str) -> Figure:
-    """Draw the accuracy of each group by what the classifier was trained on."""
-    return figures.group_accuracy_figure(results, TRAINED_ON, title=title)
+def premise(results: Results) -> float | None:
+    """Return equalised odds (max) after synthetic images alone as a share of ERM's, or None.
+
+    Of means over seeds. AIM-Fair rests on its being small; None where one of them was not run.
+    """
+    if not {"synthetic only", "erm"} <= results.keys():
+        return None
+    alone, erm = (mean_value(results[key], EO) for key in ("synthetic only", "erm"))
+    return alone / erm
+
+
+def premise_in_words(results: Results) -> str:
+    """Say whether the premise holds: at most `PREMISE` of ERM's equalised odds."""
+    share = premise(results)
+    if share is None:
+        return "The premise cannot be read here: there are no synthetic images."
+    alone, erm = (100 * mean_value(results[key], EO) for key in ("synthetic only", "erm"))
+    return (
+        f"The premise **{'holds' if share <= PREMISE else 'fails'}**: equalised odds (max) of "
+        f"{alone:.1f} after synthetic images alone, {share:.0%} of ERM's {erm:.1f}."
+    )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from repro.aimfair.diversity import diversity
+from repro.aimfair.diversity import mean_diversity
 from repro.aimfair.prompt_checks import check_prompt
 from repro.aimfair.prompt_form import KINDS, Group, Task, put_together
 from repro.aimfair.prompt_writer import VocabularyError, write_offline
 from repro.chapters.aim.synthetic import vocabulary_of
 from repro.data.captions import FACETS
+from repro.data.splits import GROUPS
 from repro.study.profiles import TABLE_5, PromptSet
 from repro.study.session import Study
 
@@ -22,7 +23,6 @@ BEYOND = (
     PromptSet(prompts="contextual with head poses", number=100),
     PromptSet(prompts="contextual with head poses", number=200),
 )
-GROUPS: tuple[Group, ...] = ((0, 0), (0, 1), (1, 0), (1, 1))
 _SEED = 42  # the authors'
 _SIZES = (10, 25, 50, 100, 200)  # of sets whose variety is compared
 
@@ -89,11 +89,6 @@ def _sets(study: Study, task: Task) -> dict[str, Mapping[Group, list[str]]]:
     return found
 
 
-def _variety(prompts: Mapping[Group, Sequence[str]]) -> pd.Series:
-    """Return the measures of one set, mean over the groups."""
-    return pd.DataFrame([diversity(texts) for texts in prompts.values()]).mean()
-
-
 #: Measures of variety that have a column; those of facets that no prompt names are left out.
 _COLUMNS = (
     *("prompts", "distinct-1", "distinct-2", "jaccard distance", "tf-idf distance"),
@@ -105,7 +100,7 @@ def diversity_table(study: Study, task: Task) -> pd.DataFrame:
     """Return measures of variety of each set, mean over the four groups."""
     rows = []
     for key, prompts in _sets(study, task).items():
-        found = _variety(prompts)
+        found = mean_diversity(prompts)
         shown = {name: f"{found[name]:.3g}" for name in _COLUMNS if name in found}
         rows.append({"set": key} | shown)
     return pd.DataFrame(rows).fillna("")
@@ -121,7 +116,7 @@ def diversity_figure(study: Study, task: Task) -> Figure:
             if not prompts:
                 continue
             numbers.append(n)
-            distances.append(float(_variety(prompts)["jaccard distance"]))
+            distances.append(float(mean_diversity(prompts)["jaccard distance"]))
         if numbers:
             axes.plot(numbers, distances, style, label=kind)
     axes.set_xscale("log")

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from repro.chapters.aim.contrasts import ACC, EO, WST
-from repro.study.figures import LABELS, PAPER, draw_seeds
+from repro.study.figures import LABELS, PAPER, draw_seeds, palette
 from repro.study.intervals import mean_interval
 from repro.study.records import Results, value
 
@@ -146,7 +145,7 @@ def against_number_figure(
         Whether the horizontal axis is.
     """
     figure, panels = plt.subplots(1, 3, figsize=(10, 3.1))
-    colours = sns.color_palette("colorblind", max(len(lines), 1))
+    colours = palette("colorblind", max(len(lines), 1))
     for axes, metric in zip(panels, (ACC, WST, EO), strict=True):
         for key, x in at.items():
             values = [100 * float(value(r, metric) or 0.0) for r in results.get(key, [])]

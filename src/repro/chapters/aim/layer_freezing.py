@@ -19,7 +19,7 @@ from repro.chapters.aim.contrasts import (
     versus,
 )
 from repro.chapters.aim.figures import group_accuracy_figure
-from repro.chapters.aim.plans import aim_experiment, bases_of, tuning
+from repro.chapters.aim.plans import aim_experiment, bases_of, block_key, tuning
 from repro.chapters.aim.tables import (
     METRICS,
     averages,
@@ -27,10 +27,10 @@ from repro.chapters.aim.tables import (
     named,
     of_strategy,
     paired,
-    settings_beside_paper,
 )
 from repro.chapters.reported import aim_keyed
 from repro.chapters.substitutions import TUNED
+from repro.study import figures
 from repro.study.claims import Contrast
 from repro.study.experiments import Plan
 from repro.study.profiles import Profile
@@ -44,9 +44,10 @@ if TYPE_CHECKING:
 
 NOTEBOOK = "30_layer_freezing"
 
-FIGURE_2 = {"fully fine-tuning": "freeze none (fully fine-tuning)", "freeze fc": "freeze fc"} | {
-    f"freeze layer{i}": f"freeze block-{i}" for i in (1, 2, 3, 4)
-}
+FIGURE_2 = {
+    "fully fine-tuning": "freeze none (fully fine-tuning)",
+    block_key("freeze", "fc"): "freeze fc",
+} | {block_key("freeze", f"layer{i}"): f"freeze block-{i}" for i in (1, 2, 3, 4)}
 
 
 @aim_experiment(NOTEBOOK)
@@ -58,7 +59,9 @@ def layer_freezing(profile: Profile, seeds: Sequence[int]) -> Plan:
         return plan
     plan["fully fine-tuning"] = [tuning(profile, base, "fully fine-tuning") for base in bases]
     for block in profile.faces.blocks:
-        plan[f"freeze {block}"] = [tuning(profile, base, "freeze", block=block) for base in bases]
+        plan[block_key("freeze", block)] = [
+            tuning(profile, base, "freeze", block=block) for base in bases
+        ]
     return plan
 
 
@@ -69,11 +72,11 @@ def _frozen(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
         for block in profile.faces.blocks
         for contrast in versus(
             profile,
-            f"freeze {block}",
+            block_key("freeze", block),
             "fully fine-tuning",
             metrics,
             table="fig2",
-            rows=(FIGURE_2.get(f"freeze {block}"), FIGURE_2["fully fine-tuning"]),
+            rows=(FIGURE_2.get(block_key("freeze", block)), FIGURE_2["fully fine-tuning"]),
             slack=0.001,
         )
     ]
@@ -114,7 +117,7 @@ def block_sizes(model: nn.Module, blocks: Mapping[str, Sequence[str]]) -> pd.Dat
         rows.append(
             {
                 "block": block,
-                "in Figure 2": FIGURE_2.get(f"freeze {block}", ""),
+                "in Figure 2": FIGURE_2.get(block_key("freeze", block), ""),
                 "tensors": f"{len(names)} of {len(parameters)}",
                 "scalar parameters": f"{frozen:,}",
                 "share of parameters": f"{frozen / sum(parameters.values()):.2%}",
@@ -132,8 +135,8 @@ def frozen_blocks(view: View) -> Results:
 def beside_paper(view: View) -> list[str | Figure | pd.DataFrame | View]:
     """Return figure and table of each setting, beside Figure 2 as it was read off the plot."""
     said = [] if frozen_blocks(view) else [f"**{view.label}**: no block was frozen in these runs."]
-    paper = view.paper(aim_keyed("fig2", task(view.profile), FIGURE_2))
-    return [*said, *settings_beside_paper(view, paper)]
+    reported = aim_keyed("fig2", task(view.profile), FIGURE_2)
+    return [*said, *figures.beside_paper(view, METRICS, named(view.results), reported)]
 
 
 def groups_that_move(view: View) -> list[Figure]:
@@ -201,7 +204,7 @@ def leads_by_chance(view: View) -> list[str | pd.DataFrame | Html]:
 def best_in_figure_2() -> str:
     """Say which block is the best one in the paper's figure, by WST and by EO."""
     told = aim_keyed("fig2", MAIN_TASK, FIGURE_2)
-    blocks = [key for key in FIGURE_2 if key.startswith("freeze")]
+    blocks = [key for key in FIGURE_2 if key != "fully fine-tuning"]
     by_wst = max(blocks, key=lambda key: told[key, WST])
     by_eo = min(blocks, key=lambda key: told[key, EO])
     return (

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -28,13 +27,13 @@ from repro.chapters.aim.contrasts import (
     task,
     versus,
 )
-from repro.chapters.aim.plans import aim_experiment, known_strategies, training, tuning
-from repro.chapters.aim.tables import METRICS, by_group, paired
+from repro.chapters.aim.plans import aim_experiment, known_strategies, share_key, training, tuning
+from repro.chapters.aim.tables import METRICS, by_group, nothing_of, of_strategy, paired
 from repro.chapters.reported import aim_keyed, aim_value
 from repro.chapters.substitutions import ERM
 from repro.study.claims import Claim, Contrast
 from repro.study.experiments import Plan
-from repro.study.figures import GREY, LABELS, in_points
+from repro.study.figures import GREY, LABELS, in_points, palette
 from repro.study.intervals import mean_interval
 from repro.study.profiles import Profile
 from repro.study.tables import Reported, means
@@ -45,8 +44,8 @@ if TYPE_CHECKING:
 NOTEBOOK = "36_less_real_data"
 
 TABLE_2 = {
-    f"{percent} %, {key}": f"{name} @ {percent}% real"
-    for percent in (50, 25, 10)
+    share_key(share, key): f"{name} @ {100 * share:g}% real"
+    for share in (0.5, 0.25, 0.1)
     for key, name in (("erm", "ERM"), ("mask", "AIM-Fair"))
 }
 
@@ -58,10 +57,9 @@ def less_real_data(profile: Profile, seeds: Sequence[int]) -> Plan:
     for fraction in profile.faces.fractions:
         data = profile.faces.data.model_copy(update={"fraction": fraction})
         bases = [training(profile, seed, data=data) for seed in seeds]
-        key = f"{100 * fraction:g} %"
-        plan[f"{key}, erm"] = list(bases)
+        plan[share_key(fraction, "erm")] = list(bases)
         for name in known_strategies(profile, ("fully fine-tuning", "mask")):
-            plan[f"{key}, {name}"] = [tuning(profile, base, name) for base in bases]
+            plan[share_key(fraction, name)] = [tuning(profile, base, name) for base in bases]
     return plan
 
 
@@ -80,8 +78,8 @@ def _less_hurts(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
         return [
             Contrast(
                 f"ERM on {least:.0%} of the real images against {most:.0%}: {SHORT[metric]}",
-                f"{100 * least:g} %, erm",
-                f"{100 * most:g} %, erm",
+                share_key(least, "erm"),
+                share_key(most, "erm"),
                 metric,
                 "less" if BETTER[metric] == "greater" else "greater",
                 reported=_less_reported(task(profile), least, most, metric),
@@ -101,23 +99,18 @@ def _less_reported(where: str, least: float, most: float, metric: str) -> float 
 
 
 def _still_helps(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
-    return lambda profile: [
-        replace(
-            contrast,
-            check=biased(profile, less_real_data, f"{key}, erm", f" of {key}"),
-        )
-        for fraction in sorted(profile.faces.fractions, reverse=True)
-        if fraction < 1
-        for key in [f"{100 * fraction:g} %"]
-        for contrast in versus(
-            profile,
-            f"{key}, mask",
-            f"{key}, erm",
-            metrics,
-            table="2",
-            rows=(TABLE_2.get(f"{key}, mask"), TABLE_2.get(f"{key}, erm")),
-        )
-    ]
+    def contrasts(profile: Profile) -> list[Contrast]:
+        found = []
+        for fraction in sorted(profile.faces.fractions, reverse=True):
+            mask, erm = (share_key(fraction, name) for name in ("mask", "erm"))
+            if fraction < 1:
+                check = biased(profile, less_real_data, erm, f" of {100 * fraction:g} %")
+                rows = TABLE_2.get(mask), TABLE_2.get(erm)
+                own = versus(profile, mask, erm, metrics, table="2", rows=rows)
+                found += [replace(contrast, check=check) for contrast in own]
+        return found
+
+    return contrasts
 
 
 CLAIMS = (
@@ -156,14 +149,14 @@ CLAIMS = (
 NAMES = {key: WORDS[key] for key in ("erm", "fully fine-tuning", "mask")}
 
 
-def percents(view: View) -> list[float]:
-    """Return the shares of the real images in per cent, largest first."""
-    return sorted((100 * share for share in view.profile.faces.fractions), reverse=True)
+def shares(view: View) -> list[float]:
+    """Return the shares of the real images, largest first."""
+    return sorted(view.profile.faces.fractions, reverse=True)
 
 
 def reported(view: View) -> Reported | None:
     """Return Table 2, and for all of the real data Table 1, where the data are real."""
-    whole = {"100 %, erm": "ERM", "100 %, mask": "AIM-Fair"}
+    whole = {share_key(1, "erm"): "ERM", share_key(1, "mask"): "AIM-Fair"}
     where = task(view.profile)
     return view.paper(aim_keyed("2", where, TABLE_2) | aim_keyed("1", where, whole))
 
@@ -171,14 +164,15 @@ def reported(view: View) -> Reported | None:
 def training_sets(view: View) -> list[str | pd.DataFrame | View]:
     """Return how many images, real and synthetic, each share trains on."""
     rows = []
-    for percent in percents(view):
+    for share in shares(view):
+        keys = [share_key(share, name) for name in ("erm", "mask")]
         counts = [
             np.asarray(view.results[key][0].results["training_images"])
-            for key in (f"{percent:g} %, erm", f"{percent:g} %, mask")
+            for key in keys
             if key in view.results
         ]
-        if f"{percent:g} %, erm" in view.results:
-            row = {"share of real images": f"{percent:g} %"} | by_group(counts[0])
+        if keys[0] in view.results:
+            row = {"share of real images": f"{100 * share:g} %"} | by_group(counts[0])
             row["real images"] = f"{counts[0].sum():,}"
             row["synthetic images, balanced"] = f"{counts[1].sum():,}" if counts[1:] else "none"
             rows.append(row)
@@ -188,13 +182,13 @@ def training_sets(view: View) -> list[str | pd.DataFrame | View]:
 def beside_paper(view: View) -> list[str | Figure | pd.DataFrame | View]:
     """Return figure and table of each share, beside what the paper reports."""
     names = {
-        f"{percent:g} %, {key}": f"{percent:g} %, {name}"
-        for percent in percents(view)
+        share_key(share, key): share_key(share, name)
+        for share in shares(view)
         for key, name in NAMES.items()
     }
     table = means(view.results, METRICS, names, reported(view))
-    tuned = any(key.endswith("mask") for key in view.results)
-    missing = [] if tuned else [f"**{view.label}**: no fine-tuned model is among these runs."]
+    tuned = of_strategy(view.results, "mask")
+    missing = [] if tuned else [nothing_of(view, "fine-tuned model is")]
     return [*missing, fractions_figure(view), table, view]
 
 
@@ -203,10 +197,11 @@ def fractions_figure(view: View) -> Figure:
     paper = reported(view)
     figure, panels = plt.subplots(1, 3, figsize=(10, 3.3))
     for axes, metric in zip(panels, METRICS, strict=True):
-        for key, colour in zip(NAMES, sns.color_palette("colorblind"), strict=False):
+        for key, colour in zip(NAMES, palette("colorblind"), strict=False):
             _draw_strategy(axes, view, key, metric, colour, paper or {})
         axes.set_xscale("log")
-        axes.set_xticks(percents(view), [f"{p:g}" for p in percents(view)])
+        percents = [100 * share for share in shares(view)]
+        axes.set_xticks(percents, [f"{percent:g}" for percent in percents])
         axes.minorticks_off()
         axes.set_xlabel("share of the real images (%)")
         axes.set_ylabel(LABELS[metric])
@@ -228,9 +223,9 @@ def _draw_strategy(
     """Draw seeds as dots, means with their interval as a line, the paper as open diamonds."""
     beside = 1.06 ** (list(NAMES).index(key) - 1)  # strategies stand side by side
     values = {
-        percent * beside: in_points(view.results[f"{percent:g} %, {key}"], metric)
-        for percent in percents(view)
-        if f"{percent:g} %, {key}" in view.results
+        100 * share * beside: in_points(view.results[share_key(share, key)], metric)
+        for share in shares(view)
+        if share_key(share, key) in view.results
     }
     if not values:
         return
@@ -242,19 +237,23 @@ def _draw_strategy(
         list(values), [f.mean for f in found], yerr=None if found[0].n < 2 else error, fmt="s-",
         color=colour, capsize=3, markersize=4, linewidth=1, label=NAMES[key],
     )  # fmt: skip
-    told = {p: paper.get((f"{p:g} %, {key}", metric)) for p in percents(view)}
+    told = {100 * share: paper.get((share_key(share, key), metric)) for share in shares(view)}
     known = {p: 100 * number for p, number in told.items() if number is not None}
     axes.plot(list(known), list(known.values()), "D", color=colour, fillstyle="none")
 
 
 def less_hurts(view: View) -> list[str | pd.DataFrame]:
     """Return each strategy at a smaller share against itself at the largest, seed by seed."""
-    most, *smaller = (f"{percent:g} %" for percent in percents(view))
+    most, *smaller = shares(view)
     pairs = [
-        (f"{name}: {share} − {most}", f"{share}, {key}", f"{most}, {key}")
+        (
+            f"{name}: {100 * share:g} % − {100 * most:g} %",
+            share_key(share, key),
+            share_key(most, key),
+        )
         for key, name in NAMES.items()
         for share in smaller
-        if f"{share}, {key}" in view.results
+        if share_key(share, key) in view.results
     ]
     return paired(view, pairs, "one share only, nothing to compare.")
 
@@ -262,9 +261,13 @@ def less_hurts(view: View) -> list[str | pd.DataFrame]:
 def lead(view: View) -> list[str | pd.DataFrame]:
     """Return selective fine-tuning against the others at every share, seed by seed."""
     pairs = [
-        (f"{percent:g} %: SFT − {NAMES[key]}", f"{percent:g} %, mask", f"{percent:g} %, {key}")
+        (
+            f"{100 * share:g} %: SFT − {NAMES[key]}",
+            share_key(share, "mask"),
+            share_key(share, key),
+        )
         for key in ("erm", "fully fine-tuning")
-        for percent in percents(view)
-        if f"{percent:g} %, mask" in view.results
+        for share in shares(view)
+        if share_key(share, "mask") in view.results
     ]
     return paired(view, pairs, "SFT is not among these runs.")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from repro.aimfair.strategies import COMPARED, STRATEGIES
-from repro.aimfair.tensors import block_of
 from repro.chapters.aim.configs import FaceTraining, FaceTuning, Sensitivity
 from repro.chapters.aim.declared import declared_sha256
 from repro.data.sources import DataError, digest_of
@@ -17,6 +16,7 @@ from repro.settings import FaceData, SettingsError, SyntheticFaces
 from repro.study.configs import RunConfig
 from repro.study.experiments import Experiment, Plan, experiment, of_part
 from repro.study.profiles import Profile, synthetic_of
+from repro.tensors import RESNETS, block_of, resnet_tensors
 
 
 def _digest_of(path: str) -> str:
@@ -44,7 +44,6 @@ def training(
     of_file = faces.initialisation == "file"
     return FaceTraining.model_validate(
         {
-            "profile": profile.name,
             "seed": seed,
             "data": data,
             "synthetic": synthetic,
@@ -81,7 +80,6 @@ def sensitivity(
     """Return the configuration of one measurement of all tensors' sensitivities."""
     faces, synthetic = profile.faces, synthetic or synthetic_of(profile)
     return Sensitivity(
-        profile=profile.name,
         seed=base.seed,
         pretrained=base,
         synthetic=synthetic,
@@ -116,7 +114,6 @@ def tuning(
         measured = sensitivity(profile, base)
     return FaceTuning.model_validate(
         {
-            "profile": profile.name,
             "seed": base.seed,
             "pretrained": base,
             "sensitivity": measured if masked else None,
@@ -140,11 +137,13 @@ def known_strategies(profile: Profile, names: Sequence[str]) -> list[str]:
 
 
 @lru_cache(maxsize=4)
-def _tensors(architecture: str, width: int) -> tuple[str, ...]:
+def _tensors(architecture: str, width: int) -> list[str]:
+    if architecture in RESNETS:
+        return resnet_tensors(architecture)
     from repro.models import image_classifier  # with torch, which no other plan needs
 
     model = image_classifier(architecture, width=width, seed=0)
-    return tuple(name for name, _ in model.named_parameters())
+    return [name for name, _ in model.named_parameters()]
 
 
 def _check_tensors(profile: Profile, *, k: int | None, block: str | None) -> None:
@@ -171,24 +170,22 @@ def aim_experiment(*notebooks: str) -> Callable[[Experiment], Experiment]:
         def chosen(profile: Profile, seeds: Sequence[int]) -> Plan:
             """Plan what the profile lists, and of the rest what runs all the same."""
             listed = profile.faces.experiments
+            # What an experiment takes from another belongs to it, whether or not that is listed.
+            whole = _with_faces(profile, experiments=None)
             if listed is None or plan.__name__ in listed:
-                return plan(profile, seeds)
-            faces = profile.faces.model_copy(update={"synthetic": None})
-            without = plan(profile.model_copy(update={"faces": faces}), seeds)
+                return plan(whole, seeds)
+            without = plan(_with_faces(whole, synthetic=None), seeds)
             try:
-                whole = plan(profile, seeds)
+                all_of_it = plan(whole, seeds)
             except ValueError:  # its generator cannot give what the experiment asks for
                 return without
             others = {e.__name__: e for e in of_part("aim-fair")}
             run = _identities(
-                c
-                for name in listed
-                for group in others[name](profile, seeds).values()
-                for c in group
+                c for name in listed for group in others[name](whole, seeds).values() for c in group
             )
             return {
                 key: configs
-                for key, configs in whole.items()
+                for key, configs in all_of_it.items()
                 if key in without or _identities(configs, above=False) <= run
             }
 
@@ -197,12 +194,26 @@ def aim_experiment(*notebooks: str) -> Callable[[Experiment], Experiment]:
     return known
 
 
+def _with_faces(profile: Profile, **changed: object) -> Profile:
+    return profile.model_copy(update={"faces": profile.faces.model_copy(update=changed)})
+
+
 def _identities(configs: Iterable[RunConfig], *, above: bool = True) -> set[str]:
     """Return the identities of runs, and of all that they build on."""
     found = set[str]()
     for config in configs:
         found |= {config.identity} | (_identities(config.upstream().values()) if above else set())
     return found
+
+
+def block_key(rule: str, block: str) -> str:
+    """Return the key of a block that is frozen, or alone updated: ``freeze layer4``."""
+    return f"{rule} {block}"
+
+
+def share_key(fraction: float, strategy: str) -> str:
+    """Return the key of a strategy on a share of the real data: ``50 %, mask``."""
+    return f"{100 * fraction:g} %, {strategy}"
 
 
 def bases_of(profile: Profile, seeds: Sequence[int]) -> list[FaceTraining]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -18,6 +17,7 @@ from repro.chapters.reported import aim_value
 from repro.chapters.substitutions import ERM
 from repro.metrics import flatten_metrics, metrics_from_counts
 from repro.study.claims import Claim, Contrast
+from repro.study.figures import palette
 from repro.study.profiles import Profile, load_profile
 from repro.study.provenance import precision_in_words
 from repro.study.records import Results
@@ -105,7 +105,7 @@ def history_figure(view: View) -> Figure:
     """Draw loss, and accuracy and worst-group accuracy on validation images, epoch by epoch."""
     shown = {key: name for key, name in NAMES.items() if key in view.results}
     figure, panels = plt.subplots(1, 3, figsize=(9.5, 2.9))
-    colours = sns.color_palette("colorblind", len(shown))
+    colours = palette("colorblind", len(shown))
     for (key, name), colour in zip(shown.items(), colours, strict=True):
         for seed, record in enumerate(view.results[key]):
             history = record.body["history"]

@@ -17,11 +17,10 @@ from repro.chapters.aim.tables import METRICS, paired
 from repro.chapters.reported import aim_keyed
 from repro.chapters.substitutions import PROMPT_SETS
 from repro.settings import SyntheticFaces
+from repro.study import figures
 from repro.study.claims import Claim, Contrast
 from repro.study.experiments import Plan
-from repro.study.figures import settings_figure
 from repro.study.profiles import Profile
-from repro.study.tables import means
 
 if TYPE_CHECKING:
     from repro.study.session import View
@@ -194,11 +193,8 @@ def beside_paper(view: View) -> list[str | Figure | pd.DataFrame | View]:
     """Return figure and table of each set of prompts, beside what the paper reports."""
     if not names(view):
         return [f"**{view.label}**: no images were drawn from prompts."]
-    paper = view.paper(aim_keyed("5", task(view.profile), TABLE_5))
-    figure = settings_figure(
-        view.results, list(METRICS), names=names(view), reported=paper, title=view.label
-    )
-    return [figure, means(view.results, METRICS, names(view), paper), view]
+    reported = aim_keyed("5", task(view.profile), TABLE_5)
+    return [*figures.beside_paper(view, METRICS, names(view), reported)]
 
 
 def group_accuracies(view: View) -> list[Figure]:

@@ -12,19 +12,20 @@ from matplotlib.figure import Figure
 from repro.aimfair.mask import jaccard
 from repro.aimfair.strategies import STRATEGIES, rows_of
 from repro.chapters.aim.contrasts import ACC, EO, WORDS, WST, fine_tuning_claim, task, versus
-from repro.chapters.aim.plans import aim_experiment, bases_of, tuning
+from repro.chapters.aim.plans import aim_experiment, bases_of, block_key, tuning
 from repro.chapters.aim.recorded_masks import mask, sensitivities
 from repro.chapters.aim.tables import (
     METRICS,
     averages,
     best_of,
     named,
+    nothing_of,
     of_strategy,
     paired,
-    settings_beside_paper,
     training_images,
 )
 from repro.chapters.reported import aim_keyed
+from repro.study import figures
 from repro.study.claims import Contrast
 from repro.study.experiments import Plan
 from repro.study.profiles import Profile
@@ -49,6 +50,10 @@ BEST_IN_TABLE_4 = {
 }
 
 
+def _random(draw: int) -> str:
+    return f"random {draw}"
+
+
 @aim_experiment(NOTEBOOK)
 def selection_rules(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 4: random tensors, one block updated or frozen, cosine mask, absolute mask."""
@@ -57,12 +62,12 @@ def selection_rules(profile: Profile, seeds: Sequence[int]) -> Plan:
     if profile.faces.synthetic is None:
         return plan
     for draw in range(profile.faces.random_draws):
-        plan[f"random {draw}"] = [tuning(profile, base, "random", draw=draw) for base in bases]
+        plan[_random(draw)] = [tuning(profile, base, "random", draw=draw) for base in bases]
     for rule in ("update", "freeze"):
         for block in profile.faces.blocks:
             # Updating the head alone is linear probing: one run under two names.
             alone = rule == "update" and block == "fc"
-            plan[f"{rule} {block}"] = [
+            plan[block_key(rule, block)] = [
                 tuning(profile, base, "linear probing")
                 if alone
                 else tuning(profile, base, rule, block=block)
@@ -94,11 +99,11 @@ def _against_rules(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]
             # The row is that of the paper's best, which is none of ours: it sets the margin alone.
             return [replace(c, reported=None, elsewhere=c.reported or c.elsewhere) for c in found]
 
-        draws = tuple(f"random {draw}" for draw in range(profile.faces.random_draws))
+        draws = tuple(map(_random, range(profile.faces.random_draws)))
         found = against(draws, "random", f"the mean of {len(draws)} random draws of tensors")
         for rule in ("update", "freeze"):
             for block in profile.faces.blocks:
-                found += against(f"{rule} {block}", rule, None)
+                found += against(block_key(rule, block), rule, None)
         return found
 
     return contrasts
@@ -160,10 +165,10 @@ def what_trains(view: View) -> list[str | pd.DataFrame | View]:
 
 def beside_paper(view: View) -> list[str | Figure | pd.DataFrame | View]:
     """Return figure and table of every setting, the two masks beside the paper's."""
-    alone = len(view.results) < 2
-    said = [f"**{view.label}**: no fine-tuned model is among these runs."] if alone else []
-    paper = view.paper(aim_keyed("4", task(view.profile), TABLE_4))
-    return [*said, *settings_beside_paper(view, paper, (WST, EO, ACC))]
+    said = [nothing_of(view, "fine-tuned model is")] if len(view.results) < 2 else []
+    reported = aim_keyed("4", task(view.profile), TABLE_4)
+    names = named(view.results)
+    return [*said, *figures.beside_paper(view, METRICS, names, reported, (WST, EO, ACC))]
 
 
 def seed_by_seed(view: View) -> list[str | pd.DataFrame]:
@@ -227,13 +232,14 @@ def two_masks(view: View, k: int) -> list[str | pd.DataFrame | Html]:
     """Return how alike the masks by absolute difference and by cosine are, seed by seed."""
     records = view.results.get("train, augmented", [])
     if not records:
-        return [f"**{view.label}**: no sensitivities are among these runs."]
+        return [nothing_of(view, "sensitivities are")]
     rows = []
     for record in records:
         absolute, cosine = (mask(record, k, kind=kind) for kind in ("absolute", "cosine"))
-        # What two random masks of these sizes share on average.
+        # What two random masks of these sizes share on average; two empty ones are the same.
         shared = len(absolute) * len(cosine) / len(record.results["tensors"])
-        chance = shared / (len(absolute) + len(cosine) - shared)
+        either = len(absolute) + len(cosine) - shared
+        chance = shared / either if either else 1.0
         rows.append(
             {
                 "seed": record.config["seed"],

@@ -32,12 +32,19 @@ from repro.chapters.aim.plans import (
     strategies,
     tuning,
 )
-from repro.chapters.aim.tables import METRICS, as_the_paper, paired, table_3, training_images
+from repro.chapters.aim.tables import (
+    METRICS,
+    as_the_paper,
+    nothing_of,
+    paired,
+    table_3,
+    training_images,
+)
 from repro.chapters.reported import aim_value
 from repro.settings import SyntheticFaces
 from repro.study.claims import Contrast
 from repro.study.experiments import Plan
-from repro.study.figures import settings_figure
+from repro.study.figures import beside_paper as beside
 from repro.study.profiles import Profile, synthetic_of
 from repro.study.tables import Html, differences, folded, means, show
 
@@ -57,8 +64,15 @@ def wider_gap(profile: Profile, seeds: Sequence[int]) -> Plan:
     given = synthetic_of(profile)
     # Only the renderer has a domain gap that can be set.
     studio = SyntheticFaces(total=given.total, bias_ratio=given.bias_ratio, pool=given.pool)
-    wide = faces.model_copy(update={"data": data, "synthetic": studio, "experiments": None})
+    wide = faces.model_copy(update={"data": data, "synthetic": studio})
     return strategies(profile.model_copy(update={"faces": wide}), seeds)
+
+
+EVAL, DECAY = "mask, gradients in eval mode", "mask, frozen tensors decay"
+
+
+def _statistics(strategy: str, how: Literal["move", "freeze"]) -> str:
+    return f"{strategy}, statistics {how}"
 
 
 @aim_experiment(NOTEBOOK)
@@ -73,18 +87,16 @@ def switches(profile: Profile, seeds: Sequence[int]) -> Plan:
     for name in ("linear probing", "fully fine-tuning", "mask"):
         if name not in tuned:
             continue
-        plan[f"{name}, statistics move"] = [tuning(profile, base, name) for base in bases]
+        plan[_statistics(name, "move")] = [tuning(profile, base, name) for base in bases]
         if name != "fully fine-tuning":  # where nothing is frozen, there is nothing to switch
-            plan[f"{name}, statistics freeze"] = [
+            plan[_statistics(name, "freeze")] = [
                 tuning(profile, base, name, statistics="freeze") for base in bases
             ]
-    plan["mask, gradients in eval mode"] = [
+    plan[EVAL] = [
         tuning(profile, base, "mask", measured=measured)
         for base, measured in zip(bases, plain, strict=True)
     ]
-    plan["mask, frozen tensors decay"] = [
-        tuning(profile, base, "mask", frozen="decayed") for base in bases
-    ]
+    plan[DECAY] = [tuning(profile, base, "mask", frozen="decayed") for base in bases]
     return plan
 
 
@@ -194,11 +206,7 @@ def names(view: View) -> dict[str, str]:
 
 def beside_paper(view: View) -> list[Figure | pd.DataFrame | View]:
     """Return figure and table of every strategy, beside what the paper reports."""
-    paper = table_3(view)
-    figure = settings_figure(
-        view.results, list(METRICS), names=names(view), reported=paper, title=view.label
-    )
-    return [figure, means(view.results, METRICS, names(view), paper), view]
+    return beside(view, METRICS, names(view), table_3(view))
 
 
 def groups_figure(view: View) -> Figure:
@@ -230,14 +238,14 @@ def as_printed(view: View) -> list[str | pd.DataFrame | Html]:
 def switch_by_switch(view: View) -> list[str | pd.DataFrame | View]:
     """Return what each of the three switches changes, seed by seed."""
     if not view.results:
-        return [f"**{view.label}**: no fine-tuned model is among these runs."]
+        return [nothing_of(view, "fine-tuned model is")]
     pairs = [
-        (f"{key}: statistics freeze − move", f"{key}, statistics freeze", f"{key}, statistics move")
+        (f"{key}: statistics freeze − move", _statistics(key, "freeze"), _statistics(key, "move"))
         for key in ("linear probing", "mask")
     ]
     pairs += [
-        ("mask: gradients eval − train", "mask, gradients in eval mode", "mask, statistics move"),
-        ("mask: frozen decay − stay", "mask, frozen tensors decay", "mask, statistics move"),
+        ("mask: gradients eval − train", EVAL, _statistics("mask", "move")),
+        ("mask: frozen decay − stay", DECAY, _statistics("mask", "move")),
     ]
     table = means(view.results, METRICS, {key: key for key in view.results})
     return [f"**{view.label}**", table, differences(view.results, METRICS, pairs), view]

@@ -9,24 +9,22 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from scipy.stats import spearmanr
 
 from repro.aimfair.mask import jaccard
-from repro.aimfair.tensors import block_of
 from repro.chapters.aim import recorded_masks
 from repro.chapters.aim.plans import aim_experiment, bases_of, sensitivity
 from repro.chapters.aim.recorded_masks import mask, of_other_batches, sizes
 from repro.chapters.aim.tables import spread
 from repro.chapters.aim.top_k import agreement_by_k
 from repro.study.experiments import Plan
-from repro.study.figures import GREY, MEN
+from repro.study.figures import GREY, MEN, palette
 from repro.study.profiles import Profile
 from repro.study.records import Results
 from repro.study.runs import Record
 from repro.study.tables import Html, source
+from repro.tensors import block_of
 
 if TYPE_CHECKING:
     from repro.study.session import View
@@ -52,6 +50,8 @@ def sensitivities(profile: Profile, seeds: Sequence[int]) -> Plan:
 
 def rank_correlations(views: Iterable[View]) -> pd.DataFrame:
     """Return Spearman's correlation of d and b over all tensors, for each kind of gradients."""
+    from scipy.stats import spearmanr  # which takes a while to load
+
     rows = []
     for view in views:
         for key, records in view.results.items():
@@ -208,9 +208,7 @@ def sensitivity_figure(view: View, k: int) -> Figure:
     chosen = mask(record, k)
     results = record.results
     kinds = dict(zip(results["tensors"], results["kinds"], strict=True))
-    colours = dict(
-        zip(dict.fromkeys(kinds.values()), sns.color_palette("colorblind", 8), strict=False)
-    )
+    colours = dict(zip(dict.fromkeys(kinds.values()), palette("colorblind", 8), strict=False))
     figure, axes = plt.subplots(figsize=(6, 4.2))
     for kind, colour in colours.items():
         for inside in (True, False):

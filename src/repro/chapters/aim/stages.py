@@ -14,7 +14,6 @@ from repro import models, vision
 from repro.aimfair import finetune as rules
 from repro.aimfair.gradients import mean_gradients, sensitivity
 from repro.aimfair.strategies import STRATEGIES
-from repro.aimfair.tensors import kind_of
 from repro.chapters.aim.configs import FaceTraining, FaceTuning, Sensitivity
 from repro.chapters.aim.data import (
     RealFaces,
@@ -31,6 +30,7 @@ from repro.settings import ImageOptimisation
 from repro.study.checkpoints import checkpoint_of
 from repro.study.runs import WEIGHTS, Outcome, Record, RunError, Runs
 from repro.study.stages import stage
+from repro.tensors import kind_of
 from repro.training import TrainingError
 from repro.vision import Faces, VisionFit
 

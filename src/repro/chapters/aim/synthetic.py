@@ -6,31 +6,37 @@ That digest is known before anything is drawn, and is what a run declares as its
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 
 from repro.aimfair.imagestore import read_manifest
-from repro.aimfair.pipelinefolder import HOW_IT_RUNS, GenerationSettings, folder_digest
+from repro.aimfair.pipelinefolder import (
+    HOW_IT_RUNS,
+    GenerationError,
+    GenerationSettings,
+    folder_digest,
+)
 from repro.aimfair.prompt_bank import GIVEN, PromptBank, prompt_bank
 from repro.aimfair.prompt_files import read_prompts
 from repro.aimfair.prompt_form import Task
 from repro.data.images import ImageSet
 from repro.data.sources import cache_root
+from repro.files import digest_of_values
 from repro.generator.about import ABOUT, about_folder
 from repro.settings import TOY, FaceData, SettingsError, SyntheticFaces
-from repro.study.profiles import project_root
+from repro.study.once import once
+from repro.study.profiles import Profile, project_root
 
 VERSION = 2  # pixels are cut off to bytes, not rounded
 """Raise when the same settings come to mean other images."""
 
-MODELS = "models"
-"""Folder of the generators that this project ships."""
+MODELS, POOLS = "models", "models/pools"
+"""Folders of the generators that this project ships, and of images that they drew."""
 
 _PAPER_STEPS, _PAPER_GUIDANCE, _PAPER_SIZE = 50, 9.0, 512  # METHODS 1a
 _FEW_STEPS = 20  # of DPM-Solver++
@@ -159,6 +165,7 @@ def declared(data: FaceData, synthetic: SyntheticFaces) -> dict[str, str]:
     return {"synthetic faces": request_digest(data, synthetic)}
 
 
+@once
 def request_digest(data: FaceData, synthetic: SyntheticFaces) -> str:
     """Hash all that the images of a pool follow from: generator, prompts, settings, number.
 
@@ -168,17 +175,8 @@ def request_digest(data: FaceData, synthetic: SyntheticFaces) -> str:
     folder = generator_folder(synthetic.generator or "")
     source = folder_digest(folder) if folder else f"{how.pipeline}@{how.revision}"
     drawn = how.model_dump(mode="json", exclude=set(HOW_IT_RUNS))
-    text = json.dumps(
-        [
-            VERSION,
-            source,
-            drawn,
-            bank_of(data, synthetic).sha256,
-            [data.target, data.protected, synthetic.pool, synthetic.seed],
-        ],
-        sort_keys=True,
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
+    what = [data.target, data.protected, synthetic.pool, synthetic.seed]
+    return digest_of_values([VERSION, source, drawn, bank_of(data, synthetic).sha256, what])
 
 
 def pool_folder(data: FaceData, synthetic: SyntheticFaces) -> Path:
@@ -186,23 +184,81 @@ def pool_folder(data: FaceData, synthetic: SyntheticFaces) -> Path:
     return cache_root() / "pools" / request_digest(data, synthetic)[:16]
 
 
+def shipped_folder(data: FaceData, synthetic: SyntheticFaces) -> Path:
+    """Return where a pool of exactly these images would be shipped; it need not exist."""
+    return project_root() / POOLS / pool_folder(data, synthetic).name
+
+
+def is_there(profile: Profile) -> bool:
+    """Whether the pool of a profile ships, or was drawn here to the end."""
+    data, asked = profile.faces.data, profile.faces.synthetic
+    if asked is None or asked.source != "generator":
+        return False
+    if shipped_folder(data, asked).is_dir():
+        return True
+    try:
+        return len(read_manifest(pool_folder(data, asked))) > 0
+    except GenerationError:
+        return False
+
+
 @lru_cache(maxsize=4)
 def _pool(data: FaceData, synthetic: SyntheticFaces) -> ImageSet:
-    from repro.aimfair.generators import load
-    from repro.aimfair.synthesis import generate, load_set
+    from repro.aimfair.packedset import unpack
+    from repro.aimfair.synthesis import load_set
 
-    folder = pool_folder(data, synthetic)
-    # Two processes that want one pool draw it once; what was drawn before is found and checked.
-    generate(
+    folder, packed = pool_folder(data, synthetic), shipped_folder(data, synthetic)
+    if packed.is_dir():
+        unpack(packed, folder)
+    try:
+        return load_set(folder)  # each image is compared with its digest
+    except GenerationError:  # not there yet, or not to the end, or damaged
+        _draw(data, synthetic, synthetic.pool, folder)
+        return load_set(folder)
+
+
+def _draw(data: FaceData, synthetic: SyntheticFaces, number: int, folder: Path) -> pd.DataFrame:
+    """Draw what is missing of so many images a group; two processes that want it draw it once."""
+    from repro.aimfair.generators import load
+    from repro.aimfair.synthesis import generate
+
+    return generate(
         load(generation_settings(data, synthetic)),
         bank_of(data, synthetic).prompts,
-        synthetic.pool,
+        number,
         folder,
         target=data.target,
         protected=data.protected,
         seed=synthetic.seed,
     )
-    return load_set(folder)
+
+
+def drawn_again(data: FaceData, synthetic: SyntheticFaces, number: int = 16) -> pd.DataFrame:
+    """Draw the first images of each group again, here and now, and compare them with the pool's.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each of the 4 x ``number`` images: name, ``identical``, and the ``mean`` and the
+        ``largest`` difference of its pixels in grey levels.
+    """
+    from repro.aimfair.synthesis import load_set
+
+    images = pool(data, synthetic)
+    number = min(number, synthetic.pool)
+    with TemporaryDirectory() as folder:
+        _draw(data, synthetic, number, Path(folder))
+        again = load_set(folder)
+    rows = images.attributes.index.get_indexer(again.attributes.index)
+    apart = (again.images.int() - images.images[rows].int()).abs().flatten(1)
+    return pd.DataFrame(
+        {
+            "name": again.attributes.index,
+            "identical": (apart == 0).all(1).numpy(),
+            "mean": apart.float().mean(1).numpy(),
+            "largest": apart.amax(1).numpy(),
+        }
+    )
 
 
 def pool(data: FaceData, synthetic: SyntheticFaces) -> ImageSet:
@@ -239,7 +295,7 @@ _SHOWN = ("facets", "distinct-1", "distinct-2", "jaccard distance", "tf-idf dist
 
 def variety(bank: PromptBank) -> dict[str, str]:
     """Return measures of variety of the prompts of one group, mean over the groups, as text."""
-    from repro.aimfair.diversity import diversity
+    from repro.aimfair.diversity import mean_diversity
 
-    found = pd.DataFrame([diversity(texts) for texts in bank.prompts.values()]).mean()
+    found = mean_diversity(bank.prompts)
     return {name: f"{found[name]:.2f}" for name in _SHOWN}

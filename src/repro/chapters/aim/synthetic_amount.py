@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from repro.chapters.aim.contrasts import best, fine_tuning_claim, task
 from repro.chapters.aim.figures import against_number_figure
 from repro.chapters.aim.plans import aim_experiment, bases_of, tuning
-from repro.chapters.aim.tables import METRICS, by_group, paired
+from repro.chapters.aim.tables import METRICS, by_group, nothing_of, paired
 from repro.chapters.reported import aim_keyed
 from repro.study.claims import Contrast
 from repro.study.experiments import Plan
@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
 NOTEBOOK = "34_synthetic_amount"
 
-TABLE_6 = {f"{amount}x": f"synthetic:real = {amount}x" for amount in ("0.5", "1", "1.5", "2")}
+
+def _key(amount: float) -> str:
+    """Return the key of an amount in the plan: ``0.5x``."""
+    return f"{amount:g}x"
+
+
+#: As many synthetic images as real ones.
+AS_MANY = _key(1)
+TABLE_6 = {_key(amount): f"synthetic:real = {amount:g}x" for amount in (0.5, 1, 1.5, 2)}
 
 
 @aim_experiment(NOTEBOOK)
@@ -36,9 +44,7 @@ def synthetic_amount(profile: Profile, seeds: Sequence[int]) -> Plan:
     plan: Plan = {"erm": list(bases)}
     for amount in profile.faces.amounts:
         synthetic = synthetic_of(profile).model_copy(update={"amount": amount})
-        plan[f"{amount:g}x"] = [
-            tuning(profile, base, "mask", synthetic=synthetic) for base in bases
-        ]
+        plan[_key(amount)] = [tuning(profile, base, "mask", synthetic=synthetic) for base in bases]
     return plan
 
 
@@ -53,8 +59,8 @@ def _as_many_said(profile: Profile) -> str:
 
 def _as_many(profile: Profile) -> list[Contrast]:
     """Compare as many synthetic images as real ones with every other amount."""
-    amounts = [f"{amount:g}x" for amount in profile.faces.amounts]
-    return best(profile, "1x", amounts, table="6", rows=TABLE_6) if "1x" in amounts else []
+    keys = [_key(amount) for amount in profile.faces.amounts]
+    return best(profile, AS_MANY, keys, table="6", rows=TABLE_6) if AS_MANY in keys else []
 
 
 CLAIMS = (
@@ -72,8 +78,8 @@ CLAIMS = (
 
 def amounts(view: View) -> dict[str, float]:
     """Return synthetic images for each real one by setting, smallest first; ERM has none."""
-    found = {key: float(key[:-1]) for key in view.results if key.endswith("x")}
-    return dict(sorted(found.items(), key=lambda pair: pair[1]))
+    found = {_key(amount): amount for amount in sorted(view.profile.faces.amounts)}
+    return {key: amount for key, amount in found.items() if key in view.results}
 
 
 def training_sets(view: View) -> list[str | pd.DataFrame | View]:
@@ -84,7 +90,7 @@ def training_sets(view: View) -> list[str | pd.DataFrame | View]:
         row = {"synthetic : real": f"{amount:g}"} | by_group(counts)
         rows.append(row | {"in all": f"{counts.sum():,}"})
     if not rows:
-        return [f"**{view.label}**: no fine-tuned model is among these runs."]
+        return [nothing_of(view, "fine-tuned model is")]
     heading = f"**{view.label}**, synthetic images by group (t,p):"
     return [heading, pd.DataFrame(rows), view]
 
@@ -109,8 +115,8 @@ def beside_paper(view: View) -> list[Figure | pd.DataFrame | View]:
 
 def seed_by_seed(view: View) -> list[str | pd.DataFrame]:
     """Return every other amount against as many synthetic images as real ones."""
-    others = [key for key in amounts(view) if key != "1x" and "1x" in view.results]
-    return paired(view, [(f"{key} − 1x", key, "1x") for key in others])
+    others = [key for key in amounts(view) if key != AS_MANY and AS_MANY in view.results]
+    return paired(view, [(f"{key} − {AS_MANY}", key, AS_MANY) for key in others])
 
 
 def kept_epochs(view: View) -> list[str | pd.DataFrame]:

@@ -111,6 +111,23 @@ def look(images: Drawn | None) -> list[str | Figure]:
     ]
 
 
+def drawn_again(images: Drawn | None) -> list[str]:
+    """Return how many of 64 images, drawn again here and now, are those of the pool."""
+    if images is None:
+        return []
+    again = synthetic.drawn_again(images.data, images.asked)
+    same, n = int(again["identical"].sum()), len(again)
+    told = f"**Drawn again here: {same} of {n} images are identical** with those of the pool"
+    if same < n:
+        told += (
+            f"; the others differ by {again['mean'].mean():.2g} grey levels of 256 on average, at "
+            f"most by {again['largest'].max()}"
+        )
+    shipped = synthetic.shipped_folder(images.data, images.asked)
+    where = f", which ships with this project (`{shipped.parent.name}/{shipped.name}`)"
+    return [f"{told}{where if shipped.is_dir() else ''}."]
+
+
 def first_of_each_group(images: Drawn | None) -> list[pd.DataFrame]:
     """Return name, prompt, seed and digest of the first image of each group."""
     if images is None:

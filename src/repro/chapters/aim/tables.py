@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from repro.chapters.aim.contrasts import ACC, BETTER, EO, STD, TABLE_3, WORDS, WST, task
+from repro.chapters.aim.figures import GROUP_NAMES
 from repro.chapters.reported import aim_keyed
 from repro.metrics import flatten_metrics, metrics_from_counts
-from repro.study.figures import settings_figure
 from repro.study.records import Results
 from repro.study.runs import Record
-from repro.study.tables import Reported, differences, mean_value, means, points
+from repro.study.tables import Reported, differences, mean_value, points
 
 if TYPE_CHECKING:
     from repro.study.session import View
 
-GROUPS = ("(0,0)", "(0,1)", "(1,0)", "(1,1)")
 #: Metric -> heading of its column.
 METRICS = {ACC: "ACC", WST: "WST", EO: "EO (max)"}
 
@@ -66,16 +64,9 @@ def averages(records: Sequence[Record]) -> dict[str, str]:
     return {heading: points(mean_value(records, metric)) for metric, heading in METRICS.items()}
 
 
-def settings_beside_paper(
-    view: View, paper: Reported | None, drawn: Sequence[str] = tuple(METRICS)
-) -> list[Figure | pd.DataFrame | View]:
-    """Return figure, if there are two settings, and table of all, beside what the paper reports."""
-    names = named(view.results)
-    table = means(view.results, METRICS, names, paper)
-    if len(names) < 2:
-        return [table, view]
-    figure = settings_figure(view.results, drawn, names=names, reported=paper, title=view.label)
-    return [figure, table, view]
+def nothing_of(view: View, what: str) -> str:
+    """Say that these runs have nothing of a kind."""
+    return f"**{view.label}**: no {what} among these runs."
 
 
 def spread(values: Sequence[float], form: str) -> str:
@@ -86,7 +77,7 @@ def spread(values: Sequence[float], form: str) -> str:
 
 def by_group(counts: Any) -> dict[str, str]:
     """Return numbers of images, (2, 2) [t, p], by the name of their group."""
-    return {name: f"{n:,}" for name, n in zip(GROUPS, np.ravel(counts).tolist(), strict=True)}
+    return {name: f"{n:,}" for name, n in zip(GROUP_NAMES, np.ravel(counts).tolist(), strict=True)}
 
 
 def table_3(view: View) -> Reported | None:
@@ -152,7 +143,7 @@ def as_the_paper(results: Results, names: Mapping[str, str]) -> pd.DataFrame:
             for p in (0, 1)
         ]
         row = {"setting": name}
-        row |= {group: points(value) for group, value in zip(GROUPS, groups, strict=True)}
+        row |= {group: points(value) for group, value in zip(GROUP_NAMES, groups, strict=True)}
         row |= {
             "ACC": points(float(np.mean([m[ACC] for m in metrics]))),
             "WST": points(min(groups)),
@@ -174,7 +165,7 @@ def training_images(results: Results, names: Mapping[str, str]) -> pd.DataFrame:
         found = [record.results for record in results[key]]
         counts = np.asarray(found[0]["training_images"])
         row = {"setting": name}
-        row |= {group: str(n) for group, n in zip(GROUPS, counts.ravel().tolist(), strict=True)}
+        row |= {name: str(n) for name, n in zip(GROUP_NAMES, counts.ravel().tolist(), strict=True)}
         row["tensors"] = spread([len(r["trained_tensors"]) for r in found], "{:d}")
         row["parameters"] = spread([r["trainable_parameters"] for r in found], "{:,}")
         rows.append(row)

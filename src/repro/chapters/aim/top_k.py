@@ -18,7 +18,7 @@ from repro.chapters.aim.contrasts import BETTER, EO, WORDS, WST, best, fine_tuni
 from repro.chapters.aim.figures import against_number_figure
 from repro.chapters.aim.plans import aim_experiment, bases_of, sensitivity, tuning
 from repro.chapters.aim.recorded_masks import sensitivities, sizes
-from repro.chapters.aim.tables import METRICS, best_of, of_strategy, paired, spread
+from repro.chapters.aim.tables import METRICS, best_of, nothing_of, of_strategy, paired, spread
 from repro.chapters.reported import aim_keyed
 from repro.study.claims import Contrast
 from repro.study.experiments import Plan
@@ -33,7 +33,12 @@ if TYPE_CHECKING:
 
 NOTEBOOK = "31_top_k"
 
-FIGURE_5 = {f"k {k}": f"top-k = {k}" for k in (40, 45, 50, 55, 60)}
+
+def _key(k: int) -> str:
+    return f"k {k}"
+
+
+FIGURE_5 = {_key(k): f"top-k = {k}" for k in (40, 45, 50, 55, 60)}
 
 
 @aim_experiment(NOTEBOOK)
@@ -44,7 +49,7 @@ def top_k(profile: Profile, seeds: Sequence[int]) -> Plan:
     if profile.faces.synthetic is None:
         return plan
     for k in sorted({*profile.faces.ks, profile.faces.k}):
-        plan[f"k {k}"] = [tuning(profile, base, "mask", k=k) for base in bases]
+        plan[_key(k)] = [tuning(profile, base, "mask", k=k) for base in bases]
     plan["fully fine-tuning"] = [tuning(profile, base, "fully fine-tuning") for base in bases]
     return plan
 
@@ -59,11 +64,11 @@ def masks(profile: Profile, seeds: Sequence[int]) -> Plan:
 
 def _peak(profile: Profile) -> list[Contrast]:
     """Compare k with every other that the paper has; a peak takes one on either side."""
-    k, others = profile.faces.k, [k for k in profile.faces.ks if f"k {k}" in FIGURE_5]
+    k, others = profile.faces.k, [k for k in profile.faces.ks if _key(k) in FIGURE_5]
     if not others or not min(others) < k < max(others):
         return []
-    keys = [f"k {other}" for other in others]
-    return best(profile, f"k {k}", keys, table="fig5", rows=FIGURE_5, slack=0.002)
+    keys = [_key(other) for other in others]
+    return best(profile, _key(k), keys, table="fig5", rows=FIGURE_5, slack=0.002)
 
 
 CLAIMS = (
@@ -86,7 +91,7 @@ def what_k_selects(view: View, ks: Sequence[int]) -> list[str | Figure | pd.Data
     """Return how much of the model the masks of the measured sensitivities hold."""
     records = view.results.get("train, augmented")
     if not records:
-        return [f"**{view.label}**: no sensitivities are among these runs."]
+        return [nothing_of(view, "sensitivities are")]
     return [
         sizes_figure(records, title=view.label),
         f"**{view.label}**, lowest to highest seed:",
@@ -193,11 +198,6 @@ def places(view: View) -> dict[str, int]:
     return {key: records[0].config["k"] for key, records in masked.items()}
 
 
-def of_k(view: View, k: int) -> str | None:
-    """Return the setting that has this k, or None."""
-    return next((key for key, own in places(view).items() if own == k), None)
-
-
 def beside_paper(view: View) -> list[str | Figure | pd.DataFrame | View]:
     """Return figure and table of each k, beside what the paper reports."""
     paper = view.paper(aim_keyed("fig5", task(view.profile), FIGURE_5))
@@ -205,7 +205,7 @@ def beside_paper(view: View) -> list[str | Figure | pd.DataFrame | View]:
     names = {key: f"k = {ks[key]}" if key in ks else WORDS[key] for key in view.results}
     table = means(view.results, METRICS, names, paper)
     if not ks:
-        return [f"**{view.label}**: no fine-tuned model is among these runs.", table, view]
+        return [nothing_of(view, "fine-tuned model is"), table, view]
     figure = against_number_figure(
         view.results, ks, lines=LINES, xlabel="k", reported=paper, title=view.label
     )
@@ -237,8 +237,8 @@ def whole_model(view: View) -> list[str]:
     if full is None:
         return []
     n = len(full[0].results["trained_tensors"])
-    key = of_k(view, n)
-    if key is None:
+    key = _key(n)
+    if key not in view.results:
         return [f"**{view.label}**: k {n} is not among these k."]
     pairs = zip(view.results[key], full, strict=True)
     same = [np.array_equal(a.counts(), b.counts()) for a, b in pairs]
@@ -250,9 +250,9 @@ def whole_model(view: View) -> list[str]:
 
 def changes(view: View) -> list[str | Figure | pd.DataFrame]:
     """Return the change from the profile's k to each other, seed by seed."""
-    base = of_k(view, view.profile.faces.k)
-    pairs = [(f"{key} − {base}", key, base) for key in places(view) if base and key != base]
-    return [changes_figure(view, base), *paired(view, pairs)] if base and pairs else []
+    base, keys = _key(view.profile.faces.k), places(view)
+    pairs = [(f"{key} − {base}", key, base) for key in keys if base in keys and key != base]
+    return [changes_figure(view, base), *paired(view, pairs)] if pairs else []
 
 
 def changes_figure(view: View, base: str) -> Figure:
@@ -273,9 +273,9 @@ def changes_figure(view: View, base: str) -> Figure:
 
 def is_there_a_peak(view: View) -> list[str]:
     """Say how many k are worse and better than the profile's, and which is each seed's best."""
-    base, ks = of_k(view, view.profile.faces.k), places(view)
+    base, ks = _key(view.profile.faces.k), places(view)
     others = [key for key in ks if key != base]
-    if base is None or not others:
+    if base not in ks or not others:
         return []
     masked = {key: view.results[key] for key in ks}
     said = []

@@ -7,7 +7,7 @@ one cell corrected (``README.md`` beside this file).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 
 import pandas as pd
@@ -22,7 +22,7 @@ WIN_METRICS = {
 }
 
 
-@lru_cache(maxsize=1)
+@cache
 def win_reported() -> pd.DataFrame:
     """Return the numbers of Zhang and Zhou (2024).
 
@@ -41,13 +41,14 @@ def win_reported() -> pd.DataFrame:
     return table
 
 
-@lru_cache(maxsize=1)
+@cache
 def aim_fair_reported() -> pd.DataFrame:
     """Return the numbers of Zhao et al. (2025): table, task, setting, metric, value (per cent)."""
     with (files(__package__) / "aim_fair_reported.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file, dtype={"table": str})
 
 
+@cache
 def win_value(table: str, setting: str, metric: str, dataset: str = "adult") -> float | None:
     """Return one reported number as a fraction, or None if the paper does not give it.
 
@@ -82,6 +83,7 @@ AIM_METRICS = {
 }
 
 
+@cache
 def aim_value(table: str, task: str, setting: str, metric: str) -> float | None:
     """Return one number of Zhao et al. (2025) as a fraction, or None if the paper has none.
 
@@ -124,56 +126,19 @@ def aim_keyed(table: str, task: str, settings: Mapping[str, str]) -> Reported:
     return {where: number for where, number in found.items() if number is not None}
 
 
-OUR_METRICS = tuple(ours for ours, _ in WIN_METRICS.values())
+def win_keyed(table: str, settings: Mapping[str, str], dataset: str = "adult") -> Reported:
+    """Return one table of Zhang and Zhou (2024) by the keys of a plan.
 
-
-def _keyed(table: str, settings: dict[str, str], dataset: str = "adult") -> Reported:
+    Parameters
+    ----------
+    table, dataset
+        As in :func:`win_value`.
+    settings
+        Key of the plan -> row of the table.
+    """
     found = {
         (key, metric): win_value(table, setting, metric, dataset)
         for key, setting in settings.items()
-        for metric in OUR_METRICS
+        for metric, _ in WIN_METRICS.values()
     }
     return {where: number for where, number in found.items() if number is not None}
-
-
-def figure_4(dataset: str = "adult") -> Reported:
-    """Return Figure 4 (read off the plot) by keys of ``plans.strategies``; it gives no rank."""
-    settings = {"tl": "TL"}
-    for rank in (1, 2):
-        settings |= {f"svd, rank {rank}": "f+SVD", f"win, rank {rank}": "WIN"}
-    return _keyed("fig4", settings, dataset)
-
-
-def table_2() -> Reported:
-    """Return Table 2 by keys of ``plans.fair_then_tuned``."""
-    settings = {
-        f"{constraint.lower()} {intensity}, {when}": (
-            f"fair pre-trained, {constraint} constraint, intensity {intensity}, {when} fine-tuning"
-        )
-        for constraint in ("DP", "EO")
-        for intensity in ("0.1", "0.5", "0.9")
-        for when in ("before", "after")
-    }
-    return _keyed("2", settings)
-
-
-def table_3() -> Reported:
-    """Return Table 3 by keys of ``plans.against_retraining``; WIN's rank is not given."""
-    settings = {"pre-trained": "original pre-trained model"}
-    settings |= {f"win, rank {rank}": "WIN" for rank in (1, 2)}
-    settings |= {
-        f"retrain {constraint.lower()} {intensity}": f"Retrain+{constraint}, intensity {intensity}"
-        for constraint in ("DP", "EO")
-        for intensity in ("0.1", "0.5", "0.9")
-    }
-    return _keyed("3", settings)
-
-
-def table_4() -> Reported:
-    """Return Table 4's rows on Adult by keys of ``plans.architectures``."""
-    settings = {
-        f"mlp-{layers}, win, rank {rank}": f"WIN, MLP-{layers}"
-        for layers in (3, 4, 5)
-        for rank in (1, 2)
-    }
-    return _keyed("4", settings)

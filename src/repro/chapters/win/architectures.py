@@ -7,78 +7,71 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from repro.chapters.reported import table_4, win_value
+from repro.chapters.reported import win_keyed, win_value
 from repro.chapters.substitutions import PARTS
+from repro.chapters.win.configs import key_of
 from repro.chapters.win.contrasts import (
     DP,
     EO,
     ERROR,
-    RANK,
-    READING,
+    ON_ADULT,
     SHORT,
-    SILENT,
-    SPLIT,
-    difference,
+    each_below,
     finds_fairness,
     unfair,
 )
-from repro.chapters.win.plans import strategies
-from repro.chapters.win.tables import measured, named
+from repro.chapters.win.plans import strategies, under, under_each
+from repro.chapters.win.tables import at_one, named, win_against_tl
 from repro.chapters.win.win_on_adult import NOTEBOOK
-from repro.study.claims import Claim, Contrast
+from repro.study.claims import Check, Claim, Contrast
 from repro.study.experiments import Plan, experiment
 from repro.study.figures import settings_figure
 from repro.study.profiles import Profile
 from repro.study.session import View
+from repro.study.tables import Reported, means
+
+
+def heads(profile: Profile) -> dict[str, str]:
+    """Return the deeper classifiers, as keys begin with them, and in words."""
+    return {name: name.upper() for name in profile.win.architectures}
 
 
 @experiment(NOTEBOOK, part="win")
 def architectures(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 4: the strategies for each deeper classifier; keys ``mlp-3, win, rank 1``."""
-    return {
-        f"{name}, {key}": configs
-        for name in profile.win.architectures
-        for key, configs in strategies(profile, seeds, architecture=name).items()
-    }
+    return under_each(heads(profile), lambda name: strategies(profile, seeds, architecture=name))
 
 
 def _table_4(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
-    # Table 4 has no row of TL: the advantage that is to be kept is that of Figure 4.
-    return lambda profile: [
-        Contrast(
-            f"{architecture.upper()}, WIN against TL: {SHORT[metric]}",
-            f"{architecture}, win, rank 1",
-            f"{architecture}, tl",
-            metric,
-            "less",
-            elsewhere=difference("fig4", "WIN", "TL", metric),
-            slack=READING[metric],
-            check=unfair(
-                win_value("fig4", "TL", EO),
-                architectures,
-                f"{architecture}, tl",
-                f"plain fine-tuning of the last layer of {architecture.upper()}",
-            ),
-        )
-        for architecture in profile.win.architectures
-        for metric in metrics
-    ]
+    def tl_unfair(key: str, who: str) -> Check:
+        return unfair(win_value("fig4", "TL", EO), architectures, key, who)
+
+    return lambda profile: each_below(heads(profile), metrics, "adult", tl_unfair)
 
 
 def _widths(profile: Profile) -> str:
-    return ", ".join(name.upper() for name in profile.win.architectures)
+    return ", ".join(heads(profile).values())
 
 
-def deeper_figure(view: View) -> Figure:
-    """Table 4: the two gaps of each deeper classifier, at rank 1."""
-    names = {key: name for key, name in named(view.results).items() if "rank 2" not in key}
-    paper = view.paper(table_4())
-    return settings_figure(view.results, [DP, EO], names=names, reported=paper, title=view.label)
+def _reported(profile: Profile) -> Reported:
+    """Return Table 4's rows on Adult, which are of WIN alone and give no rank."""
+    return win_keyed(
+        "4",
+        {
+            under(head, key_of("win", rank)): f"WIN, {name}"
+            for head, name in heads(profile).items()
+            for rank in profile.win.ranks
+        },
+    )
 
 
-def deeper_table(view: View) -> pd.DataFrame:
-    """Table 4: the three metrics of each deeper classifier, beside the paper's."""
-    return measured(view, table_4())
+def deeper(view: View) -> list[Figure | pd.DataFrame | View]:
+    """Table 4: gaps of each deeper classifier at rank 1, all metrics, and WIN against TL."""
+    own, cut = heads(view.profile), at_one(view).results
+    paper = view.paper(_reported(view.profile))
+    figure = settings_figure(cut, [DP, EO], names=named(cut, own), reported=paper, title=view.label)
+    table = means(view.results, SHORT, named(view.results, own), paper)
+    return [figure, table, win_against_tl(view, own), view]
 
 
 CLAIMS = (
@@ -92,7 +85,7 @@ CLAIMS = (
         NOTEBOOK,
         architectures,
         _table_4((EO,)),
-        (RANK, SILENT, SPLIT, "hidden widths are not given: 10 throughout, the head stays 10 x 2"),
+        (*ON_ADULT, "hidden widths are not given: 10 throughout, the head stays 10 x 2"),
         _table_4((DP, ERROR)),
         touches=PARTS - {"depth"},
         control=finds_fairness,

@@ -6,77 +6,50 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from repro.chapters.win.contrasts import DP, EO, ERROR, READING, SHORT
-from repro.chapters.win.face_plans import settings_of, strategies
-from repro.chapters.win.tables import compared, named
-from repro.chapters.win.win_on_faces import MAIN, NOTEBOOK, SUBSTITUTIONS, difference, tl_unfair
+from repro.chapters.win.contrasts import DP, EO, ERROR, SHORT, each_below
+from repro.chapters.win.face_plans import strategies
+from repro.chapters.win.plans import under_each
+from repro.chapters.win.tables import named, win_against_tl
+from repro.chapters.win.win_on_faces import MAIN, NOTEBOOK, SUBSTITUTIONS, tl_unfair
 from repro.study.claims import Claim, Contrast
 from repro.study.experiments import Plan, experiment
 from repro.study.profiles import Profile
-from repro.study.records import Results
 from repro.study.session import View
 from repro.study.tables import means
+
+
+def heads(profile: Profile) -> dict[str, str]:
+    """Return the other backbones, as keys begin with them, and in words."""
+    return {name: name for name in (profile.win.faces.architectures if profile.win.faces else ())}
 
 
 @experiment(NOTEBOOK, part="win-faces")
 def architectures(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 4 on images: the strategies for other backbones; keys ``resnet50, win, rank 1``."""
-    return {
-        f"{name}, {key}": configs
-        for name in (profile.win.faces.architectures if profile.win.faces else ())
-        for key, configs in strategies(profile, seeds, architecture=name).items()
-    }
+    return under_each(heads(profile), lambda name: strategies(profile, seeds, architecture=name))
 
 
 def _table_4(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
-    # Table 4 has no row of TL: the advantage that is to be kept is that of Figure 4.
     def contrasts(profile: Profile) -> list[Contrast]:
         own = profile.win.faces
-        return [
-            Contrast(
-                f"{architecture}, WIN against TL: {SHORT[metric]}",
-                f"{architecture}, win, rank 1",
-                f"{architecture}, tl",
-                metric,
-                "less",
-                elsewhere=difference(MAIN, "WIN", "TL", metric),
-                slack=READING[metric],
-                check=tl_unfair(
-                    profile,
-                    architectures,
-                    f"{architecture}, tl",
-                    f"plain fine-tuning of the last layer of {architecture}",
-                ),
-            )
-            for architecture in (own.architectures if own is not None and 1 in own.ranks else ())
-            for metric in metrics
-        ]
+        named = heads(profile) if own is not None and 1 in own.ranks else {}
+        return each_below(
+            named, metrics, MAIN, lambda key, who: tl_unfair(profile, architectures, key, who)
+        )
 
     return contrasts
 
 
 def _backbones(profile: Profile) -> str:
-    names = ", ".join(profile.win.faces.architectures if profile.win.faces else ())
+    names = ", ".join(heads(profile))
     which = f" ({names})" if names else ""
     return f"On faces WIN (rank 1) keeps its lead in fairness over TL with other backbones{which}."
 
 
-def backbones_table(results: Results) -> pd.DataFrame:
-    """Table 4: the three metrics of each strategy with each backbone."""
-    return means(results, SHORT, named(results))
-
-
-def backbone_differences(view: View) -> pd.DataFrame:
-    """Table 4: how WIN differs from TL with each backbone."""
-    own = settings_of(view.profile)
-    return compared(
-        view.results,
-        [
-            (f"{name}: WIN − TL, rank {rank}", f"{name}, win, rank {rank}", f"{name}, tl")
-            for name in own.architectures
-            for rank in own.ranks
-        ],
-    )
+def backbones_tables(view: View) -> list[pd.DataFrame]:
+    """Table 4: the three metrics with each backbone, and how WIN differs from TL."""
+    own = heads(view.profile)
+    return [means(view.results, SHORT, named(view.results, own)), win_against_tl(view, own)]
 
 
 CLAIMS = (

@@ -9,7 +9,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from repro.chapters.reported import table_2, win_value
+from repro.chapters.reported import win_keyed, win_value
+from repro.chapters.win.configs import fair_key
 from repro.chapters.win.contrasts import (
     CLOSES,
     ERROR,
@@ -22,15 +23,14 @@ from repro.chapters.win.contrasts import (
     finds_fairness,
 )
 from repro.chapters.win.plans import constrained, finetune, pretrain
-from repro.chapters.win.tables import measured
 from repro.study.claims import MARGIN, Check, Claim, Contrast
-from repro.study.experiments import Experiment, Plan, experiment
+from repro.study.experiments import Plan, experiment
 from repro.study.figures import GREY, PAPER, in_points
 from repro.study.intervals import mean_interval
 from repro.study.profiles import Profile
 from repro.study.records import Results
 from repro.study.session import View
-from repro.study.tables import differences, known_values, mean_value, means, points
+from repro.study.tables import Reported, differences, known_values, mean_value, means, points
 
 NOTEBOOK = "40_finetuning_brings_bias_back"
 
@@ -48,10 +48,16 @@ def fair_then_tuned(profile: Profile, seeds: Sequence[int]) -> Plan:
         "unconstrained, after": [finetune(profile, base, "tl") for base in plain],
     }
     for constraint, intensity in constrained(profile):
+        before, after = both_keys(constraint, intensity)
         fair = [pretrain(profile, s, constraint=constraint, intensity=intensity) for s in seeds]
-        plan[f"{constraint} {intensity:g}, before"] = list(fair)
-        plan[f"{constraint} {intensity:g}, after"] = [finetune(profile, b, "tl") for b in fair]
+        plan |= {before: list(fair), after: [finetune(profile, base, "tl") for base in fair]}
     return plan
+
+
+def both_keys(constraint: str, intensity: float) -> tuple[str, str]:
+    """Return the keys of a fair model before and after fine-tuning: ``dp 0.1, after``."""
+    fair = fair_key(constraint, intensity)
+    return f"{fair}, before", f"{fair}, after"
 
 
 @experiment(NOTEBOOK, part="win")
@@ -70,52 +76,44 @@ def otherwise(profile: Profile) -> Profile | None:
     return profile.model_copy(update={"win": win})
 
 
-def row_of(constraint: str, intensity: float) -> str:
-    """Return the beginning of a row of Table 2."""
-    return f"fair pre-trained, {constraint.upper()} constraint, intensity {intensity:g}, "
+def _rows(constraint: str, intensity: float) -> tuple[str, str]:
+    """Return the rows of Table 2 before and after fine-tuning."""
+    fair = f"fair pre-trained, {constraint.upper()} constraint, intensity {intensity:g}"
+    return f"{fair}, before fine-tuning", f"{fair}, after fine-tuning"
 
 
-def fair_start(key: str, words: str, metric: str, plan: Experiment) -> Check:
-    """Return the check that a "fair" pre-trained model is: as the paper's, or a point above it.
-
-    Parameters
-    ----------
-    key
-        Of the model before fine-tuning, in ``plan``.
-    words
-        The beginning of the paper's row, as in its CSV.
-    """
-    told = win_value("2", f"{words}before fine-tuning", metric)
+def fair_start(constraint: str, intensity: float) -> Check:
+    """Return the check that a "fair" pre-trained model is: as the paper's, or a point above it."""
+    metric, (key, _) = CLOSES[constraint], both_keys(constraint, intensity)
+    bound = MARGIN + (win_value("2", _rows(constraint, intensity)[0], metric) or 0.0)
 
     def passes(results: Results) -> tuple[bool, str]:
         mean = mean_value(results[key], metric)
-        bound = MARGIN + (told or 0.0)
         return mean <= bound, (
             f"{SHORT[metric]} {points(mean)} before fine-tuning, at most {points(bound)} "
             "(the paper's and a point)"
         )
 
-    name = key.removesuffix(", before").upper()
-    return Check(f"the pre-trained model under {name} is fair", plan, (key,), passes)
+    name = fair_key(constraint, intensity).upper()
+    return Check(f"the pre-trained model under {name} is fair", fair_then_tuned, (key,), passes)
 
 
 def _table_2(profile: Profile) -> list[Contrast]:
     contrasts = []
     for constraint, intensity in constrained(profile):
-        metric, row = CLOSES[constraint], row_of(constraint, intensity)
-        key = f"{constraint} {intensity:g}, "
+        metric, name = CLOSES[constraint], fair_key(constraint, intensity).upper()
+        before, after = both_keys(constraint, intensity)
+        before_row, after_row = _rows(constraint, intensity)
         contrasts.append(
             Contrast(
-                f"{constraint.upper()} {intensity:g}: {SHORT[metric]} after against before",
-                key + "after",
-                key + "before",
+                f"{name}: {SHORT[metric]} after against before",
+                after,
+                before,
                 metric,
                 "greater",
-                reported=difference(
-                    "2", row + "after fine-tuning", row + "before fine-tuning", metric
-                ),
+                reported=difference("2", after_row, before_row, metric),
                 slack=ROUNDING[metric],
-                check=fair_start(f"{key}before", row, metric, fair_then_tuned),
+                check=fair_start(constraint, intensity),
             )
         )
     return contrasts
@@ -125,9 +123,9 @@ def _short_of_unconstrained(profile: Profile) -> list[Contrast]:
     """Ask whether all of the bias returns: the fair model after, against the unconstrained one."""
     return [
         Contrast(
-            f"{constraint.upper()} {intensity:g} after, against the unconstrained model fine-tuned "
-            f"alike: {SHORT[metric]}",
-            f"{constraint} {intensity:g}, after",
+            f"{fair_key(constraint, intensity).upper()} after, against the unconstrained model "
+            f"fine-tuned alike: {SHORT[metric]}",
+            both_keys(constraint, intensity)[1],
             "unconstrained, after",
             metric,
             "less",
@@ -138,18 +136,21 @@ def _short_of_unconstrained(profile: Profile) -> list[Contrast]:
     ]
 
 
-def before_after_rows(results: Results) -> list[tuple[str, str, str, str]]:
+def before_after_rows(view: View) -> list[tuple[str, str, str, str]]:
     """Return (label, key before, key after, quantity) for each fair model of Table 2."""
     return [
-        (
-            f"{key.removesuffix(', before').upper()}: {SHORT[CLOSES[key[:2]]]}",
-            key,
-            key.replace("before", "after"),
-            CLOSES[key[:2]],
-        )
-        for key in results
-        if key.endswith(", before") and key[:2] in CLOSES
+        (f"{fair_key(*how).upper()}: {SHORT[CLOSES[how[0]]]}", *both_keys(*how), CLOSES[how[0]])
+        for how in constrained(view.profile)
+        if both_keys(*how)[0] in view.results
     ]
+
+
+def _reported(profile: Profile) -> Reported:
+    """Return Table 2 by keys of `fair_then_tuned`."""
+    rows: dict[str, str] = {}
+    for how in constrained(profile):
+        rows |= dict(zip(both_keys(*how), _rows(*how), strict=True))
+    return win_keyed("2", rows)
 
 
 def before_after(view: View) -> pd.DataFrame:
@@ -158,8 +159,8 @@ def before_after(view: View) -> pd.DataFrame:
     "share that returns" is (after - before) / (unconstrained after - before), of the means: 100 %
     where fine-tuning leaves the fair model as unfair as one that never was.
     """
-    rows, results, paper = [], view.results, view.paper(table_2())
-    for label, before, after, quantity in before_after_rows(results):
+    rows, results, paper = [], view.results, view.paper(_reported(view.profile))
+    for label, before, after, quantity in before_after_rows(view):
         row = {"fair model and gap": label}
         mean = {}
         for when, key in (("before", before), ("after", after)):
@@ -182,12 +183,13 @@ def before_after(view: View) -> pd.DataFrame:
 
 def errors(view: View) -> pd.DataFrame:
     """Table 2: the error of each model, beside the paper's."""
-    return measured(view, table_2(), {ERROR: SHORT[ERROR]})
+    names = {key: key for key in view.results}
+    return means(view.results, {ERROR: SHORT[ERROR]}, names, view.paper(_reported(view.profile)))
 
 
 def before_after_figure(view: View) -> Figure:
     """Draw arrows from before to after fine-tuning: thin lines are seeds."""
-    rows = before_after_rows(view.results)
+    rows = before_after_rows(view)
     figure, axes = plt.subplots(figsize=(7.2, 0.48 * len(rows) + 1.4))
     for at, (_, before, after, quantity) in enumerate(rows):
         first, second = (in_points(view.results[key], quantity) for key in (before, after))

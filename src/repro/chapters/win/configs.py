@@ -15,6 +15,31 @@ Constraint = Literal["dp", "eo"]
 Strategy = Literal["tl", "svd", "win", "retrain"]
 
 
+#: strategy -> what tables call it, as the paper does
+NAMES: dict[str, str] = {"tl": "TL", "svd": "f+SVD", "win": "WIN", "retrain": "Retrain"}
+
+
+def fair_key(constraint: str, intensity: float) -> str:
+    """Return the key of a model that was trained under a regulariser: ``dp 0.1``."""
+    return f"{constraint} {intensity:g}"
+
+
+def key_of(strategy: str, rank: int | None = None, fair: str = "") -> str:
+    """Return the key of a setting in a plan: ``win, rank 1``, ``retrain dp 0.1``."""
+    return strategy + (f" {fair}" if fair else "") + (f", rank {rank}" if rank else "")
+
+
+def words(config: Mapping[str, Any], names: Mapping[str, str] = NAMES) -> str:
+    """Return what tables call the setting of a recorded run, ``WIN, rank 1``; by no names its key.
+
+    A run that no strategy tuned is pre-trained.
+    """
+    if not (strategy := config.get("strategy")):
+        return "pre-trained"
+    fair = fair_key(config["constraint"], config["intensity"]) if config.get("constraint") else ""
+    return key_of(names.get(strategy, strategy), config.get("rank"), fair)
+
+
 def only_what_is_read(config: Any, needed: Mapping[str, bool]) -> None:
     """Refuse a setting that a strategy lacks, or that it does not read.
 

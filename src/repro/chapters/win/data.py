@@ -14,15 +14,6 @@ from repro.settings import DataSettings
 if TYPE_CHECKING:
     from repro.training import Examples
 
-#: The parts of a split, in the words of :func:`repro.data.splits.task_split`.
-PARTS = (
-    "pretrain_train",
-    "pretrain_validation",
-    "task_train",
-    "task_validation",
-    "task_test",
-)
-
 
 def census_settings(settings: DataSettings) -> toycensus.CensusSettings:
     """Return the settings of the simulation that these records come from."""
@@ -83,7 +74,7 @@ def task_data(settings: DataSettings, seed: int) -> TaskData:
     target = torch.from_numpy(table.target.astype(np.int64))
     protected = torch.from_numpy(table.protected.astype(np.int64))
     parts = {}
-    for part in PARTS:
+    for part in splits.PARTS:
         rows = torch.from_numpy(indices[part])
         parts[part] = Examples(inputs[rows], target[rows], protected[rows])
     return TaskData(table, indices, encoder, parts)

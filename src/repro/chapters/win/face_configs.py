@@ -27,7 +27,7 @@ class FaceHead(RunConfig):
     target: str
     protected: str
     bias_ratio: float | None  # of every part; None: as the data are
-    #: "target": a softmax over its two classes (the paper's); "labels": one logit for every
+    #: with "target" a softmax over its two classes (the paper's), with "labels" one logit for every
     #: attribute of the images, each with a sigmoid
     head: Literal["target", "labels"] = "target"
     optimisation: Optimisation
@@ -57,11 +57,11 @@ class FaceHeadTuning(RunConfig):
     pretrained: FaceHead
     strategy: Annotated[Literal["tl", "svd", "win"], BeforeValidator(known_strategy)]
     rank: int | None = Field(default=None, ge=1)  # svd, win
-    #: win: whose importance weighs the rows; "neutralised" is WIN, the others are controls
+    #: of win, whose importance weighs the rows; "neutralised" is WIN, the others are controls
     importance: Literal["neutralised", "group 1", "group 2", "pooled", "shuffled"] | None = None
     weight: float | None = None  # win: of the importance of protected = 1
     importance_floor: float | None = None  # win: relative to the largest row
-    #: svd, win: the factors' rate scaled so that their first step is as long as TL's
+    #: of svd and win, the factors' rate scaled so that their first step is as long as TL's
     matched: bool = False
     optimisation: Optimisation
 

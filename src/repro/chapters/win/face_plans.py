@@ -12,6 +12,7 @@ from typing import Literal
 from repro.chapters.aim import plans as aim_plans
 from repro.chapters.aim.configs import FaceTraining
 from repro.chapters.win.face_configs import FaceHead, FaceHeadTuning
+from repro.chapters.win.plans import on_bases
 from repro.data.registry import FACE_SETS
 from repro.settings import FaceData, SettingsError
 from repro.study.experiments import Plan, experiment
@@ -56,7 +57,6 @@ def pretrained(
     """Return the configuration of one pre-trained head."""
     win = settings_of(profile)
     return FaceHead(
-        profile=profile.name,
         seed=seed,
         backbone=backbone(profile, architecture),
         target=win.target,
@@ -82,7 +82,6 @@ def tuned(
         _check_labels(base.backbone.data, rank)
     return FaceHeadTuning.model_validate(
         {
-            "profile": profile.name,
             "seed": base.seed,
             "pretrained": base,
             "strategy": strategy,
@@ -109,16 +108,9 @@ def _check_labels(data: FaceData, rank: int) -> None:
         )
 
 
-def on_bases(profile: Profile, bases: Sequence[FaceHead], ranks: Sequence[int]) -> Plan:
+def on_heads(profile: Profile, bases: Sequence[FaceHead], ranks: Sequence[int]) -> Plan:
     """Plan TL, and f+SVD and WIN at every rank, from each of the pre-trained heads."""
-    plan: Plan = {"pre-trained": list(bases)}
-    plan["tl"] = [tuned(profile, base, "tl") for base in bases]
-    for rank in ranks:
-        for strategy in ("svd", "win"):
-            plan[f"{strategy}, rank {rank}"] = [
-                tuned(profile, base, strategy, rank=rank) for base in bases
-            ]
-    return plan
+    return on_bases(bases, ranks, lambda base, how, rank: tuned(profile, base, how, rank=rank))
 
 
 @experiment("46_rank", part="win-faces")
@@ -127,4 +119,4 @@ def strategies(profile: Profile, seeds: Sequence[int], *, architecture: str | No
     if profile.win.faces is None:
         return {}
     bases = [pretrained(profile, seed, architecture=architecture) for seed in seeds]
-    return on_bases(profile, bases, profile.win.faces.ranks)
+    return on_heads(profile, bases, profile.win.faces.ranks)

@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from repro.chapters.win import weight_importance
-from repro.chapters.win.contrasts import DP, EO, RANK, SHORT, SILENT, SPLIT, finds_fairness
+from repro.chapters.win.contrasts import DP, EO, ON_ADULT, SHORT, finds_fairness
 from repro.chapters.win.plans import finetune, pretrain
-from repro.chapters.win.tables import compared
+from repro.chapters.win.tables import compared, ranks_of
 from repro.study.claims import Check, Claim, Contrast
 from repro.study.experiments import Plan, experiment
 from repro.study.figures import LABELS, draw_seeds, in_points
@@ -28,28 +28,28 @@ NOTEBOOK = "44_group_weight"
 
 @experiment(NOTEBOOK, part="win")
 def group_weights(
-    profile: Profile,
-    seeds: Sequence[int],
-    *,
-    weights: Sequence[float] | None = None,
-    ranks: Sequence[int] | None = None,
+    profile: Profile, seeds: Sequence[int], *, ranks: Sequence[int] | None = None
 ) -> Plan:
     """Figure 5: the weight a; keys ``rank 1, a 0.7``.
 
     The paper does not say which group is s = 1, so each a of [0.5, 1) is run as the weight of
     either group: ``a`` below 0.5 in a key means that women's importance has the weight 1 - a.
-    What all are compared with, 0.5, is among them whatever ``weights`` says.
+    What all are compared with, 0.5, is among them whatever the profile says.
     """
     bases = [pretrain(profile, seed) for seed in seeds]
-    given = profile.win.weights if weights is None else weights
-    both = sorted({round(w, 6) for a in (*given, 0.5) for w in (a, 1 - a)})
+    both = sorted({round(w, 6) for a in (*profile.win.weights, 0.5) for w in (a, 1 - a)})
     return {
-        f"rank {rank}, a {weight:g}": [
+        weight_key(rank, weight): [
             finetune(profile, base, "win", rank=rank, weight=weight) for base in bases
         ]
         for rank in (profile.win.ranks if ranks is None else ranks)
         for weight in both
     }
+
+
+def weight_key(rank: int, weight: float) -> str:
+    """Return the key of a weight in the plan: ``rank 1, a 0.7``."""
+    return f"rank {rank}, a {weight:g}"
 
 
 def _importances_differ(profile: Profile) -> Sequence[Check]:
@@ -72,8 +72,8 @@ def _figure_5(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
         return [
             Contrast(
                 f"a = {most:g} on {who} against a = 0.5 (rank 1): {SHORT[metric]}",
-                f"rank 1, a {weight:g}",
-                "rank 1, a 0.5",
+                weight_key(1, weight),
+                weight_key(1, 0.5),
                 metric,
                 "greater",
             )
@@ -104,12 +104,13 @@ def weight_changes(results: Results) -> pd.DataFrame:
     """Figure 5: change from a = 0.5, and in how many seeds not one confusion count differs."""
     rows = []
     for key, records in results.items():
-        base = f"{key.split(',')[0]}, a 0.5"
+        rank = records[0].config["rank"]
+        base = weight_key(rank, 0.5)
         pairs = list(zip(records, results[base], strict=True))
         same = sum(np.array_equal(a.counts(), b.counts()) for a, b in pairs)
         change = compared(results, [(key, key, base)]).iloc[0]
         row = {"setting": key} | {heading: change[heading] for heading in SHORT.values()}
-        if key.startswith("rank 1,"):
+        if rank == 1:
             row["kept direction turns by (°)"] = (
                 f"{max(angle(direction(a), direction(b)) for a, b in pairs):.3f}"
             )
@@ -119,13 +120,15 @@ def weight_changes(results: Results) -> pd.DataFrame:
 
 def weight_figures(view: View) -> list[Figure]:
     """Draw the three metrics against the weight a, as differences from a = 0.5: a figure a rank."""
-    ranks = sorted({int(key.split(",")[0].split()[1]) for key in view.results})
-    return [_weight_figure(view, rank) for rank in ranks]
+    return [_weight_figure(view, rank) for rank in ranks_of(view.results)]
 
 
 def _weight_figure(view: View, rank: int) -> Figure:
-    prefix = f"rank {rank}, a "
-    own = {float(k.split()[-1]): v for k, v in view.results.items() if k.startswith(prefix)}
+    own = {
+        records[0].config["weight"]: records
+        for records in view.results.values()
+        if records[0].config["rank"] == rank
+    }
     figure, panels = plt.subplots(1, 3, figsize=(9, 2.9))
     for axes, quantity in zip(panels, SHORT, strict=True):
         base = in_points(own[0.5], quantity)
@@ -154,7 +157,7 @@ CLAIMS = (
         NOTEBOOK,
         group_weights,
         _figure_5((EO,)),
-        (RANK, SILENT, SPLIT, "which group is s = 1 is not stated: both are tested"),
+        (*ON_ADULT, "which group is s = 1 is not stated: both are tested"),
         _figure_5((DP,)),
         checks=_importances_differ,
         control=finds_fairness,

@@ -11,7 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from repro.chapters.win import plans
-from repro.chapters.win.group_weight import angle, direction, group_weights
+from repro.chapters.win.configs import key_of
+from repro.chapters.win.group_weight import angle, direction, group_weights, weight_key
 from repro.data.schema import CATEGORICAL, CONTINUOUS, MAY_BE_MISSING
 from repro.study.claims import Claim, Contrast
 from repro.study.experiments import Plan
@@ -24,15 +25,16 @@ NOTEBOOK = "42_weighted_svd"
 
 def rank_one(profile: Profile, seeds: Sequence[int]) -> Plan:
     """WIN at rank 1 for each weight, beside the plain SVD: the starts that are compared."""
-    plain = plans.strategies(profile, seeds, ranks=[1])["svd, rank 1"]
-    return group_weights(profile, seeds, ranks=[1]) | {"svd": plain}
+    bases = [plans.pretrain(profile, seed) for seed in seeds]
+    plan: Plan = {"svd": [plans.finetune(profile, base, "svd", rank=1) for base in bases]}
+    return group_weights(profile, seeds, ranks=[1]) | plan
 
 
 def _sizes(profile: Profile) -> list[Contrast]:
     return [
         Contrast(
             "WIN (rank 1) against Retrain: trainable parameters",
-            "win, rank 1",
+            key_of("win", 1),
             "retrain",
             "results:trainable_parameters",
             "less",
@@ -81,25 +83,24 @@ def _moved(first: np.ndarray, second: np.ndarray) -> int:
     return int(np.abs(first - second).sum() // 2)
 
 
-def rank_one_starts(results: Results, baseline: str = "svd") -> pd.DataFrame:
+def rank_one_starts(results: Results) -> pd.DataFrame:
     """How the start of WIN at rank 1 differs from that of f+SVD, for every weight.
 
     "decisions changed" is read off confusion tables, so it is a lower bound.
     """
     learnt = np.array([1.0, -1.0]) / np.sqrt(2)
     rows = []
-    for key in [baseline, *sorted(key for key in results if key != baseline)]:
+    for key in ["svd", *sorted(key for key in results if key != "svd")]:
         records = results[key]
         turned = [
-            angle(direction(r), direction(b))
-            for r, b in zip(records, results[baseline], strict=True)
+            angle(direction(r), direction(b)) for r, b in zip(records, results["svd"], strict=True)
         ]
         away = [angle(direction(record), learnt) for record in records]
         moved = sum(_moved(r.counts("start"), r.counts("before")) for r in records)
         gaps = [r.results["start_max_logit_gap_change"] for r in records]
         rows.append(
             {
-                "start": "f+SVD" if key == baseline else f"WIN, {key}",
+                "start": "f+SVD" if key == "svd" else f"WIN, {key}",
                 "to (1, −1)/√2, mean (°)": f"{np.mean(away):.2f}",
                 "to f+SVD, largest (°)": f"{max(turned):.3f}",
                 "largest change of z₁ − z₀": f"{max(gaps):.3f}",
@@ -109,13 +110,13 @@ def rank_one_starts(results: Results, baseline: str = "svd") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def starts_in_words(results: Results, baseline: str = "svd") -> str:
+def starts_in_words(results: Results) -> str:
     """Say in a sentence how much the importance turns the start of WIN, and what it changes."""
     triples = [
         triple
         for key, records in results.items()
-        if key != baseline
-        for triple in zip(records, results[baseline], results["rank 1, a 0.5"], strict=True)
+        if key != "svd"
+        for triple in zip(records, results["svd"], results[weight_key(1, 0.5)], strict=True)
     ]
     turned = max(angle(direction(win), direction(plain)) for win, plain, _ in triples)
     apart = max(angle(direction(win), direction(equal)) for win, _, equal in triples)
@@ -222,7 +223,7 @@ def trained_parameters(results: Results) -> pd.DataFrame:
         [
             {"strategy": key, "trainable parameters": group[0].results["trainable_parameters"]}
             for key, group in results.items()
-            if key in ("tl", "retrain") or "rank" in key
+            if group[0].config.get("strategy") and not group[0].config.get("constraint")
         ]
     )
 
@@ -238,7 +239,7 @@ def head_figure(results: Results, head: np.ndarray, *, title: str = "") -> Figur
     head
         Shape (d, 2), of the first seed.
     """
-    plain, win = results["svd"][0], results["rank 1, a 0.5"][0]
+    plain, win = results["svd"][0], results[weight_key(1, 0.5)][0]
     importance = np.asarray(win.results["importance"]).mean(0)
     figure, axes = plt.subplots(figsize=(4.2, 4.2))
     reach = 1.15 * np.abs(head).max()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,25 +13,53 @@ from repro.chapters.win.face_plans import Head, pretrained, tuned
 from repro.chapters.win.rank_sweep import MEANS
 from repro.data.registry import FACE_SETS
 from repro.study.experiments import Plan, experiment
-from repro.study.figures import settings_figure
+from repro.study.figures import beside_paper
 from repro.study.profiles import Profile
 from repro.study.records import Results
 from repro.study.session import View
-from repro.study.tables import decided, differences, means
+from repro.study.tables import decided, differences
 
 NOTEBOOK = "47_is_it_the_neutralising"
 
-#: importances that are compared with the neutralised one, as keys name them
-CONTROLS = ("group 1", "group 2", "pooled", "shuffled")
+
+@dataclass(frozen=True)
+class Control:
+    """One setting that is compared: what it is called, and what it changes."""
+
+    words: str
+    strategy: str
+    whole: bool = False  # at full rank, which cuts nothing
+    matched: bool = False  # at a rate whose first step is as long as TL's
+    importance: str = "neutralised"
+
+
+CONTROLS = {
+    "tl": Control("TL", "tl"),
+    "factors": Control("factors at full rank", "svd", whole=True),
+    "factors, matched": Control(
+        "factors at full rank, matched rate", "svd", whole=True, matched=True
+    ),
+    "svd": Control("f+SVD", "svd"),
+    "svd, matched": Control("f+SVD, matched rate", "svd", matched=True),
+    "win": Control("WIN", "win"),
+    "win, matched": Control("WIN, matched rate", "win", matched=True),
+    "win, group 1": Control("one group only (p = 1)", "win", importance="group 1"),
+    "win, group 2": Control("one group only (p = 0)", "win", importance="group 2"),
+    "win, pooled": Control("all people pooled", "win", importance="pooled"),
+    "win, shuffled": Control("importance shuffled", "win", importance="shuffled"),
+}
+
+
+def control_key(head: str, name: str) -> str:
+    """Return the key of a control of one head in the plan: ``target: win, group 1``."""
+    return f"{head}: {name}"
 
 
 @experiment(NOTEBOOK, part="win-faces")
 def controls(profile: Profile, seeds: Sequence[int]) -> Plan:
-    """Is it the neutralising? Controls on both heads; keys ``target: win, group 1``.
+    """Is it the neutralising? `CONTROLS` on both heads; keys ``target: win, group 1``.
 
-    For each head, at one rank (1 of two classes, the profile's of many labels): TL; f+SVD; WIN with
-    the importance of one group, of all pooled, and shuffled; WIN and f+SVD at a matched rate; and
-    the plain factors at full rank, at the same and at a matched rate, which cut nothing.
+    Each head is cut to one rank (1 of two classes, the profile's of many labels).
     """
     plan: Plan = {}
     win = profile.win.faces
@@ -45,39 +72,17 @@ def controls(profile: Profile, seeds: Sequence[int]) -> Plan:
         ("target", 1, 2),
         ("labels", win.control_rank, labels),
     )
-    for head, rank, full in heads:
+    for head, cut, full in heads:
         bases = [pretrained(profile, seed, head=head) for seed in seeds]
-        cut: dict[str, Any] = {"rank": rank}
-        whole: dict[str, Any] = {"rank": full}
-        settings: dict[str, tuple[str, dict[str, Any]]] = {
-            "tl": ("tl", {}),
-            "svd": ("svd", cut),
-            "win": ("win", cut),
-            **{f"win, {kind}": ("win", cut | {"importance": kind}) for kind in CONTROLS},
-            "svd, matched": ("svd", cut | {"matched": True}),
-            "win, matched": ("win", cut | {"matched": True}),
-            "factors": ("svd", whole),
-            "factors, matched": ("svd", whole | {"matched": True}),
-        }
-        for key, (strategy, how) in settings.items():
-            plan[f"{head}: {key}"] = [tuned(profile, base, strategy, **how) for base in bases]
+        for name, one in CONTROLS.items():
+            rank = None if one.strategy == "tl" else full if one.whole else cut
+            plan[control_key(head, name)] = [
+                tuned(profile, base, one.strategy, rank=rank, importance=one.importance,
+                      matched=one.matched)
+                for base in bases
+            ]  # fmt: skip
     return plan
 
-
-#: key of a control without its head -> what it is called
-CONTROL_NAMES = {
-    "tl": "TL",
-    "factors": "factors at full rank",
-    "factors, matched": "factors at full rank, matched rate",
-    "svd": "f+SVD",
-    "svd, matched": "f+SVD, matched rate",
-    "win": "WIN",
-    "win, matched": "WIN, matched rate",
-    "win, group 1": "one group only (p = 1)",
-    "win, group 2": "one group only (p = 0)",
-    "win, pooled": "all people pooled",
-    "win, shuffled": "importance shuffled",
-}
 
 #: label, first, second: what each difference isolates
 QUESTIONS = (
@@ -118,14 +123,11 @@ class Controls:
     view: View
     metrics: Mapping[str, str]
 
-    def figure(self) -> Figure:
-        """Draw every control, a panel for each metric."""
-        names = self._names()
-        return settings_figure(self.view.results, list(self.metrics), names=names, title=self.label)
-
-    def table(self) -> pd.DataFrame:
-        """Return the metrics of every control."""
-        return means(self.view.results, self.metrics, self._names())
+    def shown(self) -> list[Figure | pd.DataFrame | View]:
+        """Return figure and table of the metrics of every control."""
+        names = {key: one.words for key, one in CONTROLS.items()}
+        *parts, _ = beside_paper(replace(self.view, label=self.label), self.metrics, names)
+        return [*parts, self.view]
 
     def differences(self) -> pd.DataFrame:
         """Return the answer to each of :data:`QUESTIONS`, in points."""
@@ -135,21 +137,14 @@ class Controls:
         """Say which of :data:`QUESTIONS` are decided."""
         return f"**{self.label}.** {decided(self.view.results, self.metrics, QUESTIONS)}"
 
-    def _names(self) -> dict[str, str]:
-        return {key: name for key, name in CONTROL_NAMES.items() if key in self.view.results}
-
 
 def by_head(views: Sequence[View]) -> list[Controls]:
     """Return the controls of each head of each view, where there are any."""
     heads = []
     for view in views:
         for head, (title, metrics) in HEADS.items():
-            begin = f"{head}: "
-            own = {
-                key.removeprefix(begin): group
-                for key, group in view.results.items()
-                if key.startswith(begin)
-            }
+            found = {name: view.results.get(control_key(head, name)) for name in CONTROLS}
+            own = {name: records for name, records in found.items() if records}
             if own:
                 heads.append(
                     Controls(f"{view.label}: {title}", replace(view, results=own), metrics)
@@ -167,16 +162,11 @@ def importances() -> pd.DataFrame:
 def rate_factors(results: Results) -> pd.DataFrame:
     """Return by what the rate of the factors is multiplied so that first steps are equally long."""
     rows = []
-    for key, records in results.items():
-        if not key.endswith(", matched"):
-            continue
-        factors = [record.results["rate_factor"] for record in records]
-        head, _, name = key.partition(": ")
-        rows.append(
-            {
-                "head": {"target": "two classes", "labels": "one logit a label"}[head],
-                "setting": CONTROL_NAMES[name],
-                "factor, by seed": ", ".join(f"{factor:.3f}" for factor in factors),
-            }
-        )
+    for head, words in (("target", "two classes"), ("labels", "one logit a label")):
+        for name, one in sorted(CONTROLS.items(), key=lambda control: control[1].whole):
+            records = results.get(control_key(head, name))
+            if one.matched and records:
+                factors = [record.results["rate_factor"] for record in records]
+                by_seed = ", ".join(f"{factor:.3f}" for factor in factors)
+                rows.append({"head": words, "setting": one.words, "factor, by seed": by_seed})
     return pd.DataFrame(rows)

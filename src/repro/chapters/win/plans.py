@@ -7,13 +7,17 @@ the same configuration, so it is computed once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
-from repro.chapters.win.configs import Constraint, Finetune, Pretrain
+from repro.chapters.win.configs import Constraint, Finetune, Pretrain, fair_key, key_of
 from repro.chapters.win.data import declared_sha256
 from repro.settings import SettingsError
+from repro.study.configs import RunConfig
 from repro.study.experiments import Plan, experiment
 from repro.study.profiles import Profile
+
+Base = TypeVar("Base", bound=RunConfig)
 
 
 def constrained(profile: Profile) -> list[tuple[Constraint, float]]:
@@ -35,7 +39,6 @@ def pretrain(
     if include_protected is not None:
         data = data.model_copy(update={"include_protected": include_protected})
     return Pretrain(
-        profile=profile.name,
         seed=seed,
         data=data,
         data_sha256=declared_sha256(data),
@@ -68,7 +71,6 @@ def finetune(
             )
     return Finetune.model_validate(
         {
-            "profile": profile.name,
             "seed": base.seed,
             "pretrained": base,
             "strategy": strategy,
@@ -82,11 +84,32 @@ def finetune(
     )
 
 
+def on_bases(
+    bases: Sequence[Base],
+    ranks: Sequence[int],
+    tune: Callable[[Base, str, int | None], RunConfig],
+) -> Plan:
+    """Plan TL, and f+SVD and WIN at every rank, from each of the pre-trained models."""
+    plan: Plan = {"pre-trained": list(bases)}
+    for strategy, rank in [("tl", None), *((s, r) for r in ranks for s in ("svd", "win"))]:
+        plan[key_of(strategy, rank)] = [tune(base, strategy, rank) for base in bases]
+    return plan
+
+
+def under(head: str, key: str) -> str:
+    """Return a key of strategies under a heading: ``mlp-3, win, rank 1``."""
+    return f"{head}, {key}"
+
+
+def under_each(heads: Iterable[str], plan_of: Callable[[str], Plan]) -> Plan:
+    """Return the plans of several headings as one."""
+    return {under(head, key): group for head in heads for key, group in plan_of(head).items()}
+
+
 def strategies(
     profile: Profile,
     seeds: Sequence[int],
     *,
-    ranks: Sequence[int] | None = None,
     architecture: str | None = None,
     include_protected: bool | None = None,
 ) -> Plan:
@@ -95,14 +118,9 @@ def strategies(
         pretrain(profile, s, architecture=architecture, include_protected=include_protected)
         for s in seeds
     ]
-    plan: Plan = {"pre-trained": list(bases)}
-    plan["tl"] = [finetune(profile, base, "tl") for base in bases]
-    for rank in profile.win.ranks if ranks is None else ranks:
-        for strategy in ("svd", "win"):
-            plan[f"{strategy}, rank {rank}"] = [
-                finetune(profile, base, strategy, rank=rank) for base in bases
-            ]
-    return plan
+    return on_bases(
+        bases, profile.win.ranks, lambda base, how, rank: finetune(profile, base, how, rank=rank)
+    )
 
 
 def in_processing(profile: Profile, seeds: Sequence[int]) -> Plan:
@@ -110,7 +128,7 @@ def in_processing(profile: Profile, seeds: Sequence[int]) -> Plan:
     bases = [pretrain(profile, seed) for seed in seeds]
     plan: Plan = {"retrain": [finetune(profile, base, "retrain") for base in bases]}
     for constraint, intensity in constrained(profile):
-        plan[f"retrain {constraint} {intensity:g}"] = [
+        plan[key_of("retrain", fair=fair_key(constraint, intensity))] = [
             finetune(profile, base, "retrain", constraint=constraint, intensity=intensity)
             for base in bases
         ]

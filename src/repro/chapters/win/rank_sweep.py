@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from repro.chapters.win.face_plans import on_bases, pretrained
-from repro.chapters.win.tables import named, short
+from repro.chapters.win.configs import NAMES, key_of, words
+from repro.chapters.win.face_plans import on_heads, pretrained
+from repro.chapters.win.tables import named, ranks_of
 from repro.study.experiments import Plan, experiment
-from repro.study.figures import GREY, LABELS, MEN, WOMEN
+from repro.study.figures import GREY, LABELS, MEN, WOMEN, palette
 from repro.study.intervals import mean_interval
 from repro.study.profiles import Profile
 from repro.study.records import Results, value
@@ -31,7 +31,7 @@ def ranks(profile: Profile, seeds: Sequence[int]) -> Plan:
     if profile.win.faces is None:
         return {}
     bases = [pretrained(profile, seed, head="labels") for seed in seeds]
-    return on_bases(profile, bases, profile.win.faces.label_ranks)
+    return on_heads(profile, bases, profile.win.faces.label_ranks)
 
 
 #: the paper's metrics, averaged over the labels of a head -> in short for tables
@@ -40,11 +40,6 @@ MEANS = {
     "results:mean_label_demographic_parity": "ΔDP",
     "results:mean_label_equalized_odds_sum": "ΔEO (sum)",
 }
-
-
-def ranks_of(results: Results) -> list[int]:
-    """Return the ranks that a plan of strategies has, ascending."""
-    return sorted({int(key.split()[-1]) for key in results if "rank " in key})
 
 
 def sweep_figure(view: View) -> Figure:
@@ -60,9 +55,9 @@ def sweep_table(results: Results) -> pd.DataFrame:
 def _pairs(results: Results) -> list[tuple[str, str, str]]:
     """Return WIN − f+SVD and WIN − TL at every rank."""
     return [
-        (f"WIN − {name}, rank {rank}", f"win, rank {rank}", other)
+        (f"WIN − {name}, rank {rank}", key_of("win", rank), other)
         for rank in ranks_of(results)
-        for name, other in (("f+SVD", f"svd, rank {rank}"), ("TL", "tl"))
+        for name, other in (("f+SVD", key_of("svd", rank)), ("TL", "tl"))
     ]
 
 
@@ -84,15 +79,15 @@ def parameters_figure(results: Results) -> Figure:
 def rank_costs(results: Results) -> pd.DataFrame:
     """Return what each rank trains, how far it starts from the head it came from, and its time."""
     rows = []
-    for key in ["tl", *(f"{s}, rank {r}" for r in ranks_of(results) for s in ("svd", "win"))]:
-        records = results.get(key, [])
-        if not records:
+    for key in ["tl", *(key_of(s, r) for r in ranks_of(results) for s in ("svd", "win"))]:
+        if key not in results:
             continue
+        records = results[key]
         starts = [record.results["start_max_logit_change"] for record in records]
         seconds = [record.body["seconds"] for record in records]
         rows.append(
             {
-                "setting": short(key),
+                "setting": words(records[0].config),
                 "trainable parameters": f"{records[0].results['trainable_parameters']:,}",
                 "largest change of a logit at the start": f"{max(starts):.3g}",
                 "seconds a run, median": f"{np.median(seconds):.2f}",
@@ -124,7 +119,7 @@ def largest_angles(results: Results, which: str = "outputs") -> pd.DataFrame:
             "angle": max(pair[which]),
         }
         for rank in ranks_of(results)
-        for record in results.get(f"win, rank {rank}", [])
+        for record in results.get(key_of("win", rank), [])
         for pair in record.results["angles"]
         if pair["first"] == "neutralised"
     ]
@@ -140,7 +135,7 @@ def angles_table(results: Results) -> pd.DataFrame:
 def left_out(results: Results) -> str:
     """Say in a sentence which labels a group's importance leaves out, over all seeds."""
     # One rank tells it all: the importance does not depend on the rank.
-    records = next((group for key, group in results.items() if key.startswith("win, rank")), [])
+    records = next((g for g in results.values() if g[0].config.get("strategy") == "win"), [])
     found: dict[str, Counter[str]] = {}
     for record in records:
         for group, labels in record.results["left_out_labels"].items():
@@ -160,8 +155,8 @@ def left_out(results: Results) -> str:
     )
 
 
-#: strategy -> what it is called, its colour, and where beside the rank it is drawn
-SERIES = {"svd": ("f+SVD", WOMEN, -1), "win": ("WIN", MEN, 1)}
+#: strategy -> its colour, and where beside the rank it is drawn
+SERIES = {"svd": (WOMEN, -1), "win": (MEN, 1)}
 
 
 def rank_figure(results: Results, quantities: Mapping[str, float], *, title: str = "") -> Figure:
@@ -182,15 +177,15 @@ def rank_figure(results: Results, quantities: Mapping[str, float], *, title: str
     )
     ranks = ranks_of(results)
     for axes, (quantity, factor) in zip(panels[0], quantities.items(), strict=True):
-        for strategy, (name, colour, side) in SERIES.items():
+        for strategy, (colour, side) in SERIES.items():
             rows = [
                 (
                     place + 0.12 * side,
-                    _values(results, f"{strategy}, rank {rank}", quantity, factor),
+                    _values(results, key_of(strategy, rank), quantity, factor),
                 )
                 for place, rank in enumerate(ranks)
             ]
-            _series(axes, [row for row in rows if row[1]], colour, name)
+            _series(axes, [row for row in rows if row[1]], colour, NAMES[strategy])
         flat = _values(results, "tl", quantity, factor)
         if flat:
             interval = mean_interval(flat)
@@ -235,7 +230,7 @@ def angle_figure(results: Results, *, title: str = "") -> Figure:
     figure, axes = plt.subplots(figsize=(6.5, 3.4))
     ranks = ranks_of(results)
     others = list(dict.fromkeys(table["importance"]))
-    for other, colour in zip(others, sns.color_palette("tab10", len(others)), strict=True):
+    for other, colour in zip(others, palette("tab10", len(others)), strict=True):
         chosen = table[table["importance"] == other]
         places = [ranks.index(rank) for rank in chosen["rank"]]
         axes.plot(places, chosen["angle"], "o", color=colour, alpha=0.35, markersize=4)

@@ -9,14 +9,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from repro.chapters.reported import win_value
-from repro.chapters.win.bias_returns import NOTEBOOK, fair_start, fair_then_tuned, row_of
-from repro.chapters.win.contrasts import CLOSES, EO, SCALE, SILENT, SPLIT, unfair
+from repro.chapters.win.bias_returns import NOTEBOOK, fair_start, fair_then_tuned
+from repro.chapters.win.configs import fair_key
+from repro.chapters.win.contrasts import EO, SCALE, SILENT, SPLIT, unfair
 from repro.chapters.win.plans import constrained
 from repro.chapters.win.weight_importance import probes
 from repro.study.claims import Check, Claim, Contrast
 from repro.study.figures import GROUPS, settings_figure
 from repro.study.profiles import Profile
-from repro.study.records import Results
 from repro.study.runs import Record
 from repro.study.session import View
 
@@ -30,29 +30,26 @@ def _unconstrained_unfair(profile: Profile) -> Sequence[Check]:
 def _separation(quantity: str, words: str) -> Callable[[Profile], list[Contrast]]:
     return lambda profile: [
         Contrast(
-            f"unfair model against {constraint.upper()} {intensity:g}: AUC of telling positively "
+            f"unfair model against {fair_key(*how).upper()}: AUC of telling positively "
             f"predicted men and women apart {words}",
             "unconstrained",
-            f"{constraint} {intensity:g}",
+            fair_key(*how),
             quantity,
             "greater",
-            check=fair_start(
-                f"{constraint} {intensity:g}, before",
-                row_of(constraint, intensity),
-                CLOSES[constraint],
-                fair_then_tuned,
-            ),
+            check=fair_start(*how),
         )
-        for constraint, intensity in constrained(profile)
+        for how in constrained(profile)
     ]
 
 
-def strongest(results: Results) -> dict[str, Record]:
+def strongest(view: View) -> dict[str, Record]:
     """Return the first seed's unconstrained model and those of the strongest constraints."""
-    most = max((float(key.split()[1]) for key in results if " " in key), default=0.0)
-    fair = [key for key in results if key.endswith(f" {most:g}")]
-    return {"unconstrained": results["unconstrained"][0]} | {
-        f"fair: {key.upper()}": results[key][0] for key in fair
+    fair = [how for how in constrained(view.profile) if fair_key(*how) in view.results]
+    most = max((intensity for _, intensity in fair), default=0.0)
+    return {"unconstrained": view.results["unconstrained"][0]} | {
+        f"fair: {fair_key(*how).upper()}": view.results[fair_key(*how)][0]
+        for how in fair
+        if how[1] == most
     }
 
 
@@ -68,7 +65,7 @@ def separation_figure(view: View) -> Figure:
 
 def pca_figure(view: View) -> Figure:
     """Draw where positively predicted men and women lie in the plane of two components."""
-    records = strongest(view.results)
+    records = strongest(view)
     figure, panels = plt.subplots(1, len(records), figsize=(3.5 * len(records), 3.5), squeeze=False)
     for axes, (name, record) in zip(panels[0], records.items(), strict=True):
         results = record.results

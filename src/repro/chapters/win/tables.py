@@ -2,41 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
+from repro.chapters.reported import win_keyed
+from repro.chapters.win.configs import NAMES, key_of, words
 from repro.chapters.win.contrasts import SHORT
+from repro.chapters.win.plans import under
 from repro.settings import Optimisation
 from repro.study.profiles import Profile
 from repro.study.records import Results
 from repro.study.session import View
-from repro.study.tables import Reported, differences, means
-
-_WORDS = {"svd": "f+SVD", "win": "WIN", "tl": "TL", "retrain": "Retrain", "mlp": "MLP"}
+from repro.study.tables import Reported, differences
 
 
-def short(key: str) -> str:
-    """Return a key of a plan of strategies in the words of tables."""
-    for word, name in _WORDS.items():
-        key = key.replace(word, name)
-    return key
+def only(view: View, keys: Collection[str]) -> View:
+    """Return a view of some settings, such as those that another plan has."""
+    return replace(view, results={k: group for k, group in view.results.items() if k in keys})
 
 
-def only(view: View, keep: Callable[[str], bool]) -> View:
-    """Return a view of the settings that are kept."""
-    return replace(view, results={k: group for k, group in view.results.items() if keep(k)})
+def at_one(view: View) -> View:
+    """Return a view of the settings at rank 1, and of those that have no rank."""
+    own = settings(view.results).items()
+    return only(view, [key for key, config in own if config.get("rank") in (None, 1)])
 
 
-def named(results: Results) -> dict[str, str]:
-    """Return what to call each setting."""
-    return {key: short(key) for key in results}
+def settings(results: Results) -> dict[str, Mapping[str, Any]]:
+    """Return the configuration of each setting, without what its seeds vary."""
+    return {key: records[0].config for key, records in results.items()}
 
 
-def measured(view: View, reported: Reported, metrics: Mapping[str, str] = SHORT) -> pd.DataFrame:
-    """Return the metrics of each setting beside what the paper reports."""
-    return means(view.results, metrics, named(view.results), view.paper(reported))
+def named(results: Results, heads: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return what to call each setting; ``heads`` are the headings of its key, in words."""
+    own = settings(results)
+    if heads is None:
+        return {key: words(config) for key, config in own.items()}
+    return {
+        key: under(name, words(config))
+        for key, config in own.items()
+        for head, name in heads.items()
+        if key == under(head, words(config, {}))
+    }
+
+
+def row_of(config: Mapping[str, Any]) -> str:
+    """Return the row of a recorded run in the paper's Figure 4 and Table 3, which give no rank."""
+    if not config.get("strategy"):
+        return "original pre-trained model"
+    fair = config.get("constraint")
+    under_it = f"+{fair.upper()}, intensity {config['intensity']:g}" if fair else ""
+    return NAMES[config["strategy"]] + under_it
+
+
+def papers(results: Results, table: str, dataset: str = "adult") -> Reported:
+    """Return what the paper reports of each setting in Figure 4 or Table 3."""
+    rows = {key: row_of(config) for key, config in settings(results).items()}
+    return win_keyed(table, rows, dataset)
 
 
 def compared(results: Results, pairs: Sequence[tuple[str, str, str]]) -> pd.DataFrame:
@@ -44,16 +68,35 @@ def compared(results: Results, pairs: Sequence[tuple[str, str, str]]) -> pd.Data
     return differences(results, SHORT, pairs)
 
 
-def strategy_differences(results: Results) -> pd.DataFrame:
+def ranks_of(results: Results) -> list[int]:
+    """Return the ranks that strategies were run at, ascending."""
+    found = {config.get("rank") for config in settings(results).values()}
+    return sorted(rank for rank in found if rank)
+
+
+def strategy_differences(view: View) -> pd.DataFrame:
     """How the strategies differ from each other, at each rank."""
     pairs = [("TL − pre-trained", "tl", "pre-trained")]
-    for rank in sorted({key[-1] for key in results if key.startswith("win, rank")}):
+    for rank in ranks_of(view.results):
+        win, svd = key_of("win", rank), key_of("svd", rank)
         pairs += [
-            (f"WIN − TL, rank {rank}", f"win, rank {rank}", "tl"),
-            (f"WIN − f+SVD, rank {rank}", f"win, rank {rank}", f"svd, rank {rank}"),
-            (f"f+SVD − TL, rank {rank}", f"svd, rank {rank}", "tl"),
+            (f"WIN − TL, rank {rank}", win, "tl"),
+            (f"WIN − f+SVD, rank {rank}", win, svd),
+            (f"f+SVD − TL, rank {rank}", svd, "tl"),
         ]
-    return compared(results, pairs)
+    return compared(view.results, pairs)
+
+
+def win_against_tl(view: View, heads: Mapping[str, str]) -> pd.DataFrame:
+    """How WIN differs from TL under each heading of keys, which is called so."""
+    return compared(
+        view.results,
+        [
+            (f"{name}: WIN − TL, rank {rank}", under(head, key_of("win", rank)), under(head, "tl"))
+            for head, name in heads.items()
+            for rank in ranks_of(view.results)
+        ],
+    )
 
 
 def budget(profile: Profile, what: str, how: Optimisation) -> str:

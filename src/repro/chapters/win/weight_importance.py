@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from repro.chapters.win.configs import Pretrain, Probe
+from repro.chapters.win.configs import Pretrain, Probe, fair_key
 from repro.chapters.win.contrasts import SILENT, SPLIT
 from repro.chapters.win.plans import constrained, pretrain
 from repro.chapters.win.tables import only
@@ -31,7 +31,7 @@ def probes(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Figures 1 and 3: the last layer of the unconstrained and of every fair model."""
     plan: Plan = {"unconstrained": [_probe(profile, pretrain(profile, seed)) for seed in seeds]}
     for constraint, intensity in constrained(profile):
-        plan[f"{constraint} {intensity:g}"] = [
+        plan[fair_key(constraint, intensity)] = [
             _probe(profile, pretrain(profile, seed, constraint=constraint, intensity=intensity))
             for seed in seeds
         ]
@@ -40,7 +40,6 @@ def probes(profile: Profile, seeds: Sequence[int]) -> Plan:
 
 def _probe(profile: Profile, base: Pretrain) -> Probe:
     return Probe(
-        profile=profile.name,
         seed=base.seed,
         pretrained=base,
         permutations=profile.win.permutations,
@@ -76,7 +75,7 @@ def importance_distances(results: Results) -> pd.DataFrame:
 
 def unconstrained(view: View) -> View:
     """Return a view of the unconstrained model alone."""
-    return only(view, lambda key: key == "unconstrained")
+    return only(view, ("unconstrained",))
 
 
 def neutralised_distances(views: Iterable[View]) -> pd.DataFrame:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from repro.chapters.reported import figure_4, win_value
-from repro.chapters.win.contrasts import DP, EO, ERROR, RANK, READING, SHORT, SILENT, unfair
+from repro.chapters.reported import win_value
+from repro.chapters.win.contrasts import (
+    BASELINES,
+    DP,
+    EO,
+    ERROR,
+    RANK,
+    SHORT,
+    SILENT,
+    against_baselines,
+    unfair,
+)
 from repro.chapters.win.face_plans import strategies
-from repro.chapters.win.neutralising import controls
-from repro.chapters.win.tables import budget, named
+from repro.chapters.win.neutralising import control_key, controls
+from repro.chapters.win.tables import budget, named, only, papers
 from repro.study.claims import Check, Claim, Contrast
 from repro.study.experiments import Experiment, Plan, experiment
-from repro.study.figures import settings_figure
+from repro.study.figures import beside_paper
 from repro.study.profiles import Profile
 from repro.study.records import Results
 from repro.study.session import View
-from repro.study.tables import Reported, means
 
 NOTEBOOK = "45_win_on_faces"
 
@@ -28,11 +37,6 @@ def with_controls(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Return :func:`strategies` and :func:`controls` as one plan: their runs are shared."""
     return strategies(profile, seeds) | controls(profile, seeds)
 
-
-BASELINES = {
-    "tl": ("TL", "plain fine-tuning of the last layer (TL)"),
-    "svd": ("f+SVD", "f+SVD"),
-}
 
 #: The data set of the paper's Figure 4 whose differences set the margins of others.
 MAIN = "celeba"
@@ -64,32 +68,12 @@ def dataset_of(profile: Profile) -> str | None:
     return faces.name if asked in reported else None
 
 
-def difference(dataset: str | None, first: str, second: str, metric: str) -> float | None:
-    """Return first - second as the paper's Figure 4 has it for a data set, or None."""
-    if dataset is None:
-        return None
-    a, b = (win_value("fig4", setting, metric, dataset) for setting in (first, second))
-    return None if a is None or b is None else a - b
-
-
 def _figure_4(
-    rank: int, baselines: Sequence[str], metrics: Sequence[str]
+    rank: int, baselines: Iterable[str], metrics: Sequence[str]
 ) -> Callable[[Profile], list[Contrast]]:
-    """Return the contrasts of WIN with baselines at one rank."""
-    return lambda profile: [
-        Contrast(
-            f"WIN against {BASELINES[baseline][0]}, rank {rank}, on faces: {SHORT[metric]}",
-            f"win, rank {rank}",
-            "tl" if baseline == "tl" else f"svd, rank {rank}",
-            metric,
-            "less",
-            reported=difference(dataset_of(profile), "WIN", BASELINES[baseline][0], metric),
-            elsewhere=difference(MAIN, "WIN", BASELINES[baseline][0], metric),
-            slack=READING[metric],
-        )
-        for baseline in baselines
-        for metric in metrics
-    ]
+    return lambda profile: against_baselines(
+        rank, baselines, metrics, where=", on faces", dataset=dataset_of(profile), main=MAIN
+    )
 
 
 def _beside(rank: int, baseline: str) -> Callable[[Profile], list[Contrast]]:
@@ -100,11 +84,16 @@ def _beside(rank: int, baseline: str) -> Callable[[Profile], list[Contrast]]:
 
 def _controls(profile: Profile) -> list[Contrast]:
     return [
-        Contrast(f"WIN against WIN {words}, rank 1: {SHORT[metric]}",
-                 "target: win", f"target: win, {kind}", metric, "less")
+        Contrast(
+            f"WIN against WIN {words}, rank 1: {SHORT[metric]}",
+            control_key("target", "win"),
+            control_key("target", f"win, {kind}"),
+            metric,
+            "less",
+        )
         for kind, words in BESIDE.items()
         for metric in (DP, EO)
-    ]  # fmt: skip
+    ]
 
 
 def tl_unfair(profile: Profile, plan: Experiment, key: str, who: str) -> Check:
@@ -134,13 +123,13 @@ def budgets(profile: Profile) -> list[str]:
     return said
 
 
-def group_sizes(results: Results, key: str = "tl") -> pd.DataFrame:
+def group_sizes(results: Results) -> pd.DataFrame:
     """Return how many test images each group (t,p) has, and what that does to its accuracy.
 
     "half an interval" is 1.96 (0.25 / n)^(1/2), the half width of a 95 % interval for a rate of
     one half among n people: what the draw of the *people* leaves open, whatever the seeds say.
     """
-    records = results.get(key, [])
+    records = results.get("tl", [])
     if not records:
         return pd.DataFrame()
     sizes = records[0].counts().sum(axis=2)  # the test part is the same for every seed
@@ -157,23 +146,11 @@ def group_sizes(results: Results, key: str = "tl") -> pd.DataFrame:
     )
 
 
-def papers(view: View) -> Reported | None:
-    """Return Figure 4 for the data set of a view, if the paper has its task."""
-    dataset = dataset_of(view.profile)
-    return None if dataset is None else view.paper(figure_4(dataset))
-
-
-def strategies_figure(view: View) -> Figure:
-    """Figure 4: the three metrics of each strategy."""
-    names = named(view.results)
-    return settings_figure(
-        view.results, list(SHORT), names=names, reported=papers(view), title=view.label
-    )
-
-
-def strategies_table(view: View) -> pd.DataFrame:
-    """Figure 4: the three metrics of each strategy, beside the paper's."""
-    return means(view.results, SHORT, named(view.results), papers(view))
+def strategies_beside_paper(view: View) -> list[Figure | pd.DataFrame | View]:
+    """Figure 4: the three metrics of each strategy, without the controls, which have a chapter."""
+    own, dataset = only(view, strategies(view.profile, ())), dataset_of(view.profile)
+    reported = papers(own.results, "fig4", dataset) if dataset else None
+    return beside_paper(own, SHORT, named(own.results), reported)
 
 
 CLAIMS = (
@@ -181,7 +158,7 @@ CLAIMS = (
         Claim(
             f"win-vs-{baseline}-faces-rank-{rank}",
             "Figure 4",
-            f"On faces WIN (rank {rank}) is fairer than {BASELINES[baseline][1]}.",
+            f"On faces WIN (rank {rank}) is fairer than {sentence}.",
             NOTEBOOK,
             with_controls if rank == 1 else strategies,
             _figure_4(rank, (baseline,), (EO,)),
@@ -191,7 +168,7 @@ CLAIMS = (
             checks=_tl_unfair,
         )
         for rank in (1, 2)
-        for baseline in BASELINES
+        for baseline, sentence in BASELINES.items()
     ),
     *(
         Claim(
@@ -201,7 +178,7 @@ CLAIMS = (
             "layer (TL) and than f+SVD.",
             NOTEBOOK,
             strategies,
-            _figure_4(rank, tuple(BASELINES), (ERROR,)),
+            _figure_4(rank, BASELINES, (ERROR,)),
             SUBSTITUTIONS,
             paper="win-faces",
         )

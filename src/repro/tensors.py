@@ -10,6 +10,8 @@ from repro.names import UnknownNameError, nearest
 if TYPE_CHECKING:
     import torch
 
+#: Blocks of each layer of the ResNets whose blocks have two convolutions.
+RESNETS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 #: Parts of torchvision's classifiers whose children are the blocks.
 _OPENED = {"features", "classifier", "heads", "layers", "blocks", "trunk_output", "encoder"} | {
     "encoder.layers"
@@ -22,6 +24,21 @@ _PART_OF = {
     **{f"features.transition{i}": f"features.denseblock{i}" for i in (1, 2, 3)},
     "features.norm5": "features.denseblock4",
 }
+
+
+def resnet_tensors(architecture: str) -> list[str]:
+    """Return the names of all parameter tensors of one of `RESNETS`, which is not built for it."""
+
+    def layer(conv: str, norm: str) -> list[str]:
+        return [f"{conv}.weight", f"{norm}.weight", f"{norm}.bias"]
+
+    names = layer("conv1", "bn1")
+    for i, blocks in enumerate(RESNETS[architecture], 1):
+        for at in (f"layer{i}.{block}" for block in range(blocks)):
+            names += layer(f"{at}.conv1", f"{at}.bn1") + layer(f"{at}.conv2", f"{at}.bn2")
+            if i > 1 and at.endswith(".0"):  # half the pixels, twice the channels
+                names += layer(f"{at}.downsample.0", f"{at}.downsample.1")
+    return [*names, "fc.weight", "fc.bias"]
 
 
 def block_of(name: str) -> str:
