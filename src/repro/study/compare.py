@@ -135,7 +135,7 @@ def compare(first: Mapping[str, Record], second: Mapping[str, Record]) -> pd.Dat
     Returns
     -------
     pandas.DataFrame
-        A row for each setting that both have and each metric of :data:`COMPARED`: setting, metric,
+        A row for each setting that both have and each metric of `COMPARED`: setting, metric,
         the two means and seed counts, ``identical`` (the same counts in all runs that both have,
         where one set's are a part of the other's), ``agrees`` (identical, or a two-sided test over
         seeds at 5 % finds no difference, Welch's or, of a single seed, whether it could be one

@@ -1,7 +1,7 @@
 """The registry: which experiments each chapter runs, and what it claims.
 
 ``@experiment(notebook, part=...)`` registers a function that plans runs; a module of a chapter
-names its claims ``CLAIMS``. Chapters (:mod:`repro.chapters`) are imported when they are first asked
+names its claims ``CLAIMS``. Chapters (`repro.chapters`) are imported when they are first asked
 for, so that nothing here depends on them.
 """
 
