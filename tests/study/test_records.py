@@ -229,6 +229,10 @@ def test_a_build_says_how_far_its_runs_moved(
     )
 
 
+def test_a_call_without_runs_says_so() -> None:
+    assert Study(load_profile("smoke")).agreement() == "This call asked for no run."
+
+
 def test_recorded_folder_is_in_the_project(tiny: Path) -> None:
     assert recorded_folder() == tiny / "book" / "recorded"
 

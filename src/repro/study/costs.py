@@ -1,4 +1,4 @@
-"""What recorded runs cost: processor time by part of the study and stage."""
+"""What recorded runs cost: their time on the clock, by part of the study and stage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from repro.study.runs import Record
 
 
 def costs(records: Iterable[Record]) -> pd.DataFrame:
-    """Return what runs cost, from their records; with a thread a run, in seconds of one core.
+    """Return how long runs took, from their records; each had one thread, and others beside it.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def costs(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def costs_markdown(records: Iterable[Record], name: str) -> str:
-    """Return the costs of a profile's runs as Markdown, minutes of one core; nothing without any.
+    """Return the costs of a profile's runs as Markdown.
 
     Parameters
     ----------

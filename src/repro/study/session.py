@@ -159,6 +159,8 @@ class Study:
 
     def agreement(self) -> str:
         """Say how many runs of this call were recorded, and how far they have the same counts."""
+        if not self.asked:
+            return "This call asked for no run."
         known = {run: r for run in self.asked if (r := exported(run)) is not None}
         shared, same, moved = agreement(self.asked, known)
         if not shared:

@@ -155,7 +155,7 @@ def test_the_premise_compares_means_of_equalised_odds(made_up: MakeRecord) -> No
     assert biased_data.premise(results) == pytest.approx(0.5)
     assert biased_data.premise_in_words(results) == (
         "The premise **holds**: equalised odds (max) of 12.5 after synthetic images alone, 50% of "
-        "ERM's 25.0."
+        "ERM's 25.0. Who guesses is fair, too: accuracies are 46.9 and 43.8."
     )
     results["synthetic only"] = gaps(100, 151)
     assert biased_data.premise_in_words(results).startswith("The premise **fails**: ")

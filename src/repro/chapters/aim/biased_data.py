@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from repro.chapters.aim import figures
-from repro.chapters.aim.contrasts import EO
+from repro.chapters.aim.contrasts import ACC, EO
 from repro.chapters.aim.data import (
     RealFaces,
     SyntheticSets,
@@ -150,8 +150,11 @@ def premise_in_words(results: Results) -> str:
     share = premise(results)
     if share is None:
         return "The premise cannot be read here: there are no synthetic images."
-    alone, erm = (100 * mean_value(results[key], EO) for key in ("synthetic only", "erm"))
+    pair = [results[key] for key in ("synthetic only", "erm")]
+    alone, erm = (100 * mean_value(records, EO) for records in pair)
+    right, of_erm = (100 * mean_value(records, ACC) for records in pair)
     return (
         f"The premise **{'holds' if share <= PREMISE else 'fails'}**: equalised odds (max) of "
-        f"{alone:.1f} after synthetic images alone, {share:.0%} of ERM's {erm:.1f}."
+        f"{alone:.1f} after synthetic images alone, {share:.0%} of ERM's {erm:.1f}. Who guesses is "
+        f"fair, too: accuracies are {right:.1f} and {of_erm:.1f}."
     )

@@ -6,9 +6,10 @@ one cell corrected (``README.md`` beside this file).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
 from importlib.resources import files
+from itertools import product
 
 import pandas as pd
 
@@ -118,12 +119,7 @@ def aim_keyed(table: str, task: str, settings: Mapping[str, str]) -> Reported:
     settings
         Key of the plan -> row of the table.
     """
-    found = {
-        (key, metric): aim_value(table, task, setting, metric)
-        for key, setting in settings.items()
-        for metric in AIM_METRICS.values()
-    }
-    return {where: number for where, number in found.items() if number is not None}
+    return _keyed(partial(aim_value, table, task), settings, AIM_METRICS.values())
 
 
 def win_keyed(table: str, settings: Mapping[str, str], dataset: str = "adult") -> Reported:
@@ -136,9 +132,16 @@ def win_keyed(table: str, settings: Mapping[str, str], dataset: str = "adult") -
     settings
         Key of the plan -> row of the table.
     """
+    value = partial(win_value, table, dataset=dataset)
+    return _keyed(value, settings, [metric for metric, _ in WIN_METRICS.values()])
+
+
+def _keyed(
+    value: Callable[[str, str], float | None], settings: Mapping[str, str], metrics: Iterable[str]
+) -> Reported:
+    """Return what is reported of these rows, by the keys of a plan and metric."""
     found = {
-        (key, metric): win_value(table, setting, metric, dataset)
-        for key, setting in settings.items()
-        for metric, _ in WIN_METRICS.values()
+        (key, metric): value(setting, metric)
+        for (key, setting), metric in product(settings.items(), metrics)
     }
     return {where: number for where, number in found.items() if number is not None}
