@@ -23,7 +23,7 @@ from repro.data.toyfaces.features import (
     draw_nose,
 )
 from repro.data.toyfaces.looks import RGB, Look, Person, Rows
-from repro.data.toyfaces.shapes import Canvas, box, ellipse, ramp, ripple
+from repro.data.toyfaces.shapes import Canvas, box, ellipse, ramp, ripple, root
 
 HAIR: Mapping[str, RGB] = {
     "black": (0.09, 0.08, 0.09),
@@ -54,9 +54,9 @@ def draw_person(canvas: Canvas, rows: Rows, look: Look) -> None:
 
     # Light falls on the head as on a ball.
     nx, ny = (u / width).clamp(-1, 1), v.clamp(-1, 1)
-    nz = (1 - nx * nx - ny * ny).clamp(min=0.0).sqrt()
+    nz = root((1 - nx * nx - ny * ny).clamp(min=0.0))
     lx, ly = rows.between("light_x", -0.75, 0.75), rows.between("light_y", -0.6, 0.05)
-    lz = (1 - lx * lx - ly * ly).sqrt()
+    lz = root(1 - lx * lx - ly * ly)
     light = 1 + look.light * (nx * lx + ny * ly + nz * lz - 0.72)
 
     shape = _head_distance(p, u, v)
@@ -99,8 +99,8 @@ def _head_distance(p: Person, u: Tensor, v: Tensor) -> Tensor:
     mix = (0.35 + 0.35 * gender + 0.3 * jaw).clamp(0, 0.9) * (v > 0)
     level = across * across + square * (1 - mix + mix * square)
     # Distance to first order along the radius, which is what an egg this round needs.
-    radius = level.sqrt()
-    return (radius - 1) * (u * u + v * v + 1e-6).sqrt() / (radius + 1e-6)
+    radius = root(level)
+    return (radius - 1) * root(u * u + v * v + 1e-6) / (radius + 1e-6)
 
 
 class _Hair:

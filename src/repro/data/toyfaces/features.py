@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from repro.data.toyfaces.looks import RGB, Person, flat
-from repro.data.toyfaces.shapes import Canvas, box, bump, ellipse, ramp, stroke
+from repro.data.toyfaces.shapes import Canvas, box, bump, ellipse, ramp, root, stroke
 
 HAT: dict[str, RGB] = {
     "red": (0.76, 0.15, 0.18),
@@ -91,7 +91,7 @@ def draw_mouth(c: Canvas, p: Person, u: Tensor, v: Tensor, head: Tensor) -> None
     # Between the lips, from above: teeth in a smile, then the dark of an open mouth.
     teeth = joy * (0.05 + 0.08 * mood)
     dark = opened * (0.055 + 0.02 * mood)
-    slope = (1 + (2 * curve * mu / (half * half)) * (2 * curve * mu / (half * half))).sqrt()
+    slope = root(1 + (2 * curve * mu / (half * half)) * (2 * curve * mu / (half * half)))
 
     def band(high: Tensor | float, low: Tensor | float) -> Tensor:
         """Coverage between two heights below the line, which meet at the corners."""
