@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from tests.chapters.conftest import view_of
 from tests.conftest import MakeRecord
 
-from repro.chapters.aim import biased_data
+from repro.chapters.aim import biased_data, plans
 from repro.data import toyfaces
 from repro.study.profiles import load_profile
+from repro.study.records import ExportedFirst, look_up
 from repro.study.runs import Record
 
 STUDIO = {"source": "studio", "total": 80, "pool": 60}
@@ -162,3 +163,22 @@ def test_the_premise_compares_means_of_equalised_odds(made_up: MakeRecord) -> No
     del results["synthetic only"]
     assert biased_data.premise(results) is None
     assert "cannot be read here" in biased_data.premise_in_words(results)
+
+
+def test_the_premise_holds_on_recorded_toy_faces() -> None:
+    # Property (d), the fourth, of toy faces as the generator draws them, on every recorded seed.
+    toy = load_profile("toy")
+    plan = plans.properties(toy, toy.seeds)
+    found = look_up({key: plan[key] for key in ("erm", "synthetic only")}, ExportedFirst())
+
+    def odds(record: Record) -> float:
+        counts = record.counts()  # [t, p, predicted]
+        rates = counts[..., 1] / counts.sum(axis=-1)
+        return float(np.abs(rates[:, 0] - rates[:, 1]).max())
+
+    assert [len(records) for records in found.values()] == [len(toy.seeds)] * 2
+    alone, erm = (
+        np.mean([odds(record) for record in found[key]]) for key in ("synthetic only", "erm")
+    )
+    assert biased_data.premise(found) == pytest.approx(alone / erm)
+    assert alone / erm <= 0.5
