@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
 
 from repro import numerics
 
@@ -100,3 +104,16 @@ precision.bfloat16_in_hardware = lambda device: True
 print(precision.effective("bfloat16"), precision.effective("bfloat16", "cuda"))
 """
     assert run(code) == ["float32", "bfloat16"]
+
+
+@on_x86
+def test_kernels_are_named_where_they_round_otherwise() -> None:
+    code = "import json; print(json.dumps(numerics.kernels()))"
+    held = [json.loads(" ".join(run(f"assert numerics.hold(); {code}"))) for _ in range(2)]
+    assert held[0] == held[1]
+    # The root by another library than MKL, whose own is what differs between processors.
+    wide = torch.rand(256, 512, generator=torch.Generator().manual_seed(0)) - 0.5
+    roots = np.sqrt((wide + 0.5).numpy())
+    assert held[0]["square root"] == hashlib.sha256(roots.tobytes()).hexdigest()[:12]
+    code = f"import os; os.environ['MKL_CBWR'] = 'COMPATIBLE'; {code}"
+    assert json.loads(" ".join(run(code)))["square root"] != held[0]["square root"]

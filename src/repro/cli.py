@@ -12,6 +12,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 
+from repro import numerics
 from repro.data.sources import DataError
 from repro.names import UnknownNameError
 from repro.settings import SettingsError
@@ -135,7 +136,7 @@ def export(
     """Write the records of a profile into book/recorded/ (no examples, no weights)."""
     from repro.study.experiments import claims, everything
     from repro.study.records import export as write
-    from repro.study.records import find, look_up, recorded_folder
+    from repro.study.records import find, look_up, recorded_file
     from repro.study.sampling import export as export_errors
 
     chosen = load_profile(profile)
@@ -151,7 +152,9 @@ def export(
         if not partial:
             raise RecordError(f"{told}; --partial exports the {len(records)} runs that are there")
         typer.echo(told)
-    path = recorded_folder() / f"{profile}.parquet"
+    path = recorded_file(profile)
+    if all(record.numbers == numerics.PORTABLE for record in records.values()):
+        numerics.hold()  # so that the kernels are those that computed them
     write(list(records.values()), path)
     typer.echo(f"{len(records)} records -> {path.relative_to(project_root())}")
     judged = [

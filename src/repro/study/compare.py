@@ -193,10 +193,31 @@ def agreement(
         absolute difference of their worst-group accuracies (a fraction), None without such runs.
     """
     shared = [(first[run], second[run]) for run in first.keys() & second.keys()]
-    same = sum(a.body["counts"] == b.body["counts"] for a, b in shared)
+    same = sum(not a.moved(b) for a, b in shared)
     worst = [[one.metrics()["worst_group_accuracy"] for one in pair] for pair in shared]
     moved = [abs(a - b) for a, b in worst if not math.isnan(a - b)]
     return len(shared), same, float(np.mean(moved)) if moved else None
+
+
+def within_spread(
+    first: Mapping[str, Record], second: Mapping[str, Record], metric: str
+) -> tuple[int, int]:
+    """Return how many runs of the first set lie within the spread of the second's other seeds.
+
+    Returns
+    -------
+    tuple
+        How many do, by the test that `compare` has for a single seed, at 5 %; and of how many:
+        those of whose settings the second set has two other runs or more.
+    """
+    known = {**second, **first}
+    groups = _grouped(second, known)
+    p = []
+    for run, record in first.items():
+        others = [r for r in groups.get(settings_key(record, known), []) if r.run != run]
+        p.append(_welch([record.metrics()[metric]], [r.metrics()[metric] for r in others]))
+    told = [one for one in p if not math.isnan(one)]
+    return sum(one >= 0.05 for one in told), len(told)
 
 
 def _grouped(records: Mapping[str, Record], known: Mapping[str, Record]) -> dict[str, list[Record]]:

@@ -2,7 +2,7 @@
 
 An exported profile is one Parquet file: a row a run, its record as JSON with the confusion counts
 of every group, from which each metric can be computed again under any definition. It carries no
-example.
+example. Its metadata hold the digests of `repro.numerics.kernels` where the runs were computed.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from repro import machine, numerics
 from repro.files import whole
 from repro.metrics import METRICS
 from repro.names import check_name
@@ -32,8 +36,17 @@ def recorded_folder() -> Path:
     return project_root() / "book" / "recorded"
 
 
+def recorded_file(profile: str) -> Path:
+    """Return where the records of a profile are exported to, and read from."""
+    return recorded_folder() / f"{profile}.parquet"
+
+
 def export(records: Sequence[Record], path: Path) -> None:
-    """Write records to one Parquet file, whole or not at all, by identity."""
+    """Write records to one Parquet file, whole or not at all, by identity.
+
+    With them go the digests of this process's kernels, if all records were computed on a machine
+    like this one, in numbers as this process has them and by the same PyTorch.
+    """
     rows = []
     for record in sorted(records, key=lambda r: r.run):
         config = record.config
@@ -45,8 +58,40 @@ def export(records: Sequence[Record], path: Path) -> None:
                 "record": json.dumps(record.body, separators=(",", ":")),
             }
         )
+    table = pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
+    if records and all(_of_this_process(record) for record in records):
+        kernels = {_KERNELS: json.dumps(numerics.kernels())}
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **kernels})
     with whole(path) as part:
-        pd.DataFrame(rows).to_parquet(part, index=False, compression="zstd")
+        pq.write_table(table, part, compression="zstd")
+
+
+_KERNELS = "kernels"
+
+
+def _of_this_process(record: Record) -> bool:
+    here = {
+        "machine": machine.describe("cpu"),
+        "instructions": machine.instructions(),
+        "numbers": numerics.kind(),
+    }
+    same = all(record.body.get(name) == value for name, value in here.items())
+    return same and record.body["versions"]["torch"] == metadata.version("torch")
+
+
+def other_kernels(path: Path) -> list[str] | None:
+    """Name the kernels that round otherwise here than where an exported file was computed.
+
+    Returns
+    -------
+    list of str or None
+        Names as `repro.numerics.kernels` has them; None where the file does not say.
+    """
+    held = (pq.read_schema(path).metadata or {}).get(_KERNELS.encode())
+    if held is None:
+        return None
+    there, here = json.loads(held), numerics.kernels()
+    return [name for name in here if name in there and here[name] != there[name]]
 
 
 def read_exported(path: Path) -> dict[str, Record]:
@@ -89,7 +134,7 @@ def _cached(path: Path, modified: int) -> dict[str, Record]:
 @once
 def recorded(profile: str) -> dict[str, Record]:
     """Return the exported records of a profile by identity; none if it was never exported."""
-    path = recorded_folder() / f"{profile}.parquet"
+    path = recorded_file(profile)
     return _cached(path, path.stat().st_mtime_ns) if path.is_file() else {}
 
 

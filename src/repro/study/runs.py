@@ -120,6 +120,10 @@ class Record:
         """Return the (2, 2, 2) confusion counts [t, p, yhat] of a part."""
         return np.asarray(self.body["counts"][part], dtype=np.int64)
 
+    def moved(self, other: Record) -> bool:
+        """Return whether another record of the same run has other confusion counts in any part."""
+        return bool(self.body["counts"] != other.body["counts"])
+
     def metrics(self, part: str = "test") -> dict[str, float]:
         """Return every metric of a part, computed from its confusion counts."""
         return dict(_metrics(self.counts(part).tobytes()))

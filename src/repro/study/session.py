@@ -14,11 +14,19 @@ from matplotlib.figure import Figure
 
 from repro.study import experiments, tables
 from repro.study.claims import Claim
-from repro.study.compare import agreement
+from repro.study.compare import agreement, within_spread
 from repro.study.configs import RunConfig
 from repro.study.experiments import Plan
 from repro.study.profiles import Paper, Profile, load_profile
-from repro.study.records import ExportedFirst, Results, exported, look_up
+from repro.study.records import (
+    ExportedFirst,
+    Results,
+    exported,
+    look_up,
+    other_kernels,
+    recorded,
+    recorded_file,
+)
 from repro.study.runs import Record, Runs
 from repro.study.stages import obtain
 from repro.study.tables import Reported
@@ -172,8 +180,24 @@ class Study:
         told += "count"
         if moved is not None and same < shared:
             told += f"; worst-group accuracy differs by {100 * moved:.2f} points on average"
+            told += self._what_moved(known)
         more = len(self.asked) - shared
         return f"{told}{f'; {more} more were never recorded' if more else ''}."
+
+    def _what_moved(self, known: Mapping[str, Record]) -> str:
+        """Say whether runs that differ lie among their records, and which kernels differ here."""
+        moved = {r: self.asked[r] for r, there in known.items() if self.asked[r].moved(there)}
+        told, kernels = "", list[str]()
+        for name in RECORDED:
+            mine = {run: record for run, record in moved.items() if run in recorded(name)}
+            inside, of = within_spread(mine, recorded(name), "worst_group_accuracy")
+            if of:
+                told += f"; it lies within the spread of {name}'s other seeds in {inside} of {of}"
+            if mine:
+                kernels += other_kernels(recorded_file(name)) or []
+        if kernels:
+            told += f". Kernels that round otherwise here: {', '.join(dict.fromkeys(kernels))}"
+        return told
 
     def show(self, *parts: Figure | pd.DataFrame | tables.Html | View | str) -> None:
         """Show figures, tables, Markdown, and of views where their numbers are from, in order."""
