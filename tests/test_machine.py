@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,3 +85,17 @@ def test_this_processor_has_what_the_kernel_says() -> None:
 def test_a_gpu_is_named_beside_its_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device}")
     assert machine.describe("cuda") == f"GPU cuda, beside {machine.describe()}"
+
+
+@pytest.mark.skipif(shutil.which("nproc") is None, reason="nothing to compare with")
+@pytest.mark.parametrize("said", ["", "0", "two"])
+def test_a_process_may_use_what_the_system_or_openmp_grants(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    granted = subprocess.run(
+        ["nproc"], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True
+    )
+    assert machine.cores() == int(granted.stdout)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert machine.cores() == 7
