@@ -19,7 +19,9 @@ from snakemake.exceptions import WorkflowError
 
 from repro.chapters.aim import synthetic
 from repro.study.profiles import load_profile
-from repro.study.sweep import sweeps
+from repro.study.records import exported
+from repro.study.runs import Runs
+from repro.study.sweep import forecast, sweeps
 
 VERDICTS = "90_verdicts"
 
@@ -165,6 +167,16 @@ rule book:
         [f"{BUILD}/pages/{name}.ipynb" for name in NOTEBOOKS],
     output: f"{BUILD}/book/index.html"
     shell: "python -m repro.book {PROFILE.name}"
+
+
+def seconds_of(run):
+    """How long a run will take, as far as it was recorded."""
+    there = exported(run.identity)
+    return 0 if Runs().find(run) else there and there.body["seconds"]
+
+
+onstart:
+    print(f"{PROFILE.name}: {forecast(PROFILE, SWEEPS, seconds_of)}", file=sys.stderr)
 
 
 onerror:
