@@ -13,6 +13,7 @@ other jobs go on, and the next call redoes only that one.
 
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -22,6 +23,7 @@ from repro.study.profiles import load_profile
 from repro.study.records import exported
 from repro.study.runs import Runs
 from repro.study.sweep import forecast, sweeps
+from repro.study.warm import started
 
 VERDICTS = "90_verdicts"
 
@@ -175,10 +177,20 @@ def seconds_of(run):
     return 0 if Runs().find(run) else there and there.body["seconds"]
 
 
+# Kernels fork from a process that has imported what they need; jobs on other hosts start their own.
+KERNELS = ExitStack()
+
+
 onstart:
+    os.environ.update(KERNELS.enter_context(started()))
     print(f"{PROFILE.name}: {forecast(PROFILE, SWEEPS, seconds_of)}", file=sys.stderr)
 
 
+onsuccess:
+    KERNELS.close()
+
+
 onerror:
+    KERNELS.close()
     for path in sorted(Path(BUILD, "failed").glob("*.ipynb")):
         print(f"FAILED: {path} shows the error", file=sys.stderr)

@@ -16,6 +16,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from repro.study.profiles import project_root
+from repro.study.warm import started
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("*.ipynb"))
 # One chapter on each paper computes all that it needs in a folder of runs of its own; the others,
@@ -49,7 +50,7 @@ pytestmark = pytest.mark.slow
 Done = subprocess.CompletedProcess[str]
 
 
-def call(module: str, *words: str | Path, runs: Path) -> Done:
+def call(module: str, *words: str | Path, runs: Path, kernels: dict[str, str]) -> Done:
     """Call a tool as on a machine with nothing computed, without the user's start-up files."""
     environment = os.environ | {
         "JUPYTER_PREFER_ENV_PATH": "1",
@@ -58,6 +59,7 @@ def call(module: str, *words: str | Path, runs: Path) -> Done:
         "OMP_NUM_THREADS": "1",
         "REPRO_CACHE": str(runs.parent / "cache"),
         "REPRO_RUNS": str(runs),
+        **kernels,
     }
     environment.pop("REPRO_ROOT", None)
     command = [sys.executable, "-m", module, *words]
@@ -79,7 +81,7 @@ def executed(folder: Path) -> Iterator[dict[str, Future[Done]]]:
         nbformat.write(parameterize_notebook(notebook, {"profile": "smoke"}), copy)
         runs = folder / (path.stem if path.stem in ALONE else "shared")
         options = ["--nbmake", "--overwrite", "--nbmake-kernel=python3", "--rootdir", folder]
-        return call("pytest", "-p", "no:cacheprovider", *options, copy, runs=runs)
+        return call("pytest", "-p", "no:cacheprovider", *options, copy, runs=runs, kernels=kernels)
 
     def refused(parameter: str) -> Done:
         options = ["-k", "python3", "--no-progress-bar", "-p", "profile", "smoke"]
@@ -87,9 +89,11 @@ def executed(folder: Path) -> Iterator[dict[str, Future[Done]]]:
         name, value, _ = WRONG[parameter]
         words = [*options, "-p", parameter, value]
         notebook = project_root() / "notebooks" / f"{name}.ipynb"
-        return call("papermill", notebook, out, *words, runs=folder / parameter)
+        return call("papermill", notebook, out, *words, runs=folder / parameter, kernels=kernels)
 
-    with ThreadPoolExecutor(2) as pool:
+    kernels: dict[str, str] = {}
+    with started() as environment, ThreadPoolExecutor(2) as pool:
+        kernels |= environment
         place = {name: at for at, name in enumerate(FIRST)}
         order = sorted(NOTEBOOKS, key=lambda path: place.get(path.stem, len(FIRST)))
         jobs = {path.stem: pool.submit(execute, path) for path in order}
