@@ -78,6 +78,9 @@ def serve(at: str) -> NoReturn:
             del sys.path[0]  # as ipykernel_launcher: IPython puts it where it belongs
         for name in LOADED:
             import_module(name)
+        session = import_module("repro.study.session")
+        for profile in session.RECORDED:  # pages show them; a fork reads a file anew if it changed
+            session.recorded(profile)
         gc.collect()
         gc.freeze()  # a fork's collector would copy the pages that it visits
         waiting = selectors.DefaultSelector()
