@@ -19,6 +19,7 @@ from repro.study.warm import started
 
 
 def main() -> None:
+    """Take turns, and print medians."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--notebook", default="30_layer_freezing")
     parser.add_argument("--profile", default="smoke")
