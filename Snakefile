@@ -21,7 +21,7 @@ from snakemake.exceptions import WorkflowError
 from repro.chapters.aim import synthetic
 from repro.study.profiles import load_profile
 from repro.study.records import exported
-from repro.study.runs import Runs
+from repro.study.runs import RecordError, Runs
 from repro.study.sweep import forecast, sweeps
 from repro.study.warm import started
 
@@ -183,7 +183,10 @@ KERNELS = ExitStack()
 
 onstart:
     os.environ.update(KERNELS.enter_context(started()))
-    print(f"{PROFILE.name}: {forecast(PROFILE, SWEEPS, seconds_of)}", file=sys.stderr)
+    try:
+        print(f"{PROFILE.name}: {forecast(PROFILE, SWEEPS, seconds_of)}", file=sys.stderr)
+    except RecordError as error:  # the job that needs it says so, too; the others go on
+        print(f"{PROFILE.name}: {error}", file=sys.stderr)
 
 
 onsuccess:

@@ -19,9 +19,10 @@ from repro.study.profiles import project_root
 from repro.study.warm import started
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("*.ipynb"))
-# One chapter on each paper computes all that it needs in a folder of runs of its own; the others,
-# to save time, share one, in which each finds what another has left or is just computing. The
-# verdicts begin: they need the runs of every chapter, so that most of them are theirs to compute.
+# One chapter on each paper computes all that it needs in a folder of runs of its own, in a kernel as
+# plain papermill starts it. The others, to save time, share one folder, in which each finds what
+# another has left or is just computing, and have kernels that fork, as in a sweep. The verdicts
+# begin: they need the runs of every chapter, so that most of them are theirs to compute.
 ALONE = ("25_selective_finetuning", "43_win_on_adult")
 FIRST = ("90_verdicts", *ALONE)
 #: parameter -> the notebook that is called with it, its value, what is said
@@ -72,7 +73,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def executed(folder: Path) -> Iterator[dict[str, Future[Done]]]:
+def patched() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def executed(folder: Path, patched: pytest.MonkeyPatch) -> Iterator[dict[str, Future[Done]]]:
     """Execute copies of all notebooks with nbmake, two at a time as in the sweep."""
 
     def execute(path: Path) -> Done:
@@ -81,7 +88,8 @@ def executed(folder: Path) -> Iterator[dict[str, Future[Done]]]:
         nbformat.write(parameterize_notebook(notebook, {"profile": "smoke"}), copy)
         runs = folder / (path.stem if path.stem in ALONE else "shared")
         options = ["--nbmake", "--overwrite", "--nbmake-kernel=python3", "--rootdir", folder]
-        return call("pytest", "-p", "no:cacheprovider", *options, copy, runs=runs, kernels=kernels)
+        given = {} if path.stem in ALONE else kernels
+        return call("pytest", "-p", "no:cacheprovider", *options, copy, runs=runs, kernels=given)
 
     def refused(parameter: str) -> Done:
         options = ["-k", "python3", "--no-progress-bar", "-p", "profile", "smoke"]
@@ -92,6 +100,8 @@ def executed(folder: Path) -> Iterator[dict[str, Future[Done]]]:
         return call("papermill", notebook, out, *words, runs=folder / parameter, kernels=kernels)
 
     kernels: dict[str, str] = {}
+    patched.setenv("OMP_NUM_THREADS", "1")  # libraries read it when they are loaded
+    patched.delenv("REPRO_ROOT", raising=False)
     with started() as environment, ThreadPoolExecutor(2) as pool:
         kernels |= environment
         place = {name: at for at, name in enumerate(FIRST)}

@@ -70,7 +70,9 @@ def test_a_forecast_counts_each_run_once() -> None:
         f"{n} runs to compute; of {n} of them nothing is recorded"
     )
     told = forecast(profile, found, lambda _: 60.0)
-    assert told.startswith(f"{n} runs to compute, as recorded {n:.1f} min of one core; everything ")
+    assert told.startswith(
+        f"{n} runs to compute, as recorded {n:.1f} min one after the other; the longest "
+    )
     fine_tuning = [
         run.identity
         for run in (run for group in everything(profile).values() for run in group)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ def use(monkeypatch: pytest.MonkeyPatch, kernels: dict[str, str]) -> None:
 def test_a_forked_kernel_computes_as_a_fresh_one(
     kernels: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SAID", "here")
+    monkeypatch.setenv("SAID", "here" * 30_000)  # more than a socket hands over at once
     use(monkeypatch, kernels)
     forked, again = (json.loads(told(tmp_path, SAYS)[0]) for _ in range(2))
     monkeypatch.setenv(warm.SOCKET, str(tmp_path / "nothing"))
@@ -78,7 +79,7 @@ def test_a_forked_kernel_computes_as_a_fresh_one(
     assert forked.pop("process") != again["process"] != fresh.pop("process")
     assert forked == fresh
     assert forked["kind"] == "portable"
-    assert (forked["folder"], forked["said"]) == (str(tmp_path), "here")
+    assert (forked["folder"], forked["said"]) == (str(tmp_path), "here" * 30_000)
 
 
 def test_a_kernel_that_dies_takes_no_other_with_it(
@@ -98,6 +99,12 @@ def is_alive(process: int) -> bool:
     return True
 
 
+def children() -> set[int]:
+    """Return the processes that this one has started and that are not gone."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(child) for task in tasks for child in task.read_text("ascii").split()}
+
+
 def test_a_kernel_is_interrupted_and_ends_with_its_manager(
     kernels: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,8 +120,9 @@ def test_a_kernel_is_interrupted_and_ends_with_its_manager(
         output_hook=lambda message: said.append(message["content"].get("text", "")),
     )
     process = int("".join(said))
-    client.execute("time.sleep(600)")
-    time.sleep(0.5)
+    client.execute("print('begun', flush=True); time.sleep(600)")
+    while "begun" not in client.get_iopub_msg(timeout=60)["content"].get("text", ""):
+        pass
     manager.interrupt_kernel()
     reply = client.get_shell_msg(timeout=60)
     assert reply["content"]["ename"] == "KeyboardInterrupt"
@@ -126,3 +134,35 @@ def test_a_kernel_is_interrupted_and_ends_with_its_manager(
         time.sleep(0.1)
     assert not is_alive(process)
     manager.shutdown_kernel(now=True)
+
+
+def test_who_gives_up_while_it_waits_harms_no_other(
+    kernels: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, kernels)
+    for said in (b"", b"{}\n", b"half of"):
+        asking = socket.socket(socket.AF_UNIX)
+        asking.connect(kernels[warm.SOCKET])
+        if said:
+            socket.send_fds(asking, [said], [0, 1, 2])
+        asking.close()
+    assert json.loads(told(tmp_path, SAYS)[0])["loaded"] is True
+
+
+def test_without_its_process_the_usual_kernel_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = children()
+    with warm.started() as kernels:
+        use(monkeypatch, kernels)
+        (server,) = children() - before
+        manager = KernelManager(kernel_name="python3")
+        manager.start_kernel()  # waits for the imports
+        os.kill(server, signal.SIGKILL)
+        # Nobody had answered it, so it starts a kernel of its own.
+        client = manager.client()
+        client.start_channels()
+        client.wait_for_ready(timeout=60)
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+        assert json.loads(told(tmp_path, SAYS)[0])["loaded"] is False

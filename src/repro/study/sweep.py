@@ -59,7 +59,9 @@ def sweeps(profile: Profile, *, drawn: bool = False) -> dict[str, Sweep]:
 def forecast(
     profile: Profile, found: Mapping[str, Sweep], seconds: Callable[[RunConfig], float | None]
 ) -> str:
-    """Say what is left to compute, how long that took before, and what everything else waits for.
+    """Say what is left to compute, how long that took before, and which chain takes longest.
+
+    Images that have to be drawn first are not counted.
 
     Parameters
     ----------
@@ -85,8 +87,8 @@ def forecast(
     told = f"{runs} runs to compute"
     if unknown < runs:
         chain, longest = _longest(found, costs)
-        told += f", as recorded {sum(costs.values()) / 60:.1f} min of one core"
-        told += f"; everything waits for {' -> '.join(chain)}, {longest / 60:.1f} min"
+        told += f", as recorded {sum(costs.values()) / 60:.1f} min one after the other"
+        told += f"; the longest chain is {' -> '.join(chain)}, {longest / 60:.1f} min"
     return told + (f"; of {unknown} of them nothing is recorded" if unknown else "")
 
 

@@ -223,8 +223,8 @@ def _draw(data: FaceData, synthetic: SyntheticFaces, number: int, folder: Path) 
     from repro.aimfair.generators import load
     from repro.aimfair.synthesis import generate
 
-    # On all cores, within a run too: an image has the same bits on one thread and on several.
-    with threads(cores()):
+    # Within a run, too: at the usual batch up to four threads draw what one draws, bit for bit.
+    with threads(min(cores(), 4)):
         return generate(
             load(generation_settings(data, synthetic)),
             bank_of(data, synthetic).prompts,
