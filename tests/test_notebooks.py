@@ -19,8 +19,8 @@ from repro.study.profiles import project_root
 from repro.study.warm import started
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("*.ipynb"))
-# One chapter on each paper computes all that it needs in a folder of runs of its own, in a kernel as
-# plain papermill starts it. The others, to save time, share one folder, in which each finds what
+# One chapter on each paper computes all that it needs in a folder of runs of its own, in a kernel
+# as plain papermill starts it. The others, to save time, share one folder, in which each finds what
 # another has left or is just computing, and have kernels that fork, as in a sweep. The verdicts
 # begin: they need the runs of every chapter, so that most of them are theirs to compute.
 ALONE = ("25_selective_finetuning", "43_win_on_adult")
