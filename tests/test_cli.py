@@ -324,3 +324,27 @@ def test_a_corrupt_record_is_one_line(
     assert f"delete the folder {folder} and run again" in line
     assert Runs().root == tmp_path
     assert records_module.recorded("tiny") == {}
+
+
+# ship
+
+
+def test_ship_packs_each_pool_once(
+    invoke: Invoke, own_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def packed(folder: Path, target: Path) -> None:
+        assert folder.name == target.name
+        target.mkdir()
+        (target / "images.png").write_bytes(bytes(2_100_000))
+
+    monkeypatch.setattr("repro.chapters.aim.synthetic.pool", lambda *_: range(64))
+    monkeypatch.setattr("repro.aimfair.packedset.pack", packed)
+    shutil.rmtree(own_project / "models" / "pools", ignore_errors=True)
+    said = lines(invoke("ship", "smoke"))
+    there = sorted(path.name for path in (own_project / "models" / "pools").iterdir())
+    # That of all chapters, and in each of two seeds one for each kind of prompts of Table 5.
+    assert len(there) == 1 + 2 * len(load_profile("smoke").faces.prompt_sets)
+    assert sorted(said) == [f"64 images, 2.1 MB -> models/pools/{name}" for name in there]
+    assert lines(invoke("ship", "smoke")) == said
+    refused = invoke("ship", "tiny")
+    assert "profile 'tiny' reads no images of a generator" in str(refused.exception)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,3 +86,19 @@ def test_this_processor_has_what_the_kernel_says() -> None:
 def test_a_gpu_is_named_beside_its_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device}")
     assert machine.describe("cuda") == f"GPU cuda, beside {machine.describe()}"
+
+
+@pytest.mark.parametrize("said", ["", "0", "two"])
+def test_a_process_may_use_what_openmp_or_the_system_grants(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    if shutil.which("taskset"):
+        code = "from repro import machine; print(machine.cores())"
+        core = str(min(os.sched_getaffinity(0)))
+        command = ["taskset", "-c", core, sys.executable, "-c", code]
+        bound = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert bound.stdout.strip() == "1"
+    assert machine.cores() >= 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert machine.cores() == 7

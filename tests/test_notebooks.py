@@ -16,11 +16,13 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from repro.study.profiles import project_root
+from repro.study.warm import started
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("*.ipynb"))
-# One chapter on each paper computes all that it needs in a folder of runs of its own; the others,
-# to save time, share one, in which each finds what another has left or is just computing. The
-# verdicts begin: they need the runs of every chapter, so that most of them are theirs to compute.
+# One chapter on each paper computes all that it needs in a folder of runs of its own, in a kernel
+# as plain papermill starts it. The others, to save time, share one folder, in which each finds what
+# another has left or is just computing, and have kernels that fork, as in a sweep. The verdicts
+# begin: they need the runs of every chapter, so that most of them are theirs to compute.
 ALONE = ("25_selective_finetuning", "43_win_on_adult")
 FIRST = ("90_verdicts", *ALONE)
 #: parameter -> the notebook that is called with it, its value, what is said
@@ -49,7 +51,7 @@ pytestmark = pytest.mark.slow
 Done = subprocess.CompletedProcess[str]
 
 
-def call(module: str, *words: str | Path, runs: Path) -> Done:
+def call(module: str, *words: str | Path, runs: Path, kernels: dict[str, str]) -> Done:
     """Call a tool as on a machine with nothing computed, without the user's start-up files."""
     environment = os.environ | {
         "JUPYTER_PREFER_ENV_PATH": "1",
@@ -58,6 +60,7 @@ def call(module: str, *words: str | Path, runs: Path) -> Done:
         "OMP_NUM_THREADS": "1",
         "REPRO_CACHE": str(runs.parent / "cache"),
         "REPRO_RUNS": str(runs),
+        **kernels,
     }
     environment.pop("REPRO_ROOT", None)
     command = [sys.executable, "-m", module, *words]
@@ -70,7 +73,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def executed(folder: Path) -> Iterator[dict[str, Future[Done]]]:
+def patched() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def executed(folder: Path, patched: pytest.MonkeyPatch) -> Iterator[dict[str, Future[Done]]]:
     """Execute copies of all notebooks with nbmake, two at a time as in the sweep."""
 
     def execute(path: Path) -> Done:
@@ -79,7 +88,8 @@ def executed(folder: Path) -> Iterator[dict[str, Future[Done]]]:
         nbformat.write(parameterize_notebook(notebook, {"profile": "smoke"}), copy)
         runs = folder / (path.stem if path.stem in ALONE else "shared")
         options = ["--nbmake", "--overwrite", "--nbmake-kernel=python3", "--rootdir", folder]
-        return call("pytest", "-p", "no:cacheprovider", *options, copy, runs=runs)
+        given = {} if path.stem in ALONE else kernels
+        return call("pytest", "-p", "no:cacheprovider", *options, copy, runs=runs, kernels=given)
 
     def refused(parameter: str) -> Done:
         options = ["-k", "python3", "--no-progress-bar", "-p", "profile", "smoke"]
@@ -87,9 +97,13 @@ def executed(folder: Path) -> Iterator[dict[str, Future[Done]]]:
         name, value, _ = WRONG[parameter]
         words = [*options, "-p", parameter, value]
         notebook = project_root() / "notebooks" / f"{name}.ipynb"
-        return call("papermill", notebook, out, *words, runs=folder / parameter)
+        return call("papermill", notebook, out, *words, runs=folder / parameter, kernels=kernels)
 
-    with ThreadPoolExecutor(2) as pool:
+    kernels: dict[str, str] = {}
+    patched.setenv("OMP_NUM_THREADS", "1")  # libraries read it when they are loaded
+    patched.delenv("REPRO_ROOT", raising=False)
+    with started() as environment, ThreadPoolExecutor(2) as pool:
+        kernels |= environment
         place = {name: at for at, name in enumerate(FIRST)}
         order = sorted(NOTEBOOKS, key=lambda path: place.get(path.stem, len(FIRST)))
         jobs = {path.stem: pool.submit(execute, path) for path in order}

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
@@ -15,7 +15,7 @@ import typer
 from repro import numerics
 from repro.data.sources import DataError
 from repro.names import UnknownNameError
-from repro.settings import SettingsError
+from repro.settings import FaceData, SettingsError, SyntheticFaces
 from repro.study.profiles import load_profile, project_root
 from repro.study.runs import Record, RecordError, RunError, Runs, read_record
 
@@ -172,22 +172,28 @@ def export(
 
 @app.command()
 def ship(profile: Annotated[str, typer.Argument(help="whose synthetic images to ship")]) -> None:
-    """Pack the pool of synthetic images of a profile into models/pools/, drawing it if need be."""
+    """Pack the pools of synthetic images that a profile reads into models/pools/."""
     from repro.aimfair.packedset import pack
     from repro.chapters.aim import synthetic
-    from repro.study.profiles import synthetic_of
+    from repro.study.experiments import everything, with_upstream
 
-    chosen = load_profile(profile)
-    data, asked = chosen.faces.data, synthetic_of(chosen)
-    if asked.source != "generator":
-        raise SettingsError(f"the synthetic images of profile '{profile}' come from no generator")
-    target = synthetic.shipped_folder(data, asked)
-    images = synthetic.pool(data, asked)
-    if not target.is_dir():
-        target.parent.mkdir(exist_ok=True)
-        pack(synthetic.pool_folder(data, asked), target)
-    size = sum(path.stat().st_size for path in target.iterdir()) / 1e6
-    typer.echo(f"{len(images):,} images, {size:.1f} MB -> {target.relative_to(project_root())}")
+    asked: list[Any] = [r for group in everything(load_profile(profile)).values() for r in group]
+    read: dict[Path, tuple[FaceData, SyntheticFaces]] = {}
+    upstream: list[Any] = [above for run in asked for above in with_upstream(run)]
+    for one in (*asked, *upstream):
+        images = getattr(one, "synthetic", None)
+        if images is not None and images.source == "generator":
+            data = getattr(one, "pretrained", one).data
+            read[synthetic.shipped_folder(data, images)] = data, images
+    if not read:
+        raise SettingsError(f"profile '{profile}' reads no images of a generator")
+    for target, (data, images) in read.items():
+        drawn = synthetic.pool(data, images)
+        if not target.is_dir():
+            target.parent.mkdir(exist_ok=True)
+            pack(synthetic.pool_folder(data, images), target)
+        size = sum(path.stat().st_size for path in target.iterdir()) / 1e6
+        typer.echo(f"{len(drawn):,} images, {size:.1f} MB -> {target.relative_to(project_root())}")
 
 
 @app.command()

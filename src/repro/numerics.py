@@ -14,6 +14,8 @@ import os
 import platform
 import sys
 
+from repro.machine import threads
+
 #: Read by oneDNN, PyTorch and MKL at their first operation, not when they are loaded.
 HELD = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2"}
 PORTABLE, NATIVE = "portable", "native"
@@ -78,35 +80,33 @@ def kernels() -> dict[str, str]:
     def rand(*shape: int) -> torch.Tensor:
         return torch.rand(shape, generator=generator) - 0.5
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in runs: more threads sum in another order
-    wide, query, key, value = rand(256, 512), *(rand(4, 64, 32) for _ in range(3))
-    images, filters, deeper = rand(64, 3, 32, 32), rand(16, 3, 3, 3), rand(32, 16, 3, 3)
-    inner = f.conv2d(images, filters, padding=1)
-    sloped = inner.detach().requires_grad_()
-    weights = deeper.clone().requires_grad_()
-    f.conv2d(sloped, weights, padding=1).square().mean().backward()  # type: ignore[no-untyped-call]
-    assert sloped.grad is not None
-    assert weights.grad is not None
-    rows = (wide @ wide.T).sub_(20)
-    made = {
-        "convolution": inner,
-        "gradient of a convolution by its input": sloped.grad,
-        "gradient of a convolution by its weights": weights.grad,
-        "matrix product": rows,
-        "batch normalisation": f.batch_norm(inner, None, None, training=True),
-        "group normalisation": f.group_norm(inner, 4),
-        "activation (SiLU)": f.silu(inner),
-        "mean over positions": inner.mean((2, 3)),
-        "softmax": rows.softmax(1),
-        "cross-entropy": f.binary_cross_entropy_with_logits(
-            rows, (rows > 0).float(), reduction="none"
-        ),
-        "attention": f.scaled_dot_product_attention(query, key, value),
-        "square root": (wide + 0.5).sqrt(),
-        "singular values": torch.linalg.svdvals(wide.double()).float(),
-    }
-    torch.set_num_threads(threads)
+    with threads(1):  # as in runs: more threads sum in another order
+        wide, query, key, value = rand(256, 512), *(rand(4, 64, 32) for _ in range(3))
+        images, filters, deeper = rand(64, 3, 32, 32), rand(16, 3, 3, 3), rand(32, 16, 3, 3)
+        inner = f.conv2d(images, filters, padding=1)
+        sloped = inner.detach().requires_grad_()
+        weights = deeper.clone().requires_grad_()
+        f.conv2d(sloped, weights, padding=1).square().mean().backward()  # type: ignore[no-untyped-call]
+        assert sloped.grad is not None
+        assert weights.grad is not None
+        rows = (wide @ wide.T).sub_(20)
+        made = {
+            "convolution": inner,
+            "gradient of a convolution by its input": sloped.grad,
+            "gradient of a convolution by its weights": weights.grad,
+            "matrix product": rows,
+            "batch normalisation": f.batch_norm(inner, None, None, training=True),
+            "group normalisation": f.group_norm(inner, 4),
+            "activation (SiLU)": f.silu(inner),
+            "mean over positions": inner.mean((2, 3)),
+            "softmax": rows.softmax(1),
+            "cross-entropy": f.binary_cross_entropy_with_logits(
+                rows, (rows > 0).float(), reduction="none"
+            ),
+            "attention": f.scaled_dot_product_attention(query, key, value),
+            "square root": (wide + 0.5).sqrt(),
+            "singular values": torch.linalg.svdvals(wide.double()).float(),
+        }
     return {
         name: hashlib.sha256(values.detach().contiguous().numpy().tobytes()).hexdigest()[:12]
         for name, values in made.items()

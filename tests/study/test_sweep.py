@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from repro.study.experiments import experiments
+from repro.study.experiments import everything, experiments
 from repro.study.profiles import load_profile, profile_names
-from repro.study.sweep import DRAWS, sweeps
+from repro.study.sweep import DRAWS, Sweep, _longest, forecast, sweeps
 
 
 @pytest.mark.parametrize("name", profile_names())
@@ -41,3 +41,42 @@ def test_seeds_are_shared_out_where_jobs_run_the_same() -> None:
     found = sweeps(wide)
     assert found["31_top_k"].jobs == ((5, 6), (7,))
     assert found[DRAWS].jobs == ((5, 6, 7),)  # it reads images by classifiers of one seed
+
+
+def test_the_longest_chain_counts_jobs_side_by_side() -> None:
+    #  a (60) -> b (120 in two jobs) -> d (10);  a -> c (90) -> d;  e alone (150)
+    one, two = ((0, 1),), ((0,), (1,))
+    found = {
+        "a": Sweep(one, ()),
+        "b": Sweep(two, ("a",)),
+        "c": Sweep(one, ("a", "no experiment")),
+        "d": Sweep(one, ("b", "c")),
+        "e": Sweep(one, ()),
+    }
+    costs = {"a": 60.0, "b": 120.0, "c": 90.0, "d": 10.0, "e": 150.0}
+    assert _longest(found, costs) == (("a", "c", "d"), 160.0)
+    assert _longest(found, costs | {"e": 161.0}) == (("e",), 161.0)
+    assert _longest(found, costs | {"c": 0.0})[0] == ("e",)  # 60 + 60 + 10
+    assert _longest(found, costs | {"c": 0.0, "e": 0.0}) == (("a", "b", "d"), 130.0)
+
+
+def test_a_forecast_counts_each_run_once() -> None:
+    profile = load_profile("smoke")
+    found = sweeps(profile, drawn=True)
+    asked = {run.identity for group in everything(profile).values() for run in group}
+    assert forecast(profile, found, lambda _: 0) == "every run is there; what is left are pages"
+    n = len(asked)
+    assert forecast(profile, found, lambda _: None) == (
+        f"{n} runs to compute; of {n} of them nothing is recorded"
+    )
+    told = forecast(profile, found, lambda _: 60.0)
+    assert told.startswith(
+        f"{n} runs to compute, as recorded {n:.1f} min one after the other; the longest "
+    )
+    fine_tuning = [
+        run.identity
+        for run in (run for group in everything(profile).values() for run in group)
+        if run.stage == "aim-finetune"
+    ]
+    told = forecast(profile, found, lambda run: float(60 * (run.identity in fine_tuning)))
+    assert f"{len(set(fine_tuning))} runs to compute" in told

@@ -2,7 +2,8 @@
 
 An exported profile is one Parquet file: a row a run, its record as JSON with the confusion counts
 of every group, from which each metric can be computed again under any definition. It carries no
-example. Its metadata hold the digests of `repro.numerics.kernels` where the runs were computed.
+example. Exported where the runs were computed, its metadata hold the digests of that process's
+kernels.
 """
 
 from __future__ import annotations

@@ -190,10 +190,13 @@ class Study:
         told, kernels = "", list[str]()
         for name in RECORDED:
             mine = {run: record for run, record in moved.items() if run in recorded(name)}
+            if not mine:
+                continue
             inside, of = within_spread(mine, recorded(name), "worst_group_accuracy")
             if of:
-                told += f"; it lies within the spread of {name}'s other seeds in {inside} of {of}"
-            if mine:
+                told += f"; {inside} of {of} lie in the 95 % prediction interval of {name}'s other "
+                told += "seeds (19 of 20 would)"
+            if all(record.body["device"] == "cpu" for record in mine.values()):
                 kernels += other_kernels(recorded_file(name)) or []
         if kernels:
             told += f". Kernels that round otherwise here: {', '.join(dict.fromkeys(kernels))}"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
 
+from repro.machine import threads
 from repro.study.configs import RunConfig
 from repro.study.runs import Outcome, Record, Runs
 
@@ -59,12 +60,8 @@ def compute(config: RunConfig, runs: Runs) -> Outcome:
         import_module(f"repro.chapters.{name}")
     if type(config) not in _STAGES:
         raise TypeError(f"no stage computes a {type(config).__name__}")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums in another order are other sums; two jobs share two cores
     # On a GPU: the same kernels each time, and float32 that is float32.
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
+    with threads(1):  # sums in another order are other sums; two jobs share two cores
         return _STAGES[type(config)](config, runs)
-    finally:
-        torch.set_num_threads(threads)

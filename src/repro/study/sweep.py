@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -54,6 +54,59 @@ def sweeps(profile: Profile, *, drawn: bool = False) -> dict[str, Sweep]:
             after.add(DRAWS)
         found[name] = Sweep(_jobs(profile, name, runs), tuple(sorted(after - {name})))
     return found
+
+
+def forecast(
+    profile: Profile, found: Mapping[str, Sweep], seconds: Callable[[RunConfig], float | None]
+) -> str:
+    """Say what is left to compute, how long that took before, and which chain takes longest.
+
+    Images that have to be drawn first are not counted.
+
+    Parameters
+    ----------
+    profile, found
+        What is swept, and how, as `sweeps` returns it.
+    seconds
+        How long a run that is still to be computed took where it was recorded, on one core; 0 if
+        it is there, None if nothing is known of it.
+    """
+    costs: dict[str, float] = {}
+    runs, unknown, seen = 0, 0, set[str]()
+    for name in experiments():
+        asked = _runs(profile, name, _seeds(profile, name))
+        built_on = {u.identity: u for run in asked.values() for u in with_upstream(run)}
+        todo = {i: seconds(run) for i, run in {**built_on, **asked}.items() if i not in seen}
+        seen |= todo.keys()
+        left = [cost for cost in todo.values() if cost != 0]
+        runs += len(left)
+        unknown += left.count(None)
+        costs[name] = sum(cost for cost in left if cost is not None)
+    if not runs:
+        return "every run is there; what is left are pages"
+    told = f"{runs} runs to compute"
+    if unknown < runs:
+        chain, longest = _longest(found, costs)
+        told += f", as recorded {sum(costs.values()) / 60:.1f} min one after the other"
+        told += f"; the longest chain is {' -> '.join(chain)}, {longest / 60:.1f} min"
+    return told + (f"; of {unknown} of them nothing is recorded" if unknown else "")
+
+
+def _longest(
+    found: Mapping[str, Sweep], costs: Mapping[str, float]
+) -> tuple[tuple[str, ...], float]:
+    """Return the chain of notebooks that takes longest, each with its jobs side by side."""
+    ends: dict[str, tuple[tuple[str, ...], float]] = {}
+
+    def end(name: str) -> tuple[tuple[str, ...], float]:
+        if name not in ends:
+            before = [end(other) for other in found[name].after if other in found]
+            path, time = max(before, key=lambda one: one[1], default=((), 0.0))
+            mine = costs[name] / len(found[name].jobs)
+            ends[name] = ((*path, name), time + mine) if mine else (path, time)
+        return ends[name]
+
+    return max((end(name) for name in found), key=lambda one: one[1])
 
 
 def _seeds(profile: Profile, name: str) -> tuple[int, ...]:

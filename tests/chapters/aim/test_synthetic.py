@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from repro.aimfair.generators import Generator
 from repro.aimfair.packedset import pack
 from repro.aimfair.prompt_writer import VocabularyError
 from repro.chapters.aim import data as aim_data
@@ -100,6 +102,7 @@ def test_a_pool_is_drawn_once_and_both_sets_come_from_it(
 def test_a_pool_that_ships_is_not_drawn_and_a_part_of_it_is_drawn_again(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     images = synthetic.pool(DATA, ASKED)
     folder, shipped = synthetic.pool_folder(DATA, ASKED), tmp_path / "shipped"
     plain = load_profile("smoke")
@@ -115,7 +118,16 @@ def test_a_pool_that_ships_is_not_drawn_and_a_part_of_it_is_drawn_again(
     with monkeypatch.context() as patch:
         patch.setattr("repro.aimfair.generators.load", None)  # what would draw
         assert (synthetic.pool(DATA, ASKED).images == images.images).all()
-    again = synthetic.drawn_again(DATA, ASKED, 3)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # an image is the same on two threads
+    used, before = [], torch.get_num_threads()
+    draw = Generator.draw
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Generator, "draw", lambda *a: used.append(torch.get_num_threads()) or draw(*a)
+        )
+        again = synthetic.drawn_again(DATA, ASKED, 3)
+    assert set(used) == {2}
+    assert torch.get_num_threads() == before
     assert again["name"].tolist() == [f"{t}_{p}/00000{i}" for t, p in GROUPS for i in range(3)]
     assert again["identical"].all()
     # One image of the pool is another one: two grey levels in each of 3 x 32 x 32 values.
