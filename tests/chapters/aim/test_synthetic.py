@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from repro.aimfair.generators import Generator
-from repro.aimfair.packedset import pack
+from repro.aimfair.imagestore import read_set
+from repro.aimfair.packedset import pack, unpack
 from repro.aimfair.prompt_writer import VocabularyError
 from repro.chapters.aim import data as aim_data
-from repro.chapters.aim import synthetic
+from repro.chapters.aim import prompt_diversity, synthetic
 from repro.data.splits import GROUPS
 from repro.settings import FaceData, SettingsError, SyntheticFaces
-from repro.study.profiles import load_profile, project_root
+from repro.study.profiles import load_profile, project_root, synthetic_of
 
 DATA = FaceData(name="toyfaces", size=32, total=160)
 ASKED = SyntheticFaces(
@@ -261,3 +262,17 @@ def test_our_own_generator_is_drawn_from_as_shipped() -> None:
 def test_settings_that_mean_nothing_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         changed(**values)
+
+
+def test_the_pools_that_quick_reads_ship(tmp_path: Path) -> None:
+    quick = load_profile("quick")
+    prompts = prompt_diversity.prompt_sets(quick, *quick.seeds)
+    asked = [synthetic_of(quick), *prompts.values()]
+    folders = [synthetic.shipped_folder(quick.faces.data, one) for one in asked]
+    there = (project_root() / synthetic.POOLS).iterdir()
+    assert sorted(folders) == sorted(path for path in there if path.is_dir())
+    for one, folder in zip(asked, folders, strict=True):
+        unpack(folder, tmp_path / folder.name)
+        _, table, images = read_set(tmp_path / folder.name)  # compares pixels with digests
+        assert len(images) == len(table) == 4 * one.pool
+        assert sum(path.stat().st_size for path in folder.iterdir()) < 10_000_000
