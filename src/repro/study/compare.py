@@ -25,8 +25,8 @@ COMPARED = (
     "equalized_odds_max",
     "equalized_odds_sum",
 )
-#: So many other seeds make a prediction interval that can exclude something: to either side 3.6
-#: standard deviations of 4, 2.4 of 9, and 15.6 of 2.
+#: So many other seeds make a prediction interval that can exclude something. To either side it has
+#: 3.6 standard deviations with 4, 2.4 with 9, and 15.6 with 2.
 ENOUGH = 4
 
 
