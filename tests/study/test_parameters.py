@@ -294,9 +294,9 @@ CHOSEN = {
     ("smoke", "toyfaces"): ("toyfaces", "reduced", 32, "Smiling", 240),
     ("smoke", "celeba"): ("faces", "reduced", 32, "Smiling", 240),
     ("smoke", "utkface"): ("faces", "reduced", 32, "Female", 240),
-    ("quick", "toyfaces"): ("toyfaces", "reduced", 32, "Smiling", 2000),
-    ("quick", "celeba"): ("faces", "reduced", 32, "Smiling", 2000),
-    ("quick", "utkface"): ("faces", "reduced", 32, "Female", 2000),
+    ("quick", "toyfaces"): ("toyfaces", "reduced", 32, "Smiling", 1400),
+    ("quick", "celeba"): ("faces", "reduced", 32, "Smiling", 1400),
+    ("quick", "utkface"): ("faces", "reduced", 32, "Female", 1400),
     ("desk", "toyfaces"): ("toyfaces", "reduced", 64, "Smiling", 20_000),
     ("desk", "celeba"): ("faces", "reduced", 64, "Smiling", 20_000),
     ("desk", "utkface"): ("faces", "reduced", 64, "Female", 8000),
@@ -448,7 +448,9 @@ def test_every_file_is_a_profile_and_has_three_seeds_or_is_for_tests() -> None:
 def test_a_part_of_a_profile_differs_from_it_by_its_own_settings_alone() -> None:
     quick, toy = (load_profile(name).model_dump() for name in ("quick", "toy"))
     own = {name for name in toy if toy[name] != quick[name]}
-    assert own == {"name", "description", "part_of", "seeds"}
+    assert own == {"name", "description", "part_of", "seeds", "faces"}
+    faces = {name for name in toy["faces"] if toy["faces"][name] != quick["faces"][name]}
+    assert faces == {"wider_gap"}
     assert (quick["part_of"], len(quick["seeds"])) == ("toy", 1)
     assert set(quick["seeds"]) < set(toy["seeds"])
     assert load_profile("quick", {"faces.k": 40}).faces.k == 40
