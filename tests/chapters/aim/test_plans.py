@@ -29,7 +29,7 @@ each_plan = pytest.mark.parametrize("plan", EXPERIMENTS.values(), ids=EXPERIMENT
 
 @pytest.fixture(scope="module")
 def toy() -> Profile:
-    return load_profile("quick", {"faces.wider_gap": 1.5})
+    return load_profile("quick", {"faces.wider_gap": 1.5, "faces.experiments": None})
 
 
 def with_faces(profile: Profile, **changed: object) -> Profile:

@@ -54,7 +54,8 @@ def synthetic_of(config: RunConfig) -> SyntheticFaces:
     return config.synthetic
 
 
-def test_every_set_of_prompts_gives_as_many_images(toy: Profile) -> None:
+def test_every_set_of_prompts_gives_as_many_images() -> None:
+    toy = load_profile("toy", {"faces.experiments": None})
     plan = prompt_diversity.prompt_diversity(toy, [0, 1])
     assert list(plan) == list(READ)
     assert toy.faces.prompt_total is not None
