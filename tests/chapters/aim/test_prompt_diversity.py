@@ -167,5 +167,8 @@ def test_each_set_is_compared_with_the_one_before_and_with_the_first(view: View)
 
 def test_without_runs_the_page_says_so(view: View) -> None:
     none = View("data", {}, "again", view.profile, "aim-fair")
-    assert prompt_diversity.beside_paper(none) == ["**data**: no images were drawn from prompts."]
+    assert prompt_diversity.beside_paper(none) == [
+        "**data**: nothing was run here: no images are drawn from prompts, or the profile lists "
+        "other experiments (`faces.experiments`)."
+    ]
     assert prompt_diversity.group_accuracies(none) == prompt_diversity.seed_by_seed(none) == []

@@ -74,7 +74,7 @@ def test_sizes_are_those_of_real_models() -> None:
         assert low_rank_head.rank_for_size(models.parameter_count(head)) == rank
     assert low_rank_head.rank_for_size(12 * 3 + 2) is None
     assert low_rank_head.rank_for_size(46) is None
-    assert "**46** is $12 r + 2$ for no rank" in low_rank_head.sizes_in_words()
+    assert "**46** is 12 r + 2 for no rank" in low_rank_head.sizes_in_words()
     assert list(low_rank_head.head_sizes()["trainable parameters"]) == [14, 26, 22]
 
 

@@ -192,7 +192,10 @@ def names(view: View) -> dict[str, str]:
 def beside_paper(view: View) -> list[str | Figure | pd.DataFrame | View]:
     """Return figure and table of each set of prompts, beside what the paper reports."""
     if not names(view):
-        return [f"**{view.label}**: no images were drawn from prompts."]
+        return [
+            f"**{view.label}**: nothing was run here: no images are "
+            "drawn from prompts, or the profile lists other experiments (`faces.experiments`)."
+        ]
     reported = aim_keyed("5", task(view.profile), TABLE_5)
     return [*figures.beside_paper(view, METRICS, names(view), reported)]
 

@@ -211,7 +211,7 @@ def sizes_in_words() -> str:
             for width, ways in found.items()
         )
         + ". A network of three linear layers is a two-layer one only if hidden layers are "
-        "counted; all this is arithmetic, not evidence. **46** is $12 r + 2$ for "
+        "counted; all this is arithmetic, not evidence. **46** is 12 r + 2 for "
         f"{'no rank' if rank is None else f'rank {rank}'}. It happens to be 22 + 24, the original "
         "head with its bias and both rank-2 factors counted together: arithmetic again."
     )
