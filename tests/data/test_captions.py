@@ -213,6 +213,87 @@ def test_a_caption_has_up_to_four_phrases() -> None:
     assert counts == {0, 1, 2, 3, 4}
 
 
+def test_short_captions_say_two_things_at_most_and_nothing_else_changes() -> None:
+    table = draw_factors(600, seed=3)
+    usual, short = (captions(table, TOYFACES, seed=3, short=share) for share in (0.0, 1.0))
+    for long, brief in zip(usual, short, strict=True):
+        who, context = said(long.text)
+        assert said(brief.text)[0] == who
+        assert len(said(brief.text)[1]) == min(2, len(context))
+    half = captions(table, TOYFACES, seed=3, short=0.5)
+    several = [a == b for a, b, u in zip(half, short, usual, strict=True) if u != b]
+    assert 0.4 < np.mean(several) < 0.6
+
+
+# Who is shown, in the words of the released lists of prompts (METHODS 1a) and of this study's own.
+WHO = re.compile(
+    r"Portrait face photo of an? ((?:(?:aged|young|smiling|no-smiling|not smiling) )*)"
+    r"(male|female|person)( not smiling)?(?:,? with .*)?\.?"
+)
+
+
+def test_free_captions_say_who_is_shown_in_every_form_of_a_prompt() -> None:
+    table = draw_factors(2_000, seed=4)
+    forms = set()
+    for row, caption in zip(
+        table.to_dict("records"), captions(table, TOYFACES, seed=4, free=True), strict=True
+    ):
+        found = WHO.fullmatch(caption.text)
+        assert found, caption.text
+        assert ("," in caption.text.split(" with ")[0]) == (
+            found[3] is not None and " with " in caption.text
+        )
+        adjectives = re.findall("no-smiling|not smiling|smiling|aged|young", found[1])
+        told = {}
+        for word in adjectives + (["not smiling"] if found[3] else []):
+            told |= {"Young": int(word == "young")} if word in ("aged", "young") else {
+                "Smiling": int(word == "smiling")
+            }
+        if found[2] != "person":
+            told["Male"] = int(found[2] == "male")
+        assert {n: v for n, v in caption.says.items() if n in ("Smiling", "Young", "Male")} == told
+        assert caption.says.items() <= row.items()
+        forms.add((*adjectives, found[2], bool(found[3])))
+    for form in (
+        ("smiling", "male", False),
+        ("female", True),
+        ("young", "smiling", "person", False),
+        ("smiling", "young", "person", False),
+        ("aged", "person", True),
+        ("aged", "female", False),
+    ):
+        assert form in forms
+
+
+def of_age(**known: object) -> pd.DataFrame:
+    values = {"Male": 0, "Young": 1, "age_from": 20, "age_to": 29, "ancestry_white": 1} | known
+    return pd.DataFrame({n: pd.array([v] * 400, dtype="Int8") for n, v in values.items()})
+
+
+def test_free_captions_tell_some_by_age_and_ancestry() -> None:
+    written = captions(of_age(ancestry_black=0), FACES, seed=1, free=True)
+    told = [c for c in written if "year-old" in c.text]
+    assert 0.2 < len(told) / len(written) < 0.4
+    ages = set()
+    for caption in told:
+        found = re.fullmatch(r"Face photo of a (2\d)-year-old White female\.?", caption.text)
+        assert found, caption.text
+        ages.add(int(found[1]))
+        assert caption.says == {"Male": 0, "Young": 1, "ancestry_white": 1}
+    assert ages == set(range(20, 30))
+    assert any(c.text.startswith("Face photo of an 8") for c in captions(
+        of_age(age_from=70, age_to=99, Young=0), FACES, seed=1, free=True
+    ))
+
+
+@pytest.mark.parametrize(
+    "unknown", [{"age_from": None}, {"ancestry_white": None}, {"Male": None}, {"ancestry_indian": 1}]
+)
+def test_no_age_is_told_where_it_or_the_ancestry_is_not_known(unknown: dict[str, object]) -> None:
+    written = captions(of_age(**unknown), FACES, seed=1, free=True)
+    assert not any("year-old" in caption.text for caption in written)
+
+
 @pytest.mark.parametrize("name", VOCABULARIES)
 def test_vocabularies_can_be_told_apart(name: str) -> None:
     vocabulary = VOCABULARIES[name]

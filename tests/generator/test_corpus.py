@@ -157,7 +157,7 @@ def test_what_a_data_set_does_not_say_stays_unknown(faces: Corpus) -> None:
     n = photographs_of_lfw(faces)
     known = faces.table.notna().iloc[n:].any()
     told = {name for name, any_known in known.items() if any_known}
-    assert told == {"Male", "Young", *corpus._ANCESTRY.values()}
+    assert told == {"Male", "Young", "age_from", "age_to", *corpus._ANCESTRY.values()}
     assert faces.table.iloc[:n]["ancestry_latino"].isna().all()
     texts = [c.text for c in captions(faces.table.iloc[n : n + 1_000], FACES, seed=0)]
     assert not any("smil" in text or "hair" in text or "glasses" in text for text in texts)
@@ -178,3 +178,23 @@ def test_the_words_for_photographs_are_columns_of_the_table(faces: Corpus) -> No
     assert truths(faces.table, FACES).any(axis=0).all()
     assert faces.flip
     assert not any("left" in phrase.text or "right" in phrase.text for phrase in FACES)
+
+
+def test_rare_photographs_are_seen_as_often_as_the_root_of_their_number(faces: Corpus) -> None:
+    columns = ("Male", "Young", "Eyeglasses")
+    evened = corpus._evened(faces.table, columns)
+    assert evened.sum() == pytest.approx(1)
+    kinds = faces.table[[*columns]].astype("Int64").fillna(-1).apply(tuple, axis=1)
+    shares = pd.Series(evened).groupby(kinds.to_numpy()).sum()
+    counts = kinds.value_counts()
+    roots = np.sqrt(counts) / np.sqrt(counts).sum()
+    assert len(counts) == 12  # of FairFace nobody knows who wears glasses
+    np.testing.assert_allclose(shares[roots.index], roots, rtol=1e-9)
+
+
+def test_ages_of_fairface_are_years_of_their_groups(faces: Corpus) -> None:
+    n = photographs_of_lfw(faces)
+    first, last = faces.table["age_from"].iloc[n:], faces.table["age_to"].iloc[n:]
+    pairs = set(zip(first, last, strict=True))
+    assert pairs == {(20, 29), (30, 39), (40, 49), (50, 59), (60, 69), (70, 99)}
+    assert ((first < 40) == faces.table["Young"].iloc[n:].eq(1)).all()

@@ -213,7 +213,7 @@ def sentence(subject: Sequence[str], context: Sequence[str]) -> str:
         What follows "with", possibly nothing (the plain prompt).
     """
     who = " ".join(subject)
-    article = "an" if who[:1] in "aeiou" else "a"
+    article = "an" if who[:1] in "aeiou8" else "a"  # an 87-year-old
     return f"Portrait face photo of {article} {who}" + (
         f" with {joined(context)}" if context else ""
     )
@@ -222,8 +222,23 @@ def sentence(subject: Sequence[str], context: Sequence[str]) -> str:
 SUBJECTS = ("Smiling", "Young", "Male")
 """Attributes that a caption's subject names, in the order of its words."""
 
-MOST = 4
-"""How many phrases a caption has at most, one of each slot."""
+MOST, SHORT = 4, 2
+"""How many phrases a caption has at most, one of each slot; and a short one."""
+
+
+OF_AGE = 0.3
+"""Share of the free captions that tell a face by age and ancestry alone, where both are known."""
+
+ANCESTRIES: Mapping[str, tuple[str, ...]] = {
+    "ancestry_white": ("White",),
+    "ancestry_black": ("Black",),
+    "ancestry_east_asian": ("East Asian",),
+    "ancestry_southeast_asian": ("Southeast Asian",),
+    "ancestry_indian": ("South Asian", "Indian"),
+    "ancestry_middle_eastern": ("Middle Eastern",),
+    "ancestry_latino": ("Hispanic", "Latino"),
+}
+"""Columns of a table of faces, and what an ancestry is called in the prompts of Female | White."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +249,14 @@ class Caption:
     says: Mapping[str, object]
 
 
-def captions(table: pd.DataFrame, phrases: Sequence[Phrase], *, seed: int) -> list[Caption]:
+def captions(
+    table: pd.DataFrame,
+    phrases: Sequence[Phrase],
+    *,
+    seed: int,
+    short: float = 0.0,
+    free: bool = False,
+) -> list[Caption]:
     """Return a caption of every face: who it is, and some of what is true, by chance.
 
     Of `SUBJECTS` one that is missing is not mentioned, and each that is known is left out one time
@@ -249,8 +271,16 @@ def captions(table: pd.DataFrame, phrases: Sequence[Phrase], *, seed: int) -> li
         The vocabulary.
     seed
         Of what is mentioned.
+    short
+        Share of the captions that have no more than `SHORT` phrases.
+    free
+        Whether who is shown is said in all the forms that prompts have (`_freely`), with a full
+        stop at the end of every other caption.
     """
     rng = np.random.default_rng(seed)
+    # Streams of their own: what is mentioned does not depend on how.
+    brief = np.random.default_rng([seed, 1]).random(len(table)) < short
+    form = np.random.default_rng([seed, 2])
     true = truths(table, phrases)
     order = {facet: at for at, facet in enumerate(FACETS)}
     said = {
@@ -273,13 +303,57 @@ def captions(table: pd.DataFrame, phrases: Sequence[Phrase], *, seed: int) -> li
         found = rng.permutation(np.flatnonzero(true[row]))
         chosen: dict[str, Phrase] = {}
         for at in found[: int(rng.integers(0, len(found) + 1))] if len(found) else []:
-            if len(chosen) < MOST:
+            if len(chosen) < (SHORT if brief[row] else MOST):
                 chosen.setdefault(phrases[at].slot, phrases[at])
         context = sorted(chosen.values(), key=lambda phrase: order[phrase.facet])
         for phrase in context:
             says.update(phrase.when)
-        written.append(Caption(sentence(who, [phrase.text for phrase in context]), says))
+        phrases_said = [phrase.text for phrase in context]
+        if not free:
+            written.append(Caption(sentence(who, phrases_said), says))
+            continue
+        stop = "." if form.random() < 0.5 else ""
+        described = form.random() < OF_AGE and _of_age(table.iloc[row], form)
+        if described:
+            who, of_age = described
+            text = sentence(who, []).removeprefix("Portrait ").replace("face", "Face", 1)
+            written.append(Caption(text + stop, of_age))
+        else:
+            text = sentence(_freely(says, form), phrases_said).removesuffix(",")
+            written.append(Caption(text + stop, says))
     return written
+
+
+def _of_age(
+    face: pd.Series, rng: np.random.Generator
+) -> tuple[list[str], dict[str, object]] | None:
+    """Return "27-year-old White female" and what it says, or None where that is not known.
+
+    The age is drawn from the group that is known, from ``age_from`` to ``age_to``.
+    """
+    of = [column for column in ANCESTRIES if face.get(column, 0) is not pd.NA and face.get(column)]
+    needed = [face.get(name, pd.NA) for name in ("age_from", "age_to", "Male", "Young")]
+    if len(of) != 1 or any(pd.isna(value) for value in needed):
+        return None
+    youngest, oldest, male, young = (int(value) for value in needed)
+    names = ANCESTRIES[of[0]]
+    name = names[int(rng.integers(len(names)))]
+    who = [f"{rng.integers(youngest, oldest + 1)}-year-old", name, PHRASES_OF["Male"][male][0]]
+    return who, {"Male": male, "Young": young, of[0]: 1}
+
+
+def _freely(says: Mapping[str, object], rng: np.random.Generator) -> list[str]:
+    """Return words for who is shown: adjectives in any order, a noun, and maybe "not smiling,"."""
+    before = [PHRASES_OF["Young"][int(bool(says["Young"]))][0]] if "Young" in says else []
+    after = []
+    if "Smiling" in says:
+        options = PHRASES_OF["Smiling"][int(bool(says["Smiling"]))]
+        if says["Smiling"] or rng.random() < 0.5:
+            before.append(options[int(rng.integers(len(options)))])
+        else:
+            after = ["not smiling,"]
+    noun = PHRASES_OF["Male"][int(bool(says["Male"]))][0] if "Male" in says else "person"
+    return [*(before[i] for i in rng.permutation(len(before))), noun, *after]
 
 
 def facts(phrases: Sequence[Phrase]) -> list[tuple[str, object]]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from repro.data import fairface, lfwa, toyfaces
-from repro.data.captions import VOCABULARIES, Phrase
+from repro.data.captions import VOCABULARIES, Caption, Phrase, captions
 from repro.generator.settings import GeneratorSettings
 
 TOY_SEED = 700_001
@@ -30,6 +30,12 @@ LFW_CROP = 0.72
 ADULT = fairface.AGES[3:]
 """FairFace age groups that are used, 20 years and more; of LFW, what LFWA+ calls neither child nor
 baby. No minor is learnt from, as far as these labels know."""
+
+#: years of each group; nobody's exact age is known
+_YEARS = {
+    age: (70, 99) if age == fairface.AGES[-1] else tuple(map(int, age.split("-")))
+    for age in fairface.AGES
+}
 
 _ANCESTRY = {
     "White": "ancestry_white",
@@ -121,6 +127,9 @@ def _faces(settings: GeneratorSettings) -> Corpus:
     of_fair = pd.DataFrame(
         {"Male": fair.attributes["Male"], "Young": fair.attributes["Young"]}
     ).astype("Int8")
+    ages = records["age"].map(_YEARS)
+    of_fair["age_from"] = ages.str[0].astype("Int8")
+    of_fair["age_to"] = ages.str[1].astype("Int8")
     for race, column in _ANCESTRY.items():
         of_fair[column] = records["race"].eq(race).astype("Int8")
     grown = ~(lfw.attributes["Child"].eq(1) | lfw.attributes["Baby"].eq(1)).to_numpy()
@@ -146,15 +155,33 @@ def _faces(settings: GeneratorSettings) -> Corpus:
             [name.split("/")[0] for name in of_lfw.index] + table.index[len(of_lfw) :].tolist()
         ),
         sha256={**lfw.sha256, **fair.sha256},
+        chances=_evened(table, settings.evened) if settings.evened else None,
+    )
+
+
+def captions_for(
+    corpus: Corpus, settings: GeneratorSettings, rows: NDArray[Any], *, seed: int
+) -> list[Caption]:
+    """Return a caption of each of these rows of the corpus, written anew for every seed."""
+    return captions(
+        corpus.table.iloc[rows],
+        corpus.vocabulary,
+        seed=seed % 2**32,
+        short=settings.short_captions,
+        free=settings.free_captions,
     )
 
 
 def _evened(table: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.float64]:
     """Return chances such that a combination comes as often as the root of its count, not as it.
 
-    What is rare (a man with long hair) is seen often enough to be learnt, and still is rarer.
+    What is rare (a man with long hair, an aged woman) is seen often enough to be learnt, and still
+    is rarer. What is not known of an image is a value of its own: of FairFace, say, nobody knows
+    who wears glasses.
     """
-    counts = table.groupby(list(columns))[columns[0]].transform("size").to_numpy(dtype=np.float64)
+    values = table[list(columns)].astype(object).where(table[list(columns)].notna(), "unknown")
+    kinds = values.groupby(list(columns), sort=False).ngroup().to_numpy()
+    counts = np.bincount(kinds)[kinds].astype(np.float64)
     chances = counts**-0.5
     return np.asarray(chances / chances.sum())
 

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from repro.data.captions import PHRASES_OF, Phrase, captions
-from repro.generator.corpus import Corpus
+from repro.data.captions import PHRASES_OF, Phrase
+from repro.generator.corpus import Corpus, captions_for
 from repro.generator.settings import GeneratorSettings
 from repro.generator.trainer import Fitted, fit
 from repro.vision import stream
@@ -60,7 +60,9 @@ class TextToLatent(nn.Module):
         return cast(Tensor, self.unet(latents, times, encoder_hidden_states=words).sample)
 
 
-def tokenizer(phrases: Sequence[Phrase], *, length: int) -> CLIPTokenizer:
+def tokenizer(
+    phrases: Sequence[Phrase], *, length: int, further: Sequence[str] = ()
+) -> CLIPTokenizer:
     """Return a CLIP tokenizer whose words are those of a vocabulary; others fall into letters.
 
     Parameters
@@ -69,11 +71,13 @@ def tokenizer(phrases: Sequence[Phrase], *, length: int) -> CLIPTokenizer:
         What prompts are made of, besides the subjects in `repro.data.captions.PHRASES_OF`.
     length
         Tokens of a prompt, start and end included; longer ones are cut off.
+    further
+        Other words that it is to know.
     """
     subjects = [text for sides in PHRASES_OF.values() for side in sides for text in side]
     texts = ["portrait face photo of a an person with and"]
     # Every word often enough that it becomes one token.
-    texts += [phrase.text for phrase in phrases] * 8 + subjects * 8
+    texts += [phrase.text for phrase in phrases] * 8 + subjects * 8 + [*further] * 8
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.normalizer = normalizers.Lowercase()
     reference = CLIPTokenizer()  # its own way of splitting text into words
@@ -214,8 +218,7 @@ def _batch(
     else:
         chances = torch.from_numpy(corpus.chances)[seen]
         rows = seen[torch.multinomial(chances, size, replacement=True, generator=generator)]
-    table = corpus.table.iloc[rows.numpy()]
-    written = captions(table, corpus.vocabulary, seed=seed % 2**32)
+    written = captions_for(corpus, settings, rows.numpy(), seed=seed)
     return rows, [caption.text for caption in written], generator, seed
 
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import CLIPTokenizer
 
-from repro.data.captions import Caption, captions, facts
-from repro.generator.corpus import Corpus
+from repro.data.captions import Caption, facts
+from repro.generator.corpus import Corpus, captions_for
 from repro.generator.diffusion import TextToLatent, attention, encode_text
 from repro.generator.settings import GeneratorSettings
 from repro.generator.trainer import Fitted, fit
@@ -93,4 +93,4 @@ def _batch(corpus: Corpus, settings: GeneratorSettings, step: int) -> list[Capti
     seed = stream("reading batch", settings.seed, step)
     seen = np.flatnonzero(~corpus.held)
     rows = np.random.default_rng(seed).choice(seen, settings.text.batch_size)
-    return captions(corpus.table.iloc[rows], corpus.vocabulary, seed=seed % 2**32)
+    return captions_for(corpus, settings, rows, seed=seed)

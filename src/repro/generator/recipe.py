@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from repro import machine
+from repro.data.captions import ANCESTRIES
 from repro.data.sources import cache_root
 from repro.files import digest_of_values
 from repro.generator import autoencoder, diffusion, package, reading
@@ -89,7 +91,11 @@ def train(
     }
     latents = _latents(vae, corpus.images, device)
     mirrored = _latents(vae, corpus.images.flip(3), device) if corpus.flip else None
-    words = diffusion.tokenizer(corpus.vocabulary, length=settings.text_length)
+    words = diffusion.tokenizer(
+        corpus.vocabulary,
+        length=settings.text_length,
+        further=[*chain(*ANCESTRIES.values()), "year old"] if settings.free_captions else [],
+    )
     networks = diffusion.build(settings, words)
     fits["text"] = reading.train(
         networks,
