@@ -28,7 +28,8 @@ def capable(monkeypatch: pytest.MonkeyPatch, **capabilities: Any) -> None:
     [
         ({"architecture": "x86_64", "avx2": True, "avx512_bf16": False}, False),
         ({"architecture": "x86_64", "avx512_f": True, "amx_bf16": False}, False),
-        ({"architecture": "x86_64", "avx512_bf16": True}, True),
+        # Products of vectors alone: no faster than float32 (benchmarks/README.md).
+        ({"architecture": "x86_64", "avx512_bf16": True, "amx_bf16": False}, False),
         ({"architecture": "x86_64", "amx_bf16": True}, True),
         ({"architecture": "aarch64", "bf16": True}, True),
         ({}, False),
@@ -54,4 +55,4 @@ def test_this_machine_is_asked_through_a_public_function() -> None:
     has = torch.cpu.get_capabilities()
     assert has["architecture"]
     if has["architecture"] == "x86_64":  # a renamed key would read as "no"
-        assert {"amx_bf16", "avx512_bf16"} <= set(has)
+        assert "amx_bf16" in has

@@ -1,8 +1,10 @@
-"""bfloat16 where the hardware multiplies it, float32 elsewhere.
+"""bfloat16 where the hardware multiplies matrices of it, float32 elsewhere.
 
-Where a processor has no instructions for it, bfloat16 is emulated, at a tenth of float32's speed
-(``benchmarks/README.md``). A setting of ``"bfloat16"`` therefore allows it and does not force it;
-the record of a run says which of the two it was. Portable numbers (`repro.numerics`) are float32.
+Where a processor has no instructions for it, bfloat16 is emulated, at a tenth of float32's speed.
+Where an x86 processor has AVX-512's alone (products of vectors, not of matrices as AMX has them),
+it is no faster, and what is rounded is lost for nothing (``benchmarks/README.md``). A setting of
+``"bfloat16"`` therefore allows it and does not force it; the record of a run says which of the two
+it was. Portable numbers (`repro.numerics`) are float32.
 """
 
 from __future__ import annotations
@@ -13,13 +15,13 @@ import torch
 
 from repro import numerics
 
-#: capabilities of a CPU that multiply bfloat16: of x86, of ARM
-_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")
+#: capabilities of a CPU with which bfloat16 is faster than float32: of x86, of ARM
+_INSTRUCTIONS = ("amx_bf16", "bf16", "sve_bf16")
 
 
 @cache
 def bfloat16_in_hardware(device: str = "cpu") -> bool:
-    """Return whether a device (``cpu``, ``cuda``, ``cuda:1``) has instructions for bfloat16."""
+    """Return whether a device (``cpu``, ``cuda``, ``cuda:1``) is faster in bfloat16."""
     kind = torch.device(device).type
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))

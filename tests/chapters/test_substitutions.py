@@ -35,7 +35,7 @@ IRRELEVANT = {
     **{f"win.faces.{n}": SILENT for n in ("pretrain.", "finetune.", "importance_floor")},
     **dict.fromkeys(("win.other_budget.", "win.permutations"), OURS),
     **dict.fromkeys(("win.faces.label_ranks", "win.faces.control_rank"), OURS),
-    **dict.fromkeys(("faces.wider_gap", "faces.gradient_draws"), OURS),
+    **dict.fromkeys(("faces.wider_gap", "faces.fainter_smile", "faces.gradient_draws"), OURS),
     "datasets": "parameter dataset sets them, and what it set is compared",
     "generators.": "the synthetic images name the generator that draws them",
 }

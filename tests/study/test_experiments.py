@@ -15,7 +15,7 @@ from repro.study.profiles import load_profile, profile_names
 PINNED = {
     "smoke": (199, "b6c5cd062eda0330"),
     "quick": (156, "cdd9be8d88b33ede"),
-    "toy": (1631, "58bd2f2f9e5c264d"),
+    "toy": (1681, "2ef98ad39c43b35c"),
     "desk": (924, "3b5e1b20673b57e9"),
     "paper": (1944, "5f708d8fb29ec6b1"),
 }

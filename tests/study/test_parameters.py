@@ -450,7 +450,7 @@ def test_a_part_of_a_profile_differs_from_it_by_its_own_settings_alone() -> None
     own = {name for name in toy if toy[name] != quick[name]}
     assert own == {"name", "description", "part_of", "seeds", "faces"}
     faces = {name for name in toy["faces"] if toy["faces"][name] != quick["faces"][name]}
-    assert faces == {"wider_gap"}
+    assert faces == {"wider_gap", "fainter_smile"}
     assert (quick["part_of"], len(quick["seeds"])) == ("toy", 1)
     assert set(quick["seeds"]) < set(toy["seeds"])
     assert load_profile("quick", {"faces.k": 40}).faces.k == 40

@@ -277,7 +277,7 @@ def test_two_processes_compute_a_run_once(runs: Runs, tmp_path: Path) -> None:
     """
     both = [start(script, runs.root, log, name) for name in "ab"]
     for process in both:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=240)
         assert process.returncode == 0, errors
     said = [line.split(" ", 1)[1] for line in log.read_text().splitlines()]
     assert sorted(said) == ["asks", "asks", "computes", "has it", "has it"]

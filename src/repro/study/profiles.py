@@ -145,6 +145,7 @@ class FaceSettings(Strict):
         *("4:6", "3:7", "2:8", "1:9"),  # Table 7
     )
     wider_gap: float | None = Field(default=None, gt=0)  # toyfaces: Table 3 at this domain gap, too
+    fainter_smile: float | None = Field(default=None, gt=0)  # toyfaces: smiles as visible as this
 
     @field_validator("experiments")
     @classmethod

@@ -29,7 +29,9 @@ each_plan = pytest.mark.parametrize("plan", EXPERIMENTS.values(), ids=EXPERIMENT
 
 @pytest.fixture(scope="module")
 def toy() -> Profile:
-    return load_profile("quick", {"faces.wider_gap": 1.5, "faces.experiments": None})
+    return load_profile(
+        "quick", {"faces.wider_gap": 1.5, "faces.fainter_smile": 0.5, "faces.experiments": None}
+    )
 
 
 def with_faces(profile: Profile, **changed: object) -> Profile:
@@ -52,8 +54,8 @@ def test_upstream_runs_enter_by_their_identity(toy: Profile) -> None:
 
 
 #: On other data than the usual ones, whose labels their runs bear.
-OTHER_DATA = ("less_real_data", "wider_gap", "readers", "prompt_diversity", "synthetic_amount",
-              "s1_bias", "s1_masks")  # fmt: skip
+OTHER_DATA = ("less_real_data", "wider_gap", "fainter_smile", "readers", "prompt_diversity",
+              "synthetic_amount", "s1_bias", "s1_masks")  # fmt: skip
 
 
 def test_labels_tell_runs_apart(toy: Profile) -> None:
@@ -187,6 +189,19 @@ def test_the_wider_gap_is_table_3_at_another_domain_gap(toy: Profile) -> None:
         assert data == toy.faces.data.model_copy(update=other)
         assert config.identity != plain[key][0].identity
     assert selective_finetuning.wider_gap(with_faces(toy, wider_gap=None), [0]) == {}
+
+
+def test_fainter_smiles_are_of_real_faces_alone(toy: Profile) -> None:
+    plain, faint = aim_plans.strategies(toy, [0]), selective_finetuning.fainter_smile(toy, [0])
+    assert list(faint) == ["erm", "synthetic only", "fully fine-tuning", "mask"]
+    for key, (config,) in faint.items():
+        base = config.pretrained if isinstance(config, FaceTuning) else config
+        assert base.data == toy.faces.data.model_copy(
+            update={"toy_smile_strength": 0.5, "toy_seed": 0}
+        )
+        assert config.synthetic == plain[key][0].synthetic
+    without = with_faces(toy, fainter_smile=None)
+    assert selective_finetuning.fainter_smile(without, [0]) == {}
 
 
 def test_settings_that_are_the_same_run_are_one_run(toy: Profile) -> None:

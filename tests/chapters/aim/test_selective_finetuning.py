@@ -147,6 +147,31 @@ def test_domains_further_apart_are_told_with_the_usual_gap(
     assert source is wide
 
 
+def test_where_faces_smile_less_the_page_says_whether_the_premise_holds(
+    made_up: MakeRecord,
+) -> None:
+    # Of 1000 people a group: ERM reads 400 of (1,1) right, the one of synthetic images 100 more of
+    # (1,0), which leaves three quarters of the gap.
+    results: Results = {
+        "erm": [made_up(0, (0, 0, 0, 400))],
+        "synthetic only": [made_up(0, (0, 0, 100, 400))],
+    }
+    quick = view_of(results, "quick").profile
+    faces = quick.faces.model_copy(update={"fainter_smile": 0.25})
+    faint = View("data", results, "again", quick.model_copy(update={"faces": faces}), "aim-fair")
+    heading, table, differences, premise, source = selective_finetuning.smiling_less(faint)
+    assert heading == (
+        "**data**, smiles 0.25 as visible before the camera in place of 1; the synthetic ones "
+        "smile as ever"
+    )
+    assert table["setting"].tolist() == ["ERM", "training on synthetic images"]
+    assert differences["ACC"].tolist() == ["+2.50"]
+    assert "**fails**: equalised odds (max) of 30.0 after synthetic images alone, 75%" in str(
+        premise
+    )
+    assert source is faint
+
+
 def test_the_premise_is_told_with_the_papers_numbers() -> None:
     # Table 3 prints 7.87 and 23.84.
     text = selective_finetuning.premise_in_words()

@@ -137,19 +137,22 @@ def compared(view: View) -> list[Figure | pd.DataFrame | View | str]:
 def premise(results: Results) -> float | None:
     """Return equalised odds (max) after synthetic images alone as a share of ERM's, or None.
 
-    Of means over seeds. AIM-Fair rests on its being small; None where one of them was not run.
+    Of means over seeds. AIM-Fair rests on its being small; None where one of them was not run, or
+    ERM errs in all groups alike.
     """
     if not {"synthetic only", "erm"} <= results.keys():
         return None
     alone, erm = (mean_value(results[key], EO) for key in ("synthetic only", "erm"))
-    return alone / erm
+    return alone / erm if erm else None
 
 
 def premise_in_words(results: Results) -> str:
     """Say whether the premise holds: at most `PREMISE` of ERM's equalised odds."""
+    if not {"synthetic only", "erm"} <= results.keys():
+        return "The premise cannot be read here: there are no synthetic images."
     share = premise(results)
     if share is None:
-        return "The premise cannot be read here: there are no synthetic images."
+        return "The premise cannot be read here: ERM errs in all groups alike."
     pair = [results[key] for key in ("synthetic only", "erm")]
     alone, erm = (100 * mean_value(records, EO) for records in pair)
     right, of_erm = (100 * mean_value(records, ACC) for records in pair)

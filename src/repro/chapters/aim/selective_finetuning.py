@@ -68,6 +68,22 @@ def wider_gap(profile: Profile, seeds: Sequence[int]) -> Plan:
     return strategies(profile.model_copy(update={"faces": wide}), seeds)
 
 
+#: What is compared where the premise fails: ERM, synthetic images alone, and fine-tuning on them.
+WITHOUT_PREMISE = ("erm", "synthetic only", "fully fine-tuning", "mask")
+
+
+@aim_experiment(NOTEBOOK)
+def fainter_smile(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """`WITHOUT_PREMISE` on embedded faces that smile less than the synthetic ones; else empty."""
+    faces = profile.faces
+    if faces.fainter_smile is None or faces.data.name != "toyfaces" or faces.synthetic is None:
+        return {}
+    data = faces.data.model_copy(update={"toy_smile_strength": faces.fainter_smile})
+    few = tuple(known_strategies(profile, WITHOUT_PREMISE))
+    faint = faces.model_copy(update={"data": data, "strategies": few})
+    return strategies(profile.model_copy(update={"faces": faint}), seeds)
+
+
 EVAL, DECAY = "mask, gradients in eval mode", "mask, frozen tensors decay"
 
 
@@ -262,6 +278,23 @@ def premise_in_words() -> str:
         f"alone is fair: in the paper it has an EO of {100 * alone:.1f} on CelebA, where ERM has "
         f"{100 * erm:.1f}."
     )
+
+
+def smiling_less(view: View) -> list[str | pd.DataFrame | View]:
+    """Return whether the premise holds where real faces smile less, and every strategy there."""
+    from repro.chapters.aim.biased_data import premise_in_words  # with torch, which no plan needs
+
+    smile, usual = view.profile.faces.fainter_smile, view.profile.faces.data.toy_smile_strength
+    keys = {key: name for key, name in names(view).items() if key in view.results}
+    pairs = [(f"{name} − ERM", key, "erm") for key, name in keys.items() if key != "erm"]
+    return [
+        f"**{view.label}**, smiles {smile:g} as visible before the camera in place of "
+        f"{1 if usual is None else usual:g}; the synthetic ones smile as ever",
+        means(view.results, METRICS, keys),
+        differences(view.results, METRICS, pairs),
+        premise_in_words(view.results),
+        view,
+    ]
 
 
 def further_apart(view: View) -> list[str | pd.DataFrame | View]:
