@@ -108,9 +108,7 @@ FACES = GeneratorSettings(
     short_captions=0.5,
     free_captions=True,
     autoencoder=Schedule(steps=8_000, batch_size=16, learning_rate=2e-3, precision="float32"),
-    diffusion=Schedule(
-        steps=24_000, batch_size=64, learning_rate=1e-3, average=0.9995, precision="float32"
-    ),
+    diffusion=Schedule(steps=24_000, batch_size=64, learning_rate=1e-3, average=0.9995),
     steps=12,
 )
 """The generator of profile ``desk``, at its 64x64 pixels, an hour and a half of one CPU core."""
