@@ -246,9 +246,11 @@ def test_free_captions_say_who_is_shown_in_every_form_of_a_prompt() -> None:
         adjectives = re.findall("no-smiling|not smiling|smiling|aged|young", found[1])
         told = {}
         for word in adjectives + (["not smiling"] if found[3] else []):
-            told |= {"Young": int(word == "young")} if word in ("aged", "young") else {
-                "Smiling": int(word == "smiling")
-            }
+            told |= (
+                {"Young": int(word == "young")}
+                if word in ("aged", "young")
+                else {"Smiling": int(word == "smiling")}
+            )
         if found[2] != "person":
             told["Male"] = int(found[2] == "male")
         assert {n: v for n, v in caption.says.items() if n in ("Smiling", "Young", "Male")} == told
@@ -281,13 +283,15 @@ def test_free_captions_tell_some_by_age_and_ancestry() -> None:
         ages.add(int(found[1]))
         assert caption.says == {"Male": 0, "Young": 1, "ancestry_white": 1}
     assert ages == set(range(20, 30))
-    assert any(c.text.startswith("Face photo of an 8") for c in captions(
-        of_age(age_from=70, age_to=99, Young=0), FACES, seed=1, free=True
-    ))
+    assert any(
+        c.text.startswith("Face photo of an 8")
+        for c in captions(of_age(age_from=70, age_to=99, Young=0), FACES, seed=1, free=True)
+    )
 
 
 @pytest.mark.parametrize(
-    "unknown", [{"age_from": None}, {"ancestry_white": None}, {"Male": None}, {"ancestry_indian": 1}]
+    "unknown",
+    [{"age_from": None}, {"ancestry_white": None}, {"Male": None}, {"ancestry_indian": 1}],
 )
 def test_no_age_is_told_where_it_or_the_ancestry_is_not_known(unknown: dict[str, object]) -> None:
     written = captions(of_age(**unknown), FACES, seed=1, free=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from pathlib import Path
@@ -95,6 +96,49 @@ def test_what_is_packed_says_how_it_was_made(trained: Trained, tmp_path: Path) -
         for root in (str(tmp_path), str(Path.home()), tempfile.gettempdir())
         if root in everything
     ]
+
+
+def test_a_packed_generator_is_gone_on_from(trained: Trained, tmp_path: Path) -> None:
+    recipe.pack(trained, tmp_path / "first")
+    longer = SETTINGS.model_copy(
+        update={"diffusion": HOW.model_copy(update={"steps": 5}), "evened": ("Male",)}
+    )
+    heard: list[str] = []
+    second = recipe.train(longer, start=tmp_path / "first", device="cpu", say=heard.append)
+    assert [words.split(",")[0] for words in heard if words.startswith("step")] == [
+        "step 1/3", "step 2/3", "step 3/3", "step 4/5", "step 5/5",
+    ]  # fmt: skip
+    # The autoencoder is that of the folder: what was trained, rounded to half precision.
+    for name, value in second.autoencoder.state_dict().items():
+        assert torch.equal(value, trained.autoencoder.state_dict()[name].half().float())
+    assert second.autoencoder.config.scaling_factor == trained.autoencoder.config.scaling_factor
+    assert second.words.get_vocab() == trained.words.get_vocab()
+    text = "glasses and a red hat"
+    assert second.words(text).input_ids == trained.words(text).input_ids
+    # Text encoder and UNet start from there: two steps lead less far than from random weights.
+    fresh = diffusion.build(longer, second.words)
+    for part in ("text", "unet"):
+        near, far = (
+            sum(
+                float((a - b).square().sum())
+                for a, b in zip(
+                    getattr(second.networks, part).state_dict().values(),
+                    getattr(other, part).state_dict().values(),
+                    strict=True,
+                )
+                if a.is_floating_point()
+            )
+            for other in (trained.networks, fresh)
+        )
+        assert near < far
+    recipe.pack(second, tmp_path / "second")
+    told = about_folder(tmp_path / "second")["training"]["went_on_from"]
+    unet = (tmp_path / "first" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
+    assert told["unet_sha256"] == hashlib.sha256(unet).hexdigest()
+    assert told["settings"]["diffusion"]["steps"] == 3
+    words = (tmp_path / "second" / "README.md").read_text(encoding="utf-8")
+    assert "an earlier one, 3 steps of 4 images" in words
+    assert "3 + 5 steps" in words
 
 
 @pytest.mark.parametrize("settings", [TOYFACES, FACES])

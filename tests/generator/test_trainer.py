@@ -233,3 +233,22 @@ def test_what_needs_no_gradient_stays_and_is_not_in_the_checkpoint(tmp_path: Pat
     again[0].requires_grad_(False)  # type: ignore[index]
     fit(again, HOW, task(again, until=1), checkpoint=checkpoint, stamp="s", say=lambda words: None)
     assert same(again, whole)
+
+
+def test_steps_that_lie_behind_a_model_are_not_done_again() -> None:
+    first, second = network(), network()
+    quietly(first)
+    heard: list[int] = []
+
+    def loss_of(step: int) -> Tensor:
+        heard.append(step)
+        return task(second)(step)
+
+    fitted = fit(second, HOW, loss_of, done=4, say=lambda words: None)
+    assert heard == list(range(5, 13))
+    assert [entry["step"] for entry in fitted.history] == heard
+    # The optimiser begins: three steps of warm-up up to where the schedule then is.
+    rates = [entry["learning_rate"] for entry in fitted.history]
+    shares = [1 / 3, 2 / 3, *[1.0] * 6]
+    assert rates == pytest.approx([rate_at(n, HOW) * s for n, s in zip(heard, shares, strict=True)])
+    assert not same(first, second)

@@ -54,6 +54,13 @@ _AGAIN = """\
 """
 
 
+_WENT_ON = """\
+- **Went on from** an earlier one, {earlier} steps of {batch} images ({before:.0f} minutes), whose
+  autoencoder and tokenizer it has; its own settings and losses are under "went_on_from" in
+  `generator.json`. The steps above count both, the minutes only what came after.
+"""
+
+
 def card(settings: GeneratorSettings, training: Mapping[str, Any]) -> str:
     """Return the model card, Markdown."""
     values = {
@@ -75,7 +82,16 @@ def card(settings: GeneratorSettings, training: Mapping[str, Any]) -> str:
         "read": _read(training.get("measured", {})),
     }
     about = _TOYFACES if settings.corpus == "toyfaces" else _FACES
-    return about.format(**values) + _AGAIN.format(**values)
+    text = about.format(**values) + _AGAIN.format(**values)
+    before = training.get("went_on_from")
+    if before is None:
+        return text
+    how = before["settings"]["diffusion"]
+    return text + _WENT_ON.format(
+        earlier=how["steps"],
+        batch=how["batch_size"],
+        before=sum(before["training"]["seconds"].values()) / 60,
+    )
 
 
 def _read(measured: Mapping[str, Any]) -> str:

@@ -165,6 +165,7 @@ def train(
     stamp: str = "",
     device: str = "cpu",
     say: Callable[[str], object] = print,
+    done: int = 0,
 ) -> Fitted:
     """Train the UNet on latents and captions that are written anew for each batch.
 
@@ -176,6 +177,8 @@ def train(
         (n, c, h, w) float32, scaled to unit variance, of the corpus in its order.
     mirrored
         Those of the mirror images, where the corpus may be mirrored.
+    done
+        Steps that the UNet has behind it, if it comes with weights.
     """
     how = settings.diffusion
     layout = torch.contiguous_format if device == "cpu" else torch.channels_last
@@ -202,7 +205,16 @@ def train(
             predicted = model(noised, times.to(device), tokens.to(device))
         return cast(Tensor, (predicted.float() - velocity.to(device)).square().mean())
 
-    return fit(model, how, loss_of, checkpoint=checkpoint, stamp=stamp, device=device, say=say)
+    return fit(
+        model,
+        how,
+        loss_of,
+        checkpoint=checkpoint,
+        stamp=stamp,
+        device=device,
+        say=say,
+        done=done,
+    )
 
 
 def _batch(

@@ -45,6 +45,12 @@ def pipeline(autoencoder: Any, networks: TextToLatent, words: CLIPTokenizer) -> 
         )
 
 
+def load(folder: Path) -> Any:
+    """Return a packed generator as a `StableDiffusionPipeline`, in single precision."""
+    with quiet():
+        return _PIPELINE.from_pretrained(folder, local_files_only=True)
+
+
 def save(
     folder: Path,
     drawn_by: Any,

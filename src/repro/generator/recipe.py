@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from transformers import CLIPTokenizer
 
 from repro import machine
 from repro.data.captions import ANCESTRIES
-from repro.data.sources import cache_root
+from repro.data.sources import cache_root, digest_of
 from repro.files import digest_of_values
 from repro.generator import autoencoder, diffusion, package, reading
+from repro.generator.about import about_folder
 from repro.generator.card import card
 from repro.generator.corpus import Corpus, load
 from repro.generator.diffusion import TextToLatent
@@ -44,6 +45,8 @@ class Trained:
     fits: dict[str, Fitted]
     corpus: Corpus
     device: str
+    #: what the generator that it went on from says of itself, and the digest of its UNet
+    before: dict[str, Any] | None = None
 
 
 def work_folder(settings: GeneratorSettings) -> Path:
@@ -54,6 +57,7 @@ def work_folder(settings: GeneratorSettings) -> Path:
 def train(
     settings: GeneratorSettings,
     *,
+    start: Path | None = None,
     device: str | None = None,
     say: Callable[[str], object] = print,
 ) -> Trained:
@@ -63,6 +67,10 @@ def train(
     ----------
     settings
         All choices.
+    start
+        The folder of a packed generator of the same sizes to go on from: its autoencoder and its
+        tokenizer stay as they are, the text encoder learns once more from what it was, and the
+        UNet's steps count as done.
     device
         The GPU if there is one, by default.
 
@@ -77,9 +85,11 @@ def train(
     work = work_folder(settings)
     corpus = load(settings)
     say(f"{len(corpus):,} images of {settings.corpus}, {int(corpus.held.sum()):,} held out")
-    vae = autoencoder.build(settings)
-    fits = {
-        "autoencoder": autoencoder.train(
+    before = None if start is None else package.load(start)
+    fits: dict[str, Fitted] = {}
+    if before is None:
+        vae = autoencoder.build(settings)
+        fits["autoencoder"] = autoencoder.train(
             vae,
             corpus,
             settings,
@@ -88,15 +98,22 @@ def train(
             device=device,
             say=say,
         )
-    }
+    else:
+        vae = before.vae.to(device)
     latents = _latents(vae, corpus.images, device)
     mirrored = _latents(vae, corpus.images.flip(3), device) if corpus.flip else None
-    words = diffusion.tokenizer(
-        corpus.vocabulary,
-        length=settings.text_length,
-        further=[*chain(*ANCESTRIES.values()), "year old"] if settings.free_captions else [],
-    )
-    networks = diffusion.build(settings, words)
+    if before is None:
+        words = diffusion.tokenizer(
+            corpus.vocabulary,
+            length=settings.text_length,
+            further=[*chain(*ANCESTRIES.values()), "year old"] if settings.free_captions else [],
+        )
+        networks = diffusion.build(settings, words)
+    else:
+        words = before.tokenizer
+        networks = diffusion.build(settings, words)
+        networks.text.load_state_dict(before.text_encoder.state_dict())
+        networks.unet.load_state_dict(before.unet.state_dict())
     fits["text"] = reading.train(
         networks,
         words,
@@ -114,12 +131,30 @@ def train(
         latents,
         settings,
         mirrored=mirrored,
+        done=0 if start is None else int(about_folder(start)["settings"]["diffusion"]["steps"]),
         checkpoint=work / "diffusion.safetensors",
         stamp=_stamp(settings, "diffusion", corpus),
         device=device,
         say=say,
     )
-    return Trained(settings, vae.cpu(), networks.cpu(), words, fits, corpus, device)
+    return Trained(
+        settings,
+        vae.cpu(),
+        networks.cpu(),
+        words,
+        fits,
+        corpus,
+        device,
+        None if start is None else _told(start),
+    )
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    """Return what a packed generator says of itself, without what was measured in it."""
+    about = about_folder(folder)
+    training = {name: v for name, v in about["training"].items() if name != "measured"}
+    unet = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    return {"unet_sha256": digest_of(unet), "settings": about["settings"], "training": training}
 
 
 def captions_seen(corpus: Corpus, settings: GeneratorSettings) -> frozenset[str]:
@@ -148,6 +183,8 @@ def pack(trained: Trained, folder: Path, *, measured: dict[str, Any] | None = No
         },
         "measured": measured or {},
     }
+    if trained.before is not None:
+        training["went_on_from"] = trained.before
     package.save(
         folder, drawn_by, trained.settings, training=training, card=card(trained.settings, training)
     )

@@ -56,6 +56,7 @@ def fit(
     device: str = "cpu",
     say: Callable[[str], object] = print,
     every: float = EVERY_SECONDS,
+    done: int = 0,
 ) -> Fitted:
     """Train a model; it ends with the exponential average of its weights.
 
@@ -73,6 +74,9 @@ def fit(
         end, removed by nobody here.
     stamp
         What the training is; a checkpoint with another stamp is not gone on from.
+    done
+        Steps that the model has behind it, where it comes with weights and without a checkpoint:
+        what the optimiser knew is lost, so the rate rises anew from zero to where it would be.
 
     Raises
     ------
@@ -88,7 +92,7 @@ def fit(
         fused=True,
     )
     average = {name: p.detach().clone() for name, p in trained.items()}
-    done, before = 0, 0.0
+    anew, before = done, 0.0
     history: list[dict[str, float]] = []
     if checkpoint is not None:
         stood = _load(checkpoint, stamp, model, optimiser, average)
@@ -99,7 +103,7 @@ def fit(
     summed, counted = torch.zeros((), device=device), 0
     model.train()
     for step in range(done + 1, how.steps + 1):
-        rate = rate_at(step, how)
+        rate = rate_at(step, how) * (min(1.0, (step - anew) / max(1, how.warmup)) if anew else 1.0)
         for group in optimiser.param_groups:
             group["lr"] = rate
         with autocast(how.precision, device):
