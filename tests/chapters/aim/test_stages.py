@@ -380,7 +380,7 @@ def test_every_epoch_is_in_the_history(longer: Longer, which: str) -> None:
     for rule, value in (("accuracy", accuracy), ("worst_group", worst_group)):
         values = [value(table) for table in validation]
         best = [epoch for epoch, v in enumerate(values, start=1) if v == max(values)]
-        # Of epochs that are as good, pre-training keeps the last, fine-tuning the first (METHODS 1g).
+        # Of epochs that are as good pre-training keeps the last, fine-tuning the first.
         expected[rule] = best[-1] if which == "base" else best[0]
     assert kept == expected
     assert record.results["epoch"] == kept["accuracy"]
