@@ -162,8 +162,8 @@ def aim_experiment(*notebooks: str) -> Callable[[Experiment], Experiment]:
     """Return the decorator of an experiment of AIM-Fair that these notebooks run.
 
     Where a profile lists its experiments, one that is not listed plans only what runs all the same:
-    what needs no synthetic faces, and what a listed experiment runs. Nothing is planned of seeds that
-    a profile leaves out of an experiment.
+    what needs no synthetic faces, and what a listed experiment runs. Nothing is planned of seeds
+    that a profile leaves out of an experiment.
     """
 
     def known(plan: Experiment) -> Experiment:
