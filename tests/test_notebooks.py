@@ -22,7 +22,8 @@ NOTEBOOKS = sorted((project_root() / "notebooks").glob("*.ipynb"))
 # One chapter on each paper computes all that it needs in a folder of runs of its own, in a kernel
 # as plain papermill starts it. The others, to save time, share one folder, in which each finds what
 # another has left or is just computing, and have kernels that fork, as in a sweep. The verdicts
-# begin: they need the runs of every chapter, so that most of them are theirs to compute.
+# begin: they need the runs of every chapter, so that most of them are theirs to compute. Where
+# REPRO_SMOKE_RUNS names the folder of a sweep of ``smoke``, these find all of theirs there.
 ALONE = ("25_selective_finetuning", "43_win_on_adult")
 FIRST = ("90_verdicts", *ALONE)
 #: parameter -> the notebook that is called with it, its value, what is said
@@ -51,14 +52,14 @@ pytestmark = pytest.mark.slow
 Done = subprocess.CompletedProcess[str]
 
 
-def call(module: str, *words: str | Path, runs: Path, kernels: dict[str, str]) -> Done:
+def call(module: str, *words: str | Path, runs: Path, cache: Path, kernels: dict[str, str]) -> Done:
     """Call a tool as on a machine with nothing computed, without the user's start-up files."""
     environment = os.environ | {
         "JUPYTER_PREFER_ENV_PATH": "1",
         "JUPYTER_PATH": "",
-        "IPYTHONDIR": str(runs.parent / "ipython"),
+        "IPYTHONDIR": str(cache / "ipython"),
         "OMP_NUM_THREADS": "1",
-        "REPRO_CACHE": str(runs.parent / "cache"),
+        "REPRO_CACHE": str(cache),
         "REPRO_RUNS": str(runs),
         **kernels,
     }
@@ -86,10 +87,19 @@ def executed(folder: Path, patched: pytest.MonkeyPatch) -> Iterator[dict[str, Fu
         copy = folder / path.name
         notebook = load_notebook_node(str(path))
         nbformat.write(parameterize_notebook(notebook, {"profile": "smoke"}), copy)
-        runs = folder / (path.stem if path.stem in ALONE else "shared")
+        runs = folder / path.stem if path.stem in ALONE else shared
         options = ["--nbmake", "--overwrite", "--nbmake-kernel=python3", "--rootdir", folder]
         given = {} if path.stem in ALONE else kernels
-        return call("pytest", "-p", "no:cacheprovider", *options, copy, runs=runs, kernels=given)
+        return call(
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            *options,
+            copy,
+            runs=runs,
+            cache=folder / "cache",
+            kernels=given,
+        )
 
     def refused(parameter: str) -> Done:
         options = ["-k", "python3", "--no-progress-bar", "-p", "profile", "smoke"]
@@ -97,8 +107,18 @@ def executed(folder: Path, patched: pytest.MonkeyPatch) -> Iterator[dict[str, Fu
         name, value, _ = WRONG[parameter]
         words = [*options, "-p", parameter, value]
         notebook = project_root() / "notebooks" / f"{name}.ipynb"
-        return call("papermill", notebook, out, *words, runs=folder / parameter, kernels=kernels)
+        cache = folder / "cache"
+        return call(
+            "papermill",
+            notebook,
+            out,
+            *words,
+            runs=folder / parameter,
+            cache=cache,
+            kernels=kernels,
+        )
 
+    shared = Path(os.environ.get("REPRO_SMOKE_RUNS") or folder / "shared")
     kernels: dict[str, str] = {}
     patched.setenv("OMP_NUM_THREADS", "1")  # libraries read it when they are loaded
     patched.delenv("REPRO_ROOT", raising=False)

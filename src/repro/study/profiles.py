@@ -130,6 +130,8 @@ class FaceSettings(Strict):
     finetune: ImageOptimisation = ImageOptimisation(learning_rate=0.06, epochs=10)
     #: which experiments with synthetic faces are run, all where this is None
     experiments: tuple[str, ...] | None = None
+    #: seeds on which an experiment is not run, where others are: {"prompt_diversity": [25, 26]}
+    seeds_left_out: dict[str, Seeds] = Field(default_factory=dict)
     strategies: tuple[str, ...] = tuple(rows_of("3"))  # what is compared: those of Table 3
     k: int = Field(default=55, ge=1)  # the mask of SFT
     ks: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(40, 45, 50, 55, 60), min_length=1)
@@ -147,9 +149,9 @@ class FaceSettings(Strict):
     wider_gap: float | None = Field(default=None, gt=0)  # toyfaces: Table 3 at this domain gap, too
     fainter_smile: float | None = Field(default=None, gt=0)  # toyfaces: smiles as visible as this
 
-    @field_validator("experiments")
+    @field_validator("experiments", "seeds_left_out")
     @classmethod
-    def _planned(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _planned(cls, names: Any) -> Any:
         if names:
             from repro.study.experiments import of_part  # chapters read profiles
 

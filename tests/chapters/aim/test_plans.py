@@ -29,9 +29,7 @@ each_plan = pytest.mark.parametrize("plan", EXPERIMENTS.values(), ids=EXPERIMENT
 
 @pytest.fixture(scope="module")
 def toy() -> Profile:
-    return load_profile(
-        "quick", {"faces.wider_gap": 1.5, "faces.fainter_smile": 0.5, "faces.experiments": None}
-    )
+    return load_profile("quick", {"faces.wider_gap": 1.5, "faces.fainter_smile": 0.5})
 
 
 def with_faces(profile: Profile, **changed: object) -> Profile:
@@ -167,9 +165,19 @@ def test_what_a_generator_cannot_give_is_not_planned_where_it_is_not_listed() ->
     assert layer_freezing.layer_freezing(desk, [100]).keys() == {"erm", "fully fine-tuning"}
 
 
-def test_an_experiment_that_is_none_cannot_be_listed() -> None:
+@pytest.mark.parametrize("value", [["topk"], {"topk": [1]}])
+def test_an_experiment_that_is_none_cannot_be_listed(value: object) -> None:
+    setting = "experiments" if isinstance(value, list) else "seeds_left_out"
     with pytest.raises(ValueError, match="unknown experiment 'topk'; did you mean 'top_k'"):
-        load_profile("quick", {"faces.experiments": ["topk"]})
+        load_profile("quick", {f"faces.{setting}": value})
+
+
+@each_plan
+def test_an_experiment_may_leave_seeds_out(toy: Profile, plan: Planned) -> None:
+    fewer = with_faces(toy, seeds_left_out={plan.__name__: (4, 6), "properties": (5,)})
+    seeds = [5, 7] if plan.__name__ != "properties" else [4, 6, 7]
+    assert plan(fewer, [4, 5, 6, 7]) == plan(toy, seeds)
+    assert plan(fewer, [5] if plan.__name__ == "properties" else [4, 6]) == {}
 
 
 def test_a_profile_runs_the_strategies_that_it_names(toy: Profile) -> None:

@@ -55,7 +55,7 @@ def synthetic_of(config: RunConfig) -> SyntheticFaces:
 
 
 def test_every_set_of_prompts_gives_as_many_images() -> None:
-    toy = load_profile("toy", {"faces.experiments": None})
+    toy = load_profile("toy")
     plan = prompt_diversity.prompt_diversity(toy, [0, 1])
     assert list(plan) == list(READ)
     assert toy.faces.prompt_total is not None

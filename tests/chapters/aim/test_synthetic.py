@@ -266,9 +266,7 @@ def test_settings_that_mean_nothing_are_refused(values: dict[str, Any], message:
 
 def test_the_pools_that_quick_reads_ship(tmp_path: Path) -> None:
     quick = load_profile("quick")
-    asked = [synthetic_of(quick)]
-    if "prompt_diversity" in (quick.faces.experiments or ["prompt_diversity"]):
-        asked += prompt_diversity.prompt_sets(quick, *quick.seeds).values()
+    asked = [synthetic_of(quick), *prompt_diversity.prompt_sets(quick, *quick.seeds).values()]
     folders = [synthetic.shipped_folder(quick.faces.data, one) for one in asked]
     there = (project_root() / synthetic.POOLS).iterdir()
     assert sorted(folders) == sorted(path for path in there if path.is_dir())

@@ -162,13 +162,18 @@ def aim_experiment(*notebooks: str) -> Callable[[Experiment], Experiment]:
     """Return the decorator of an experiment of AIM-Fair that these notebooks run.
 
     Where a profile lists its experiments, one that is not listed plans only what runs all the same:
-    what needs no synthetic faces, and what a listed experiment runs.
+    what needs no synthetic faces, and what a listed experiment runs. Nothing is planned of seeds
+    that a profile leaves out of an experiment.
     """
 
     def known(plan: Experiment) -> Experiment:
         @wraps(plan)
         def chosen(profile: Profile, seeds: Sequence[int]) -> Plan:
             """Plan what the profile lists, and of the rest what runs all the same."""
+            left_out = profile.faces.seeds_left_out.get(plan.__name__, ())
+            seeds = [seed for seed in seeds if seed not in left_out]
+            if not seeds:
+                return {}
             listed = profile.faces.experiments
             # What an experiment takes from another belongs to it, whether or not that is listed.
             whole = _with_faces(profile, experiments=None)
