@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from repro.data.captions import VOCABULARIES
-from repro.generator.settings import GeneratorSettings
+from repro.generator.settings import GeneratorSettings, name_of
 
 _TOYFACES = """\
 # Toy-face generator
@@ -64,7 +64,7 @@ _WENT_ON = """\
 def card(settings: GeneratorSettings, training: Mapping[str, Any]) -> str:
     """Return the model card, Markdown."""
     values = {
-        "corpus": settings.corpus,
+        "corpus": name_of(settings) or settings.corpus,
         "size": settings.size,
         "images": training["images"],
         "held_out": training["held_out"],

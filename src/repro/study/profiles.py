@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from repro.aimfair.strategies import COMPARED, rows_of
 from repro.data.registry import FACE_SETS, TABLES, DataSet
-from repro.generator.settings import FACES, TOYFACES, GeneratorSettings
+from repro.generator.settings import FACES, FACES_EVENED, TOYFACES, GeneratorSettings
 from repro.names import check_name
 from repro.settings import (
     DataSettings,
@@ -173,6 +173,7 @@ class Generators(Strict):
 
     toyfaces: GeneratorSettings = TOYFACES
     faces: GeneratorSettings = FACES
+    faces_evened: GeneratorSettings = FACES_EVENED
 
 
 class Profile(Strict):

@@ -22,12 +22,11 @@ from repro.data.captions import VOCABULARIES, captions, sentence
 from repro.data.toyfaces import draw_factors
 from repro.generator import recipe
 from repro.generator.about import ABOUT, about_folder
-from repro.generator.settings import FACES, TOYFACES, GeneratorSettings
+from repro.generator.settings import WENT_ON_FROM, GeneratorSettings, name_of
 from repro.names import check_name
 from repro.study.profiles import project_root
 from repro.study.session import Study
 
-_SHIPPED = {"toyfaces": TOYFACES, "faces": FACES}
 _SUBJECTS = (
     ("smiling", "female"),
     ("no-smiling", "female"),
@@ -57,11 +56,12 @@ class Shown:
         """One sentence on where the numbers below come from."""
         training = self.about["training"]
         seconds = sum(training["seconds"].values())
-        shipped = self.folder == project_root() / MODELS / self.about["corpus"]
+        shipped = self.folder.parent == project_root() / MODELS
+        name = self.folder.name if shipped else self.about["corpus"]
         found = "as it is in `models/`" if shipped else "found in the cache, trained before"
         what = "trained by this call" if self.trained_now else found
         return (
-            f"Generator `{self.about['corpus']}`, {what}: {training['images']:,} images "
+            f"Generator `{name}`, {what}: {training['images']:,} images "
             f"({training['held_out']:,} held out), {seconds / 60:.0f} minutes on "
             f"{training['device']} ({training['machine']}), torch {training['versions']['torch']}."
         )
@@ -110,16 +110,17 @@ def obtain(settings: GeneratorSettings, *, train: bool = False) -> Shown:
     DataError
         If its corpus is not there; the message says what to fetch.
     """
-    ships = settings == _SHIPPED[settings.corpus]
-    folder = (
-        project_root() / MODELS / settings.corpus
-        if ships
-        else recipe.work_folder(settings) / "packed"
-    )
+    name, ours = name_of(settings), project_root() / MODELS
+    ships = name is not None
+    folder = recipe.work_folder(settings) / "packed" if name is None else ours / name
     there = (folder / ABOUT).is_file()
     if there and not (train and ships):
         return Shown(folder, about_folder(folder), False)
-    trained = recipe.train(settings, say=lambda words: print(words, file=sys.stderr, flush=True))
+    trained = recipe.train(
+        settings,
+        start=ours / WENT_ON_FROM[name] if name in WENT_ON_FROM else None,
+        say=lambda words: print(words, file=sys.stderr, flush=True),
+    )
     recipe.pack(trained, folder)
     if ships:
         recipe.pack(trained, folder, measured=measured(trained, folder))
