@@ -130,7 +130,7 @@ class FaceSettings(Strict):
     finetune: ImageOptimisation = ImageOptimisation(learning_rate=0.06, epochs=10)
     #: which experiments with synthetic faces are run, all where this is None
     experiments: tuple[str, ...] | None = None
-    #: seeds on which an experiment is not run, where others are: {"prompt_diversity": [25, 26]}
+    #: seeds on which an experiment is not run where others are, ``{"prompt_diversity": [25, 26]}``
     seeds_left_out: dict[str, Seeds] = Field(default_factory=dict)
     strategies: tuple[str, ...] = tuple(rows_of("3"))  # what is compared: those of Table 3
     k: int = Field(default=55, ge=1)  # the mask of SFT
