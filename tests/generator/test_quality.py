@@ -12,6 +12,7 @@ from torch import Tensor
 from repro.generator.quality import (
     agreement,
     diversity,
+    found,
     frechet_distance,
     nearest,
     quantiles,
@@ -133,3 +134,13 @@ def test_nearest_is_the_nearest() -> None:
 def test_quantiles() -> None:
     distances = torch.arange(101).flip(0) / 100
     assert quantiles(distances) == pytest.approx([0.0, 0.01, 0.5])
+
+
+def test_what_is_rare_is_counted_where_it_was_asked_for() -> None:
+    asked = pd.DataFrame(
+        {"hat": pd.array([1, 1, 1, 1, 0, 0, None, 0], dtype="Int8"), "beard": [0.0] * 7 + [np.nan]}
+    )
+    read = pd.DataFrame({"hat": [1, 0, 0, 0, 0, 0, 1, 1], "beard": [1] * 8, "more": [0] * 8})
+    assert found(asked, read) == {"hat": 0.25}  # nobody was asked for a beard
+    # Who never reads a hat agrees with most of what was asked.
+    assert agreement(asked[["hat"]], read.assign(hat=0)) == {"hat": pytest.approx(3 / 7)}

@@ -33,6 +33,26 @@ def agreement(asked: pd.DataFrame, read: pd.DataFrame) -> dict[str, float]:
     return shares
 
 
+def found(asked: pd.DataFrame, read: pd.DataFrame) -> dict[str, float]:
+    """Return for each column the share of the rows with a 1 in which a 1 was read.
+
+    Of what is rare (hats), `agreement` is high where nobody ever reads it.
+
+    Parameters
+    ----------
+    asked
+        n rows of 0, 1, or missing.
+    read
+        n rows, the same columns and more.
+    """
+    shares = {}
+    for name in asked.columns:
+        wanted = asked[name].eq(1).fillna(False).to_numpy(dtype=bool)
+        if wanted.any():
+            shares[name] = float((read[name].to_numpy()[wanted] == 1).mean())
+    return shares
+
+
 def worst_group(
     asked: pd.DataFrame, read: pd.DataFrame, target: str, protected: str
 ) -> dict[str, float]:

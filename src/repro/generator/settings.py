@@ -115,8 +115,8 @@ FACES_EVENED = FACES.model_copy(
         "diffusion": FACES.diffusion.model_copy(update={"steps": 8_000}),
     }
 )
-"""What `FACES` went on to for 3,500 steps, in which rare combinations are seen more often and captions
-have every form of a prompt."""
+"""What `FACES` went on to for 3,500 steps, in which rare combinations are seen more often and
+captions have every form of a prompt."""
 
 SHIPPED = {"toyfaces": TOYFACES, "faces": FACES, "faces_evened": FACES_EVENED}
 """What each folder of ``models/`` is."""

@@ -220,6 +220,11 @@ def measure_faces(draw: Draw, corpus: Corpus, *, size: int, n: int = 1_000) -> d
         "prompts": f"of random content, for what is read, and {len(rows):,} of captions of "
         "held-out photographs, for all that is compared with as many photographs",
         "read as asked (classifier trained on CelebA)": quality.agreement(asked[said], read),
+        "read where it was asked for": quality.found(asked[said], read),
+        # What no generator of this corpus can pass: its reader errs on the corpus, too.
+        "read in held-out photographs that are labelled so": quality.found(
+            corpus.table.reindex(columns=said).iloc[rows], reader.read(held)
+        ),
         "smile by group (t,p)": quality.worst_group(asked, read, "Smiling", "Male"),
         "read as asked (classifier trained on UTKFace)": quality.agreement(
             by_utkface, other.read(images)
