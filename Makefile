@@ -38,7 +38,7 @@ book: $(STAMP)
 
 #: make test    lint, type check, tests with coverage
 test: lint
-	@OMP_NUM_THREADS=1 $(BIN)/pytest --cov -n $(CORES) --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/pytest --cov -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 #: make lint    ruff and mypy, changing nothing
 lint: $(STAMP)
