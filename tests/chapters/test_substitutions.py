@@ -27,7 +27,10 @@ IRRELEVANT = {
     "part_of": "its settings are the whole's",
     "faces.weights_file": "the initialisation says that it is a file",
     **{f"faces.{n}.precision": "records say what was used" for n in ("pretrain", "finetune")},
-    **{f"faces.{n}": SWEEP for n in ("experiments", "strategies", "ks", "blocks", "fractions")},
+    **{
+        f"faces.{n}": SWEEP
+        for n in ("experiments", "seeds_left_out", "strategies", "ks", "blocks", "fractions")
+    },
     **{f"faces.{n}": SWEEP for n in ("prompt_sets.", "amounts", "s1_ratios", "random_draws")},
     **{f"win.{n}": SWEEP for n in ("constraints", "intensities", "architectures", "ranks")},
     **{f"win.{n}": SWEEP for n in ("weights", "faces.architectures", "faces.ranks")},
