@@ -109,6 +109,12 @@ def test_losses_are_drawn_at_their_steps() -> None:
         (line,) = axes.lines
         assert list(line.get_xdata()) == [10, 20]
         assert list(line.get_ydata()) == [loss, loss / 2]
+    # Of one that went on from it, and took its autoencoder over, both trainings are drawn.
+    later = {name: [{"step": 30, "loss": 0.5}] for name in ("text", "diffusion")}
+    before = {"training": {"history": history}}
+    figure = train_a_generator.losses_figure(shown(history=later, went_on_from=before))
+    drawn = [[list(line.get_xdata()) for line in axes.lines] for axes in figure.axes]
+    assert drawn == [[[10, 20], []], [[10, 20], [30]], [[10, 20], [30]]]
 
 
 @pytest.fixture

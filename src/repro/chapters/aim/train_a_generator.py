@@ -186,13 +186,18 @@ def sizes_table(shown: Shown) -> pd.DataFrame:
 
 
 def losses_figure(shown: Shown) -> Figure:
-    """Draw the losses against steps."""
+    """Draw the losses against steps; of one that went on from another, both trainings."""
     figure, panels = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
-    history = shown.about["training"]["history"]
+    training = shown.about["training"]
+    histories = [training["history"]]
+    if "went_on_from" in training:
+        histories.insert(0, training["went_on_from"]["training"]["history"])
     names = {"autoencoder": "pixels and edges", "text": "facts", "diffusion": "velocity"}
     for axes, (name, words) in zip(panels, names.items(), strict=True):
-        steps = [entry["step"] for entry in history[name]]
-        axes.plot(steps, [entry["loss"] for entry in history[name]], ".-")
+        for history in histories:
+            learnt = history.get(name, [])  # a part that was taken over learnt nothing more
+            steps = [entry["step"] for entry in learnt]
+            axes.plot(steps, [entry["loss"] for entry in learnt], ".-")
         axes.set_yscale("log")
         axes.set_xlabel("step")
         axes.set_ylabel(f"loss ({words})")
