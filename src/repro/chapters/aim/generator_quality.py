@@ -221,7 +221,7 @@ def measure_faces(draw: Draw, corpus: Corpus, *, size: int, n: int = 1_000) -> d
         "held-out photographs, for all that is compared with as many photographs",
         "read as asked (classifier trained on CelebA)": quality.agreement(asked[said], read),
         "read where it was asked for": quality.found(asked[said], read),
-        # What no generator of this corpus can pass: its reader errs on the corpus, too.
+        # The reader errs on the corpus, too. No bound: guidance may exaggerate what is asked for.
         "read in held-out photographs that are labelled so": quality.found(
             corpus.table.reindex(columns=said).iloc[rows], reader.read(held)
         ),

@@ -285,13 +285,10 @@ def smiling_less(view: View) -> list[str | pd.DataFrame | View]:
     from repro.chapters.aim.biased_data import premise_in_words  # with torch, which no plan needs
 
     smile, usual = view.profile.faces.fainter_smile, view.profile.faces.data.toy_smile_strength
-    keys = {key: name for key, name in names(view).items() if key in view.results}
-    pairs = [(f"{name} − ERM", key, "erm") for key, name in keys.items() if key != "erm"]
     return [
         f"**{view.label}**, smiles {smile:g} as visible before the camera in place of "
         f"{1 if usual is None else usual:g}; the synthetic ones smile as ever",
-        means(view.results, METRICS, keys),
-        differences(view.results, METRICS, pairs),
+        *_against_erm(view),
         premise_in_words(view.results),
         view,
     ]
@@ -300,10 +297,13 @@ def smiling_less(view: View) -> list[str | pd.DataFrame | View]:
 def further_apart(view: View) -> list[str | pd.DataFrame | View]:
     """Return every strategy, alone and against ERM, where the domains lie further apart."""
     gap, usual = view.profile.faces.wider_gap, view.profile.faces.data.toy_domain_gap
-    pairs = [(f"{name} − ERM", key, "erm") for key, name in names(view).items() if key != "erm"]
     return [
         f"**{view.label}**, domain gap {gap:g} in place of {1 if usual is None else usual:g}",
-        means(view.results, METRICS, names(view)),
-        differences(view.results, METRICS, pairs),
+        *_against_erm(view),
         view,
     ]
+
+
+def _against_erm(view: View) -> list[pd.DataFrame]:
+    pairs = [(f"{name} − ERM", key, "erm") for key, name in names(view).items() if key != "erm"]
+    return [means(view.results, METRICS, names(view)), differences(view.results, METRICS, pairs)]
