@@ -332,14 +332,16 @@ def _of_age(
     The age is drawn from the group that is known, from ``age_from`` to ``age_to``.
     """
     of = [column for column in ANCESTRIES if face.get(column, 0) is not pd.NA and face.get(column)]
-    needed = [face.get(name, pd.NA) for name in ("age_from", "age_to", "Male", "Young")]
+    needed = [face.get(name, pd.NA) for name in ("age_from", "age_to", "Male")]
     if len(of) != 1 or any(pd.isna(value) for value in needed):
         return None
-    youngest, oldest, male, young = (int(value) for value in needed)
+    youngest, oldest, male = (int(value) for value in needed)
     names = ANCESTRIES[of[0]]
     name = names[int(rng.integers(len(names)))]
     who = [f"{rng.integers(youngest, oldest + 1)}-year-old", name, PHRASES_OF["Male"][male][0]]
-    return who, {"Male": male, "Young": young, of[0]: 1}
+    young = face.get("Young", pd.NA)
+    of_age = {} if pd.isna(young) else {"Young": int(young)}
+    return who, {"Male": male, **of_age, of[0]: 1}
 
 
 def _freely(says: Mapping[str, object], rng: np.random.Generator) -> list[str]:

@@ -31,6 +31,10 @@ ADULT = fairface.AGES[3:]
 """FairFace age groups that are used, 20 years and more; of LFW, what LFWA+ calls neither child nor
 baby. No minor is learnt from, as far as these labels know."""
 
+BETWEEN = ("30-39", "40-49")
+"""FairFace age groups that `GeneratorSettings.clear_ages` calls neither young nor aged: what
+another data set's annotators call young ends somewhere among them."""
+
 #: years of each group; nobody's exact age is known
 _YEARS = {
     age: (70, 99) if age == fairface.AGES[-1] else tuple(map(int, age.split("-")))
@@ -127,6 +131,8 @@ def _faces(settings: GeneratorSettings) -> Corpus:
     of_fair = pd.DataFrame(
         {"Male": fair.attributes["Male"], "Young": fair.attributes["Young"]}
     ).astype("Int8")
+    if settings.clear_ages:
+        of_fair.loc[records["age"].isin(BETWEEN), "Young"] = pd.NA
     ages = records["age"].map(_YEARS)
     of_fair["age_from"] = ages.str[0].astype("Int8")
     of_fair["age_to"] = ages.str[1].astype("Int8")

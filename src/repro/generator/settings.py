@@ -30,6 +30,8 @@ class GeneratorSettings(Strict):
     images: int | None = Field(default=None, ge=64)  # toyfaces: how many are drawn
     #: columns whose rare combinations the UNet sees more often than the corpus has them
     evened: tuple[str, ...] = ()
+    #: whether of ages from 30 to 49 it is not said if they are young or aged (FairFace)
+    clear_ages: bool = False
     #: share of the captions that say two things at most, as the study's prompts do
     short_captions: float = Field(default=0.0, ge=0, le=1)
     #: whether captions say who is shown in all the forms of prompts, or in one
@@ -118,10 +120,25 @@ FACES_EVENED = FACES.model_copy(
 """What `FACES` went on to for 3,500 steps, in which rare combinations are seen more often and
 captions have every form of a prompt."""
 
-SHIPPED = {"toyfaces": TOYFACES, "faces": FACES, "faces_evened": FACES_EVENED}
+FACES_AGES = FACES_EVENED.model_copy(
+    update={
+        "evened": (*FACES_EVENED.evened, "ancestry_white"),
+        "clear_ages": True,
+        "diffusion": FACES_EVENED.diffusion.model_copy(update={"steps": 15_000}),
+    }
+)
+"""What `FACES_EVENED` went on to for 7,000 steps, in which "young" is below 30 and "aged" from 50
+on, and combinations with ancestry are seen more often, too."""
+
+SHIPPED = {
+    "toyfaces": TOYFACES,
+    "faces": FACES,
+    "faces_evened": FACES_EVENED,
+    "faces_ages": FACES_AGES,
+}
 """What each folder of ``models/`` is."""
 
-WENT_ON_FROM = {"faces_evened": "faces"}
+WENT_ON_FROM = {"faces_evened": "faces", "faces_ages": "faces_evened"}
 """Which of them began with the weights of which other."""
 
 
