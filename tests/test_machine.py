@@ -99,6 +99,11 @@ def test_a_process_may_use_what_openmp_or_the_system_grants(
         command = ["taskset", "-c", core, sys.executable, "-c", code]
         bound = subprocess.run(command, capture_output=True, text=True, check=True)
         assert bound.stdout.strip() == "1"
+        granted = os.environ | {"LOKY_MAX_CPU_COUNT": "1"}  # as a container's quota would
+        limited = subprocess.run(
+            command[3:], capture_output=True, text=True, env=granted, check=True
+        )
+        assert limited.stdout.strip() == "1"
     assert machine.cores() >= 1
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     assert machine.cores() == 7

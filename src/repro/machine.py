@@ -65,12 +65,15 @@ def describe(device: str = "cpu") -> str:
 def cores() -> int:
     """Return how many cores this process may use: ``OMP_NUM_THREADS`` of them, where that is set.
 
-    The sweep sets it to 1, as its jobs run side by side.
+    The sweep sets it to 1, as its jobs run side by side. Else affinity and a container's quota
+    count.
     """
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdecimal() and int(asked) > 0:
         return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from joblib import cpu_count  # here: who reads a record needs none of it
+
+    return int(cpu_count())
 
 
 @contextmanager

@@ -149,6 +149,19 @@ class ImageOptimisation(Strict):
     flip: float = Field(default=0.5, ge=0, le=1)  # share of images flipped left to right
 
 
+class BackboneSettings(Strict):
+    """How long a backbone is trained on FairFace: AdamW, warm-up, then a cosine down to zero.
+
+    It learns age group, gender and ancestry of adults at once (``repro.generator.oracle.train``).
+    """
+
+    seed: int = Field(default=0, ge=0)
+    size: int = Field(default=64, ge=16)  # pixels a side
+    edition: str = "reduced"  # of FairFace
+    steps: int = Field(default=2_500, ge=1)
+    batch_size: int = Field(default=128, ge=2)
+
+
 Factor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 #: Settings of the embedded faces alone.
 TOY = (

@@ -16,7 +16,7 @@ from torchvision import models
 
 from repro.aimfair.composition import compose
 from repro.aimfair.finetune import blocks, freeze_all_but, frozen_batchnorm, trainable_tensors
-from repro.aimfair.strategies import STRATEGIES
+from repro.aimfair.strategies import CONTROLS, STRATEGIES
 from repro.data.sources import DataError
 from repro.names import UnknownNameError
 
@@ -91,14 +91,16 @@ def test_the_table_is_that_of_the_paper() -> None:
         *SCRATCH,
         *("linear probing", "fully fine-tuning", "freeze", "update", "random"),
         *("cosine mask", "mask"),
-        "balanced real",  # which the paper does not have
+        *("balanced real", "random parameters"),  # these the paper does not have
+        *("batchnorm affine", "batchnorm statistics"),
     ]
     for name, strategy in STRATEGIES.items():
         assert strategy.name == name
         assert strategy.meaning.endswith(".")
         assert len(strategy.meaning) < 90
         assert (strategy.start == "initial") == (name in (*SCRATCH, "balanced real"))
-        assert strategy.balanced == (name == "balanced real") == (not strategy.where)
+        assert strategy.balanced == (name == "balanced real")
+        assert (not strategy.where) == (list(STRATEGIES).index(name) > 10)
         assert (strategy.sensitivity is not None) == (strategy.tensors == "mask")
     assert [STRATEGIES[name].data for name in SCRATCH] == [
         "real",
@@ -120,7 +122,9 @@ def test_the_table_is_that_of_the_paper() -> None:
         "random": ("k", "draw"),
         "cosine mask": ("mask",),
         "mask": ("mask",),
+        "random parameters": ("mask", "draw"),
     }
+    assert {s for s in CONTROLS if STRATEGIES[s].where} == {"random"}
 
 
 # --- Which tensors ---
@@ -180,6 +184,40 @@ def test_random_draws_are_uniform_and_fixed_by_the_seed() -> None:
     assert np.abs(counts - 200).max() < 50
 
 
+@each_architecture
+def test_random_tensors_hold_as_many_parameters_as_a_mask(architecture: str) -> None:
+    model = structure(architecture)
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    for draw, mask in enumerate((list(sizes)[1::2], list(sizes)[:-1], [*sizes])):
+        chosen = trainable_tensors(model, "random parameters", mask=mask, draw=draw)
+        wanted = sum(sizes[name] for name in mask)
+        short = wanted - sum(sizes[name] for name in chosen)
+        # Never more, and nothing that is left out would still fit.
+        assert 0 <= short < min([sizes[n] for n in sizes.keys() - chosen], default=1)
+        assert short <= wanted / 100
+        assert chosen == trainable_tensors(model, "random parameters", mask=mask, draw=draw)
+    assert chosen == sizes.keys()  # as many as all there are: all
+
+
+def test_random_tensors_of_a_size_differ_from_draw_to_draw() -> None:
+    model = structure("resnet18")
+    mask = [name for name in names_of(model) if "layer4" not in name]
+    draws = {trainable_tensors(model, "random parameters", mask=mask, draw=at) for at in range(50)}
+    assert len(draws) > 25
+    # No tensor of a fifth of all parameters is in the mask; where one fits, it may be drawn.
+    assert any("layer4.0.conv1.weight" in names for names in draws)
+
+
+def test_batchnorm_alone_is_what_stands_in_batchnorm_layers() -> None:
+    model = structure("resnet50")
+    layers = {n for n, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    names = trainable_tensors(model, "batchnorm affine")
+    assert names == {f"{layer}.{own}" for layer in layers for own in ("weight", "bias")}
+    assert trainable_tensors(model, "batchnorm statistics") == frozenset()
+    with pytest.raises(ValueError, match="'batchnorm affine' leaves no tensor to train"):
+        trainable_tensors(structure("alexnet"), "batchnorm affine")
+
+
 @pytest.mark.parametrize(
     ("strategy", "given_arguments", "message"),
     [
@@ -194,6 +232,13 @@ def test_random_draws_are_uniform_and_fixed_by_the_seed() -> None:
         ("random", {"k": 63, "draw": 1}, r"1\.\.62, not 63"),
         ("random", {"k": 2.0, "draw": 1}, r"1\.\.62, not 2\.0"),
         ("random", {"k": 3, "draw": -1}, "draw must be a whole number >= 0, not -1"),
+        ("random parameters", {"draw": 1}, "'random parameters' needs mask"),
+        (
+            "random parameters",
+            {"mask": {"fc.bias"}, "draw": -1},
+            "draw must be a whole number >= 0, not -1",
+        ),
+        ("batchnorm statistics", {"k": 3}, "takes no further argument, but k is given"),
         ("mask", {"mask": set()}, "'mask' leaves no tensor to train"),
     ],
 )

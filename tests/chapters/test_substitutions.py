@@ -25,11 +25,20 @@ IRRELEVANT = {
     **dict.fromkeys(("faces.synthetic.seed", "win.faces.backbone_seed"), "which, not how many"),
     "numbers": "records say what was used",
     "part_of": "its settings are the whole's",
+    "faces.backbone.": "the initialisation says that it learnt from FairFace",
     "faces.weights_file": "the initialisation says that it is a file",
     **{f"faces.{n}.precision": "records say what was used" for n in ("pretrain", "finetune")},
     **{
         f"faces.{n}": SWEEP
-        for n in ("experiments", "seeds_left_out", "strategies", "ks", "blocks", "fractions")
+        for n in (
+            "experiments",
+            "seeds_left_out",
+            "strategies",
+            "controls",
+            "ks",
+            "blocks",
+            "fractions",
+        )
     },
     **{f"faces.{n}": SWEEP for n in ("prompt_sets.", "amounts", "s1_ratios", "random_draws")},
     **{f"win.{n}": SWEEP for n in ("constraints", "intensities", "architectures", "ranks")},

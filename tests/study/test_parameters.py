@@ -419,7 +419,10 @@ def test_an_unknown_name_of_the_faces_names_the_nearest(
         ({"seeds": [3, 3]}, "every seed may be named once"),
         ({"target": "Male"}, "target and protected attribute are both 'Male'"),
         ({"overrides": {"faces.pretrain.batch_size": 1}}, r"faces\.pretrain\.batch_size = 1"),
-        ({"overrides": {"faces.initialisation": "random"}}, "'scratch', 'imagenet' or 'file'"),
+        (
+            {"overrides": {"faces.initialisation": "random"}},
+            "'scratch', 'imagenet', 'fairface' or 'file'",
+        ),
     ],
 )
 def test_a_value_of_the_faces_that_cannot_be_used_is_named(

@@ -17,7 +17,9 @@ from torch import nn
 from repro.aimfair.strategies import STRATEGIES, check_whole
 from repro.models import last_linear
 from repro.names import check_name
-from repro.tensors import block_of, check_tensors
+from repro.tensors import block_of, check_tensors, kind_of
+
+_ORDERS = 100
 
 
 def blocks(model: nn.Module) -> dict[str, tuple[str, ...]]:
@@ -65,14 +67,16 @@ def trainable_tensors(
         For "random", how many tensors: for a fair comparison the size of the mask, which is not
         the k of the mask (:func:`repro.aimfair.mask.select_mask`).
     draw
-        For "random", the seed, >= 0: k tensors uniformly without replacement.
+        For "random", the seed, >= 0: k tensors uniformly without replacement. For "random
+        parameters" that of :func:`tensors_of_size`.
     mask
-        For "mask" and "cosine mask", names from :func:`repro.aimfair.mask.select_mask`.
+        For "mask" and "cosine mask", names from :func:`repro.aimfair.mask.select_mask`; for
+        "random parameters" the mask that it is to be as large as.
 
     Returns
     -------
     frozenset
-        Names as in ``model.named_parameters()``, at least one.
+        Names as in ``model.named_parameters()``, at least one but for "batchnorm statistics".
 
     Raises
     ------
@@ -97,6 +101,10 @@ def trainable_tensors(
     if rule == "head":
         head, _ = last_linear(model)
         chosen = frozenset(name for name in names if name.rpartition(".")[0] == head)
+    elif rule == "batchnorm":
+        chosen = frozenset(name for name in names if kind_of(model, name).startswith("batchnorm"))
+    elif rule == "none":
+        return frozenset()
     elif block is not None:
         grouped = blocks(model)
         inside = frozenset(grouped[check_name("block", block, grouped)])
@@ -108,10 +116,42 @@ def trainable_tensors(
         chosen = frozenset(names[i] for i in picked)
     elif mask is not None:
         check_tensors(model, mask)
-        chosen = frozenset(mask)
+        chosen = frozenset(mask) if draw is None else tensors_of_size(model, mask, draw)
     if not chosen:
         raise ValueError(f"strategy {strategy!r} leaves no tensor to train")
     return chosen
+
+
+def tensors_of_size(model: nn.Module, mask: Collection[str], draw: int) -> frozenset[str]:
+    """Return random tensors that hold about as many parameters as a mask.
+
+    In a random order each tensor is taken that still fits. Few tensors hold nearly all parameters:
+    where one that is left out leaves a gap, another order is tried, a hundred at most. The first
+    that is short by a hundredth or less is taken, else the one that is short by the least.
+
+    Parameters
+    ----------
+    model
+        The classifier.
+    mask
+        Names of the tensors whose parameters are counted.
+    draw
+        The seed of the order, >= 0.
+    """
+    check_whole("draw", draw, 0)
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    wanted, names = sum(sizes[name] for name in mask), list(sizes)
+    rng, tried = np.random.default_rng(draw), dict[frozenset[str], int]()
+    for _ in range(_ORDERS):
+        left, chosen = wanted, set[str]()
+        for at in rng.permutation(len(names)):
+            if sizes[names[at]] <= left:
+                chosen.add(names[at])
+                left -= sizes[names[at]]
+        tried[frozenset(chosen)] = left
+        if left <= wanted / 100:
+            break
+    return min(tried, key=lambda some: tried[some])
 
 
 def freeze_all_but(model: nn.Module, names: Collection[str]) -> int:

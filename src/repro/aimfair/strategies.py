@@ -19,7 +19,10 @@ from typing import Literal
 
 Start = Literal["initial", "pretrained"]
 Data = Literal["real", "synthetic", "real and synthetic", "repaired"]
-Rule = Literal["all", "head", "all but one block", "one block", "random", "mask"]
+Rule = Literal[
+    "all", "head", "all but one block", "one block", "random", "mask",
+    "random of a size", "batchnorm", "none",
+]  # fmt: skip
 
 #: rule -> the arguments of `trainable_tensors` that it needs
 _NEEDS: dict[Rule, tuple[str, ...]] = {
@@ -29,12 +32,16 @@ _NEEDS: dict[Rule, tuple[str, ...]] = {
     "one block": ("block",),
     "random": ("k", "draw"),
     "mask": ("mask",),
+    "random of a size": ("mask", "draw"),
+    "batchnorm": (),
+    "none": (),
 }
 #: rule -> the settings of a run that mean something under it; a random draw has the mask's size
 _SETTINGS: dict[Rule, tuple[str, ...]] = {
     **_NEEDS,
     "random": ("sensitivity", "k", "draw"),
     "mask": ("sensitivity", "k"),
+    "random of a size": ("sensitivity", "k", "draw"),
 }
 
 
@@ -209,9 +216,39 @@ _ALL = (
         "training on balanced real images",
         balanced=True,
     ),
+    Strategy(
+        "random parameters",
+        "pretrained",
+        "synthetic",
+        "random of a size",
+        "Fine-tunes random tensors that hold as many parameters as the mask.",
+        "",
+        "random tensors of as many parameters",
+    ),
+    Strategy(
+        "batchnorm affine",
+        "pretrained",
+        "synthetic",
+        "batchnorm",
+        "Fine-tunes weights and biases of the BatchNorm layers.",
+        "",
+        "BatchNorm tensors alone",
+    ),
+    Strategy(
+        "batchnorm statistics",
+        "pretrained",
+        "synthetic",
+        "none",
+        "Trains nothing: BatchNorm statistics are those of the synthetic images.",
+        "",
+        "BatchNorm statistics alone",
+    ),
 )
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _ALL}
 
+
+#: What asks whether it is the mask. As much is trained elsewhere, or only what moves beside it.
+CONTROLS = ("random", "random parameters", "batchnorm affine", "batchnorm statistics")
 
 #: Those that a name alone determines (no block, no draw), which a profile may name to compare.
 COMPARED = tuple(s.name for s in _ALL if not s.balanced and not {"block", "draw"} & {*s.settings})

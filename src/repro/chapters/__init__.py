@@ -17,6 +17,7 @@ CHAPTERS = (
     "aim.synthetic_amount",
     "aim.bias_ratio",
     "aim.less_real_data",
+    "aim.is_it_the_mask",
     "win.representation",
     "win.bias_returns",
     "win.weight_importance",
@@ -31,4 +32,4 @@ CHAPTERS = (
     "win.neutralising",
 )
 #: Modules whose functions compute runs; imported when the first is computed.
-STAGES = ("aim.stages", "win.stages", "win.face_stages")
+STAGES = ("aim.stages", "aim.backbone", "win.stages", "win.face_stages")

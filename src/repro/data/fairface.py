@@ -23,6 +23,9 @@ AGES = (
 YOUNG = AGES[:5]
 """Age groups that count as Young, under 40 as in `repro.data.utkface`. The rule is ours."""
 
+ADULT = AGES[3:]
+"""Age groups from 20 years on. No minor is learnt from, as far as these labels know."""
+
 GENDERS = ("Male", "Female")
 RACES = (
     *("White", "Black", "East Asian", "Southeast Asian", "Indian", "Middle Eastern"),

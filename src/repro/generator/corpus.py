@@ -1,7 +1,8 @@
 """What a generator learns from: images, and a table from which their captions are written.
 
 ``toyfaces`` is drawn by this project. ``faces`` is LFW with its LFWA+ attributes and FairFace,
-adults only; never CelebA or UTKFace, which the generator's images are to debias.
+adults only (of LFW, what LFWA+ calls neither child nor baby); never CelebA or UTKFace, which the
+generator's images are to debias.
 """
 
 from __future__ import annotations
@@ -27,13 +28,9 @@ TOY_SEED = 700_001
 LFW_CROP = 0.72
 """Share of an LFW frame that is kept, with hair and chin, as in other aligned faces."""
 
-ADULT = fairface.AGES[3:]
-"""FairFace age groups that are used, 20 years and more; of LFW, what LFWA+ calls neither child nor
-baby. No minor is learnt from, as far as these labels know."""
-
 BETWEEN = ("30-39", "40-49")
-"""FairFace age groups that `GeneratorSettings.clear_ages` calls neither young nor aged: what
-another data set's annotators call young ends somewhere among them."""
+"""FairFace age groups that `GeneratorSettings.clear_ages` calls neither young nor aged.
+What another data set's annotators call young ends somewhere among them."""
 
 #: years of each group; nobody's exact age is known
 _YEARS = {
@@ -127,7 +124,7 @@ def _faces(settings: GeneratorSettings) -> Corpus:
     lfw = lfwa.load(settings.size, crop=LFW_CROP)
     fair = fairface.load(settings.size)
     records = fairface.records().loc[fair.attributes.index]
-    adult = records["age"].isin(ADULT).to_numpy()
+    adult = records["age"].isin(fairface.ADULT).to_numpy()
     of_fair = pd.DataFrame(
         {"Male": fair.attributes["Male"], "Young": fair.attributes["Young"]}
     ).astype("Int8")

@@ -80,11 +80,12 @@ def train(
     *,
     steps: int,
     seed: int = 0,
+    architecture: str = "resnet18",
     width: int = 32,
     batch_size: int = 128,
     flip: bool = True,
 ) -> Oracle:
-    """Train a ResNet-18 on images and a table of their attributes.
+    """Train a classifier on images and a table of their attributes.
 
     Parameters
     ----------
@@ -96,6 +97,8 @@ def train(
         The values of each attribute (a column).
     steps, batch_size
         How long it trains.
+    architecture, width
+        As :func:`repro.models.image_classifier` builds them, but with outputs for all attributes.
     flip
         Whether images may be mirrored.
     """
@@ -108,11 +111,12 @@ def train(
         ],
         dim=1,
     )  # pandas gives what is missing, or not among the values, -1, which is UNKNOWN
-    model = image_classifier("resnet18", width=width, seed=seed)
+    model = image_classifier(architecture, width=width, seed=seed)
+    at, head = last_linear(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream("oracle", seed))
         outputs = sum(len(values) for values in classes.values())
-        model.fc = nn.Linear(8 * width, outputs)
+        model.set_submodule(at, nn.Linear(head.in_features, outputs))
     place(model)
 
     def loss_of(step: int) -> Tensor:

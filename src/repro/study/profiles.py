@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import AfterValidator, Field, field_validator
 
-from repro.aimfair.strategies import COMPARED, rows_of
+from repro.aimfair.strategies import COMPARED, CONTROLS, rows_of
 from repro.data.registry import FACE_SETS, TABLES, DataSet
-from repro.generator.settings import FACES, FACES_EVENED, TOYFACES, GeneratorSettings
+from repro.generator.settings import FACES, FACES_AGES, FACES_EVENED, TOYFACES, GeneratorSettings
 from repro.names import check_name
 from repro.settings import (
+    BackboneSettings,
     DataSettings,
     FaceData,
     ImageOptimisation,
@@ -124,7 +125,9 @@ class FaceSettings(Strict):
     synthetic: SyntheticFaces | None = None  # None: no synthetic faces to fine-tune on
     architecture: str = "resnet18"
     width: int = Field(default=64, ge=4)  # of a ResNet's first layer; 64 is torchvision's own
-    initialisation: Literal["scratch", "imagenet", "file"] = "imagenet"
+    #: ``"fairface"`` is a backbone of this project's own, where ImageNet's cannot be had
+    initialisation: Literal["scratch", "imagenet", "fairface", "file"] = "imagenet"
+    backbone: BackboneSettings = BackboneSettings()  # of initialisation 'fairface'
     weights_file: str | None = None  # safetensors, for initialisation 'file'
     pretrain: ImageOptimisation = ImageOptimisation()
     finetune: ImageOptimisation = ImageOptimisation(learning_rate=0.06, epochs=10)
@@ -133,6 +136,8 @@ class FaceSettings(Strict):
     #: seeds on which an experiment is not run where others are, ``{"prompt_diversity": [25, 26]}``
     seeds_left_out: dict[str, Seeds] = Field(default_factory=dict)
     strategies: tuple[str, ...] = tuple(rows_of("3"))  # what is compared: those of Table 3
+    #: of `CONTROLS`, chapter 37; no paper has them
+    controls: tuple[str, ...] = ()
     k: int = Field(default=55, ge=1)  # the mask of SFT
     ks: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(40, 45, 50, 55, 60), min_length=1)
     blocks: tuple[str, ...] = ("layer1", "layer2", "layer3", "layer4", "fc")  # Figure 2
@@ -160,6 +165,13 @@ class FaceSettings(Strict):
                 check_name("experiment", name, known)
         return names
 
+    @field_validator("controls")
+    @classmethod
+    def _controls(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            check_name("control", name, CONTROLS)
+        return names
+
     @field_validator("strategies")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -174,6 +186,7 @@ class Generators(Strict):
     toyfaces: GeneratorSettings = TOYFACES
     faces: GeneratorSettings = FACES
     faces_evened: GeneratorSettings = FACES_EVENED
+    faces_ages: GeneratorSettings = FACES_AGES
 
 
 class Profile(Strict):

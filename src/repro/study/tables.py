@@ -87,7 +87,9 @@ def _mean(values: Sequence[float], *, of: int) -> str:
 
 
 def differences(
-    results: Results, quantities: Mapping[str, str], pairs: Sequence[tuple[str, str, str]]
+    results: Results,
+    quantities: Mapping[str, str],
+    pairs: Sequence[tuple[str, str, str | tuple[str, ...]]],
 ) -> pd.DataFrame:
     """Return paired differences with their 95 % interval, in points.
 
@@ -98,15 +100,17 @@ def differences(
     quantities
         quantity -> column heading.
     pairs
-        (label, first key, second key); the difference is first - second.
+        (label, first key, second key); the difference is first - second. Several keys stand for
+        their mean in each seed.
     """
     rows = []
-    for label, first, second in pairs:
-        if first not in results or second not in results:
+    for label, first, seconds in pairs:
+        second = (seconds,) if isinstance(seconds, str) else seconds
+        if first not in results or not second or any(key not in results for key in second):
             continue
         row = {"difference": label}
         for quantity, heading in quantities.items():
-            both = _paired(results[first], results[second], quantity)
+            both = _paired(results[first], [results[key] for key in second], quantity)
             if not both[0]:
                 row[heading] = ""
                 continue
@@ -119,11 +123,15 @@ def differences(
 
 
 def _paired(
-    first: Sequence[Record], second: Sequence[Record], quantity: str
+    first: Sequence[Record], seconds: Sequence[Sequence[Record]], quantity: str
 ) -> tuple[list[float], list[float]]:
-    """Return a quantity of both, seed by seed, where both have it."""
-    pairs = [(value(a, quantity), value(b, quantity)) for a, b in zip(first, second, strict=True)]
-    both = [(a, b) for a, b in pairs if a is not None and b is not None]
+    """Return a quantity of one setting and the mean of others, seed by seed, where all have it."""
+    both = []
+    for record, *others in zip(first, *seconds, strict=True):
+        found = [value(one, quantity) for one in (record, *others)]
+        known = [number for number in found if number is not None]
+        if len(known) == len(found):
+            both.append((known[0], sum(known[1:]) / len(others)))
     return [a for a, _ in both], [b for _, b in both]
 
 
@@ -139,7 +147,7 @@ def decided(
         if first not in results or second not in results:
             continue
         for quantity, name in quantities.items():
-            both = _paired(results[first], results[second], quantity)
+            both = _paired(results[first], [results[second]], quantity)
             interval = paired_interval(*both) if len(both[0]) >= MIN_SEEDS else None
             if interval is not None and interval.high < 0:
                 below.append(f"{label}, {name}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from repro.aimfair.strategies import CONTROLS
 from repro.chapters.aim import (
     layer_freezing,
     less_real_data,
@@ -91,7 +92,7 @@ Planned = Callable[[Profile, Sequence[int]], Plan]
 
 @each_plan
 def test_a_plan_has_every_seed_once(toy: Profile, plan: Planned) -> None:
-    planned = plan(toy, [5, 3])
+    planned = plan(with_faces(toy, controls=CONTROLS), [5, 3])
     assert planned
     for key, configs in planned.items():
         seeds = [config.seed for config in configs]

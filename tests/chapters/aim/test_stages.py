@@ -621,7 +621,7 @@ def test_training_starts_from_the_file_and_what_follows_does_not_need_it(
     state = store(path)
     profile = of_file(longer, path)
     base = aim_plans.training(profile, 7)
-    start = initial_model(base).state_dict()
+    start = initial_model(base, longer.runs).state_dict()
     assert all(torch.equal(start[name], tensor) for name, tensor in state.items())
     runs = Runs(tmp_path / "runs")
     record = obtain(base, runs)

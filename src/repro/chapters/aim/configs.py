@@ -13,12 +13,30 @@ from pydantic import Field, field_validator, model_validator
 
 from repro.aimfair.strategies import STRATEGIES, Start
 from repro.names import check_name
-from repro.settings import FaceData, ImageOptimisation, SyntheticFaces
+from repro.settings import BackboneSettings, FaceData, ImageOptimisation, SyntheticFaces
 from repro.study.configs import RunConfig
 
 
 def _starting(start: Start, name: str) -> str:
     return check_name("strategy", name, [n for n, s in STRATEGIES.items() if s.start == start])
+
+
+class Backbone(RunConfig):
+    """A classifier of FairFace's labels, whose weights others start from in place of ImageNet's."""
+
+    stage: ClassVar[str] = "aim-backbone"
+    version: ClassVar[int] = 1
+
+    paper: Literal["aim-fair"] = "aim-fair"
+    data_sha256: dict[str, str]  # declared, checked against what is read
+    architecture: str
+    width: int
+    settings: BackboneSettings
+
+    @property
+    def label(self) -> str:
+        """A few words for progress lines and messages."""
+        return f"train a backbone, {self.architecture}, on FairFace, seed {self.seed}"
 
 
 class FaceTraining(RunConfig):
@@ -34,7 +52,8 @@ class FaceTraining(RunConfig):
     strategy: str = "erm"  # of `STRATEGIES`, one that trains from an initialisation
     architecture: str
     width: int
-    initialisation: Literal["scratch", "imagenet", "file"]
+    initialisation: Literal["scratch", "imagenet", "fairface", "file"]
+    backbone: Backbone | None = None  # of initialisation 'fairface'
     initialisation_sha256: str | None = None
     #: where the file is; what it holds is in the identity, not where it lies
     weights_file: str | None = Field(default=None, exclude=True)
@@ -49,7 +68,17 @@ class FaceTraining(RunConfig):
     def _what_is_read(self) -> Self:
         if (self.synthetic is None) != (STRATEGIES[self.strategy].data == "real"):
             raise ValueError(f"strategy '{self.strategy}' and synthetic images do not go together")
+        if (self.backbone is None) != (self.initialisation != "fairface"):
+            raise ValueError(
+                f"initialisation '{self.initialisation}' "
+                f"{'needs a' if self.backbone is None else 'has no'} backbone"
+            )
         return self
+
+    def describe(self) -> dict[str, Any]:
+        """Return the configuration as plain values; no backbone changes no identity."""
+        plain = super().describe()
+        return {n: v for n, v in plain.items() if (n, v) != ("backbone", None)}
 
     @property
     def label(self) -> str:
@@ -119,7 +148,7 @@ class FaceTuning(RunConfig):
                 raise ValueError(
                     f"strategy '{self.strategy}' {'needs' if wanted else 'has no'} {name}"
                 )
-        if self.frozen == "decayed" and strategy.tensors == "all":
+        if self.frozen == "decayed" and strategy.tensors in ("all", "none"):
             raise ValueError(f"strategy '{self.strategy}' has no frozen tensor that could decay")
         return self
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from repro.aimfair.strategies import COMPARED, STRATEGIES
-from repro.chapters.aim.configs import FaceTraining, FaceTuning, Sensitivity
-from repro.chapters.aim.declared import declared_sha256
+from repro.chapters.aim.configs import Backbone, FaceTraining, FaceTuning, Sensitivity
+from repro.chapters.aim.declared import declared_sha256, stamped
+from repro.data.registry import face_set
 from repro.data.sources import DataError, digest_of
 from repro.names import check_name
 from repro.settings import FaceData, SettingsError, SyntheticFaces
@@ -52,10 +53,23 @@ def training(
             "architecture": faces.architecture,
             "width": faces.width,
             "initialisation": faces.initialisation,
+            "backbone": backbone(profile) if faces.initialisation == "fairface" else None,
             "initialisation_sha256": _digest_of(str(faces.weights_file)) if of_file else None,
             "weights_file": faces.weights_file if of_file else None,
             "optimisation": faces.pretrain,
         }
+    )
+
+
+def backbone(profile: Profile) -> Backbone:
+    """Return the configuration of the backbone that every classifier of a profile starts from."""
+    faces = profile.faces
+    return Backbone(
+        seed=faces.backbone.seed,
+        data_sha256=stamped(face_set("fairface").declared(faces.backbone.edition)),
+        architecture=faces.architecture,
+        width=faces.width,
+        settings=faces.backbone,
     )
 
 

@@ -9,12 +9,13 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from repro import models, vision
 from repro.aimfair import finetune as rules
 from repro.aimfair.gradients import mean_gradients, sensitivity
 from repro.aimfair.strategies import STRATEGIES
-from repro.chapters.aim.configs import FaceTraining, FaceTuning, Sensitivity
+from repro.chapters.aim.configs import Backbone, FaceTraining, FaceTuning, Sensitivity
 from repro.chapters.aim.data import (
     RealFaces,
     group_counts,
@@ -47,9 +48,9 @@ def train(config: FaceTraining, runs: Runs) -> Outcome:
     if config.synthetic is not None:
         sets = synthetic_faces(config.data, config.synthetic, seed=config.seed)
         digests = digests | sets.sha256
-    _check_read(config, digests)
+    check_read(config, digests)
     examples = training_set(strategy.data, real.train, sets, seed=config.seed)
-    model = initial_model(config)
+    model = initial_model(config, runs)
     result = _fit(model, examples, real, config.optimisation, config, runs)
     results = {
         "trainable_parameters": models.parameter_count(model),
@@ -67,7 +68,7 @@ def measure(config: Sensitivity, runs: Runs) -> Outcome:
     model = trained_model(config.pretrained, record)
     real = real_faces(config.pretrained.data)
     sets = synthetic_faces(config.pretrained.data, config.synthetic, seed=config.seed)
-    _check_read(config, real.sha256 | sets.sha256)
+    check_read(config, real.sha256 | sets.sha256)
     how = config.pretrained.optimisation.model_copy(update={"batch_size": config.batch_size})
     parts = {"R": real.train, "S1": sets.biased, "S2": sets.balanced}
     draws = []
@@ -146,20 +147,24 @@ def tune(config: FaceTuning, runs: Runs) -> Outcome:
     model = trained_model(config.pretrained, record)
     real = real_faces(config.pretrained.data)
     sets = synthetic_faces(config.pretrained.data, config.synthetic, seed=config.seed)
-    _check_read(config, real.sha256 | sets.sha256)
+    check_read(config, real.sha256 | sets.sha256)
     trainable = chosen_tensors(config, model, runs)
-    trained_parameters = rules.freeze_all_but(model, trainable)
-    result = _fit(
-        model,
-        sets.balanced,
-        real,
-        config.optimisation,
-        config,
-        runs,
-        trainable=trainable,
-        statistics=config.statistics,
-        decay_frozen=config.frozen == "decayed",
-    )
+    if trainable:
+        trained_parameters = rules.freeze_all_but(model, trainable)
+        result = _fit(
+            model,
+            sets.balanced,
+            real,
+            config.optimisation,
+            config,
+            runs,
+            trainable=trainable,
+            statistics=config.statistics,
+            decay_frozen=config.frozen == "decayed",
+        )
+    else:
+        trained_parameters = 0
+        result = _move_statistics(model, sets.balanced, real, config)
     results = {
         "trainable_parameters": trained_parameters,
         "share_of_parameters": trained_parameters / models.parameter_count(model),
@@ -186,11 +191,16 @@ def chosen_tensors(config: FaceTuning, model: nn.Module, runs: Runs) -> frozense
         assert config.draw is not None
         draw = vision.stream("random tensors", config.seed, config.draw)
         return rules.trainable_tensors(model, config.strategy, k=len(mask), draw=draw)
+    if STRATEGIES[config.strategy].tensors == "random of a size":
+        assert config.draw is not None
+        draw = vision.stream("random parameters", config.seed, config.draw)
+        return rules.trainable_tensors(model, config.strategy, mask=mask, draw=draw)
     return rules.trainable_tensors(model, config.strategy, block=config.block, mask=mask)
 
 
-def initial_model(config: FaceTraining) -> nn.Module:
+def initial_model(config: FaceTraining, runs: Runs) -> nn.Module:
     """Build the classifier of a run at its initialisation, on the device that trains."""
+    file, kind = config.weights_file, config.initialisation
     if config.weights_file is not None:  # it may have changed since the run was planned
         found = sha256_of(config.weights_file)
         if found != config.initialisation_sha256:
@@ -198,11 +208,13 @@ def initial_model(config: FaceTraining) -> nn.Module:
                 f"{config.weights_file} has sha256 {found}, not {config.initialisation_sha256} "
                 f"as when the run was planned; plan it again"
             )
+    if config.backbone is not None:
+        kind, file = "file", str(_upstream(config.backbone, runs).file(WEIGHTS))
     model = models.image_classifier(
         config.architecture,
         width=config.width,
-        initialisation=config.initialisation,
-        weights_file=config.weights_file,
+        initialisation=kind,
+        weights_file=file,
         seed=config.seed,
     )
     return place(model, vision.device())
@@ -210,13 +222,15 @@ def initial_model(config: FaceTraining) -> nn.Module:
 
 def trained_model(config: FaceTraining, record: Record) -> nn.Module:
     """Return the classifier of a finished run, on the device that trains."""
-    scratch = config.model_copy(update={"initialisation": "scratch", "weights_file": None})
-    model = initial_model(scratch)
+    model = place(
+        models.image_classifier(config.architecture, width=config.width, seed=config.seed),
+        vision.device(),
+    )
     model.load_state_dict(load_file(record.file(WEIGHTS)))
     return model
 
 
-def _upstream(config: FaceTraining | Sensitivity, runs: Runs) -> Record:
+def _upstream(config: Backbone | FaceTraining | Sensitivity, runs: Runs) -> Record:
     record = runs.find(config)
     if record is None:  # obtain computes upstream runs first
         raise RunError(f"{config.label}: run {config.identity} is not there to build on")
@@ -254,12 +268,43 @@ def _fit(
     )
 
 
+def _move_statistics(
+    model: nn.Module, examples: Faces, real: RealFaces, config: FaceTuning
+) -> VisionFit:
+    """Replace the BatchNorm statistics by the averages of one pass, which is all that changes.
+
+    Images are cropped and flipped as they are in fine-tuning, whose statistics these stand for.
+    """
+    how, device = config.optimisation, vision.device()
+    given = vision.batches(
+        examples,
+        how,
+        seed=config.seed,
+        epoch=1,
+        purpose=config.stage,
+        device=device,
+        layout=layout_of(model),
+    )
+    update_bn(given, model)
+    tables = {
+        part: vision.counts_of(
+            vision.predict(model, faces, precision=how.precision, device=device), faces
+        ).tolist()
+        for part, faces in (("validation", real.validation), ("test", real.test))
+    }
+    logits = vision.predict(model, examples, precision=how.precision, device=device)
+    loss = float(vision.bce(logits, examples.target))
+    return VisionFit(1, [{"loss": loss, "learning_rate": 0.0, "counts": tables}])
+
+
 def ties_of(config: FaceTraining | FaceTuning) -> Literal["first", "last"]:
     """Return which of equal epochs a stage keeps: the authors' two scripts differ (METHODS 1g)."""
     return "last" if isinstance(config, FaceTraining) else "first"
 
 
-def _check_read(config: FaceTraining | Sensitivity | FaceTuning, read: dict[str, str]) -> None:
+def check_read(
+    config: Backbone | FaceTraining | Sensitivity | FaceTuning, read: dict[str, str]
+) -> None:
     """Refuse other data than declared before hours are spent on them."""
     if read != config.data_sha256:
         raise RunError(

@@ -86,7 +86,9 @@ def table_3(view: View) -> Reported | None:
 
 
 def paired(
-    view: View, pairs: Sequence[tuple[str, str, str]], otherwise: str | None = None
+    view: View,
+    pairs: Sequence[tuple[str, str, str | tuple[str, ...]]],
+    otherwise: str | None = None,
 ) -> list[str | pd.DataFrame]:
     """Return differences seed by seed below a heading; without pairs what is said ``otherwise``."""
     if pairs:

@@ -1,0 +1,131 @@
+"""Chapter 37: controls of selective fine-tuning, which no paper has (METHODS, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from repro.aimfair.strategies import COMPARED, STRATEGIES
+from repro.chapters.aim.contrasts import EO, WORDS
+from repro.chapters.aim.plans import aim_experiment, bases_of, known_strategies, tuning
+from repro.chapters.aim.tables import METRICS, nothing_of, paired, training_images
+from repro.study.experiments import Plan
+from repro.study.figures import beside_paper as beside
+from repro.study.intervals import paired_interval
+from repro.study.profiles import Profile
+from repro.study.tables import Html, folded, known_values, mean_value, points, show
+
+if TYPE_CHECKING:
+    from repro.study.session import View
+
+NOTEBOOK = "37_is_it_the_mask"
+
+#: Beside the controls: what they start from, what they are compared with, and its rival.
+REFERENCES = ("erm", "fully fine-tuning", "mask")
+
+
+@aim_experiment(NOTEBOOK)
+def controls(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Plan the controls that the profile names, and `REFERENCES`; several draws where there are.
+
+    Random tensors are as many as the mask has, or hold as many parameters: is it which, or how
+    many? BatchNorm layers move in every strategy: how much of it are they?
+    """
+    faces = profile.faces
+    if not faces.controls or "mask" not in known_strategies(profile, COMPARED):
+        return {}
+    bases = bases_of(profile, seeds)
+    plan: Plan = {"erm": list(bases)}
+    for name in ("fully fine-tuning", "mask"):
+        plan[name] = [tuning(profile, base, name) for base in bases]
+    for name in faces.controls:
+        if "draw" in STRATEGIES[name].settings:
+            for draw in range(faces.random_draws):
+                plan[f"{name} {draw}"] = [tuning(profile, base, name, draw=draw) for base in bases]
+        else:
+            plan[name] = [tuning(profile, base, name) for base in bases]
+    return plan
+
+
+def arms(view: View) -> dict[str, tuple[str, ...]]:
+    """Return the keys of each control of a view; the draws of one kind are one arm."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in view.profile.faces.controls:
+        keys = [key for key in view.results if key == name or _draw_of(key) == name]
+        if keys:
+            found[name] = tuple(keys)
+    return found
+
+
+def _draw_of(key: str) -> str | None:
+    name, _, draw = key.rpartition(" ")
+    return name if draw.isdecimal() else None
+
+
+def names(view: View) -> dict[str, str]:
+    """Return what to call each setting, the controls after what they are compared with."""
+    named = {key: WORDS[key] for key in REFERENCES if key in view.results}
+    for name, keys in arms(view).items():
+        for key in keys:
+            number = f", draw {int(key.rpartition(' ')[2]) + 1}" if len(keys) > 1 else ""
+            named[key] = f"{WORDS[name]}{number}"
+    return named
+
+
+def what_trains(profile: Profile) -> pd.DataFrame:
+    """Return the rule of each control that the profile names."""
+    rows = [STRATEGIES[name] for name in profile.faces.controls]
+    return pd.DataFrame([{"control": rule.words, "what trains": rule.meaning} for rule in rows])
+
+
+def results(view: View) -> list[str | Figure | pd.DataFrame | View | Html]:
+    """Return every setting as figure and table, and folded how much of it trained."""
+    if not view.results:
+        return [nothing_of(view, "control is")]
+    trained = training_images(view.results, names(view))[["setting", "tensors", "parameters"]]
+    return [
+        *beside(view, METRICS, names(view), None),
+        folded(show(trained), "tensors and parameters that train"),
+    ]
+
+
+def seed_by_seed(view: View) -> list[str | pd.DataFrame]:
+    """Return SFT against each control, seed by seed; draws of one kind by their mean."""
+    return paired(
+        view,
+        [(f"SFT − {_called(name, keys)}", "mask", keys) for name, keys in arms(view).items()],
+    )
+
+
+def of_the_gain(view: View) -> list[str | pd.DataFrame]:
+    """Return which part of SFT's gain in equalised odds over ERM each control has.
+
+    The part is a quotient of two means over seeds. It is left out where the interval of SFT's own
+    gain holds zero: of no gain there is no part.
+    """
+    if not {"erm", "mask"} <= view.results.keys():
+        return []
+    erm, own = (known_values(view.results[key], EO) for key in ("erm", "mask"))
+    gain = paired_interval(erm, own)
+    if gain.n < 2 or gain.low <= 0:
+        return [f"**{view.label}**: SFT has no gain over ERM that these seeds can tell from none."]
+    rows = []
+    for name, keys in {"mask": ("mask",), **arms(view)}.items():
+        mean = sum(mean_value(view.results[key], EO) for key in keys) / len(keys)
+        part = (mean_value(view.results["erm"], EO) - mean) / gain.mean
+        rows.append(
+            {
+                "setting": _called(name, keys),
+                "EO (max)": points(mean),
+                "gain over ERM": points(mean_value(view.results["erm"], EO) - mean),
+                "part of SFT's": f"{100 * part:.0f} %",
+            }
+        )
+    return [f"**{view.label}**, means over {gain.n} seeds:", pd.DataFrame(rows)]
+
+
+def _called(name: str, keys: Sequence[str]) -> str:
+    return f"{WORDS[name]}, mean of {len(keys)} draws" if len(keys) > 1 else WORDS[name]
