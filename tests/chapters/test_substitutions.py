@@ -35,6 +35,7 @@ IRRELEVANT = {
             "seeds_left_out",
             "strategies",
             "controls",
+            "also_from",
             "ks",
             "blocks",
             "fractions",

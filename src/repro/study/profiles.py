@@ -38,6 +38,8 @@ def _different(seeds: tuple[int, ...]) -> tuple[int, ...]:
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
+#: Where the training of a classifier begins.
+Start = Literal["scratch", "imagenet", "fairface", "file"]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_different)]
 # The parts of the study, each with its own data and seeds: a paper, or WIN's half on images.
 Paper = Literal["win", "win-faces", "aim-fair"]
@@ -126,7 +128,9 @@ class FaceSettings(Strict):
     architecture: str = "resnet18"
     width: int = Field(default=64, ge=4)  # of a ResNet's first layer; 64 is torchvision's own
     #: ``"fairface"`` is a backbone of this project's own, where ImageNet's cannot be had
-    initialisation: Literal["scratch", "imagenet", "fairface", "file"] = "imagenet"
+    initialisation: Start = "imagenet"
+    #: other initialisations from which the heart of Table 3 is run, too (chapter 25)
+    also_from: tuple[Start, ...] = ()
     backbone: BackboneSettings = BackboneSettings()  # of initialisation 'fairface'
     weights_file: str | None = None  # safetensors, for initialisation 'file'
     pretrain: ImageOptimisation = ImageOptimisation()

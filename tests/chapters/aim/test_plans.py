@@ -92,7 +92,7 @@ Planned = Callable[[Profile, Sequence[int]], Plan]
 
 @each_plan
 def test_a_plan_has_every_seed_once(toy: Profile, plan: Planned) -> None:
-    planned = plan(with_faces(toy, controls=CONTROLS), [5, 3])
+    planned = plan(with_faces(toy, controls=CONTROLS, also_from=("scratch",)), [5, 3])
     assert planned
     for key, configs in planned.items():
         seeds = [config.seed for config in configs]
@@ -198,6 +198,25 @@ def test_the_wider_gap_is_table_3_at_another_domain_gap(toy: Profile) -> None:
         assert data == toy.faces.data.model_copy(update=other)
         assert config.identity != plain[key][0].identity
     assert selective_finetuning.wider_gap(with_faces(toy, wider_gap=None), [0]) == {}
+
+
+def test_other_beginnings_are_the_heart_of_table_3_started_elsewhere(toy: Profile) -> None:
+    assert selective_finetuning.initialisations(toy, [0]) == {}
+    planned = selective_finetuning.initialisations(
+        with_faces(toy, also_from=("imagenet", "scratch"), width=64), [0]
+    )
+    heart = ("erm", "synthetic only", "fully fine-tuning", "mask")
+    assert list(planned) == [
+        *(f"from imagenet, {name}" for name in heart),
+        *(f"from scratch, {name}" for name in heart),
+    ]
+    same = aim_plans.strategies(with_faces(toy, width=64), [0])
+    for name in heart:
+        assert planned[f"from scratch, {name}"] == same[name]
+        (other,) = planned[f"from imagenet, {name}"]
+        base = other if isinstance(other, FaceTraining) else other.upstream()["pretrained"]
+        assert isinstance(base, FaceTraining)
+        assert base.initialisation == "imagenet"
 
 
 def test_fainter_smiles_are_of_real_faces_alone(toy: Profile) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from tests.chapters.aim.drawings import points, ticks
@@ -9,6 +11,7 @@ from tests.chapters.conftest import view_of
 from tests.conftest import Computed, MakeRecord, drawn
 
 from repro.chapters.aim import selective_finetuning
+from repro.study.profiles import Start
 from repro.study.records import Results
 from repro.study.runs import Record
 from repro.study.session import View
@@ -170,6 +173,34 @@ def test_where_faces_smile_less_the_page_says_whether_the_premise_holds(
         premise
     )
     assert source is faint
+
+
+def test_what_started_elsewhere_is_set_against_its_own_erm(made_up: MakeRecord) -> None:
+    results: Results = {
+        "from scratch, erm": [made_up(0, (0, 0, 0, 200))],
+        "from scratch, mask": [made_up(0, (0, 0, 0, 600))],
+        "from fairface, erm": [made_up(0, (0, 0, 0, 400))],
+        "from fairface, mask": [made_up(0, (0, 0, 0, 600))],
+    }
+    desk = view_of(results, "desk").profile
+    faces = desk.faces.model_copy(update={"also_from": ("scratch", "fairface")})
+    view = View("data", results, "again", desk.model_copy(update={"faces": faces}), "aim-fair")
+    _, table, differences, source = selective_finetuning.started_elsewhere(view)
+    assert table["setting"].tolist() == [
+        "ERM, from random weights",
+        "SFT, from random weights",
+        "ERM, from a backbone of FairFace's labels",
+        "SFT, from a backbone of FairFace's labels",
+    ]
+    assert differences[["difference", "ACC"]].to_numpy().tolist() == [
+        ["SFT, from random weights − ERM", "+10.00"],
+        ["SFT, from a backbone of FairFace's labels − ERM", "+5.00"],
+    ]
+    assert source is view
+
+
+def test_every_beginning_has_words() -> None:
+    assert selective_finetuning.INITIALISATIONS.keys() == set(get_args(Start))
 
 
 def test_the_premise_is_told_with_the_papers_numbers() -> None:

@@ -84,6 +84,26 @@ def fainter_smile(profile: Profile, seeds: Sequence[int]) -> Plan:
     return strategies(profile.model_copy(update={"faces": faint}), seeds)
 
 
+#: What is compared from another initialisation, the heart of Table 3.
+FROM_ELSEWHERE = WITHOUT_PREMISE
+
+
+@aim_experiment(NOTEBOOK)
+def initialisations(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """`FROM_ELSEWHERE` from each other initialisation that the profile names; else empty."""
+    few = tuple(known_strategies(profile, FROM_ELSEWHERE))
+    plan: Plan = {}
+    for start in profile.faces.also_from:
+        faces = profile.faces.model_copy(update={"initialisation": start, "strategies": few})
+        planned = strategies(profile.model_copy(update={"faces": faces}), seeds)
+        plan |= {_from(start, key): configs for key, configs in planned.items()}
+    return plan
+
+
+def _from(start: str, strategy: str) -> str:
+    return f"from {start}, {strategy}"
+
+
 EVAL, DECAY = "mask, gradients in eval mode", "mask, frozen tensors decay"
 
 
@@ -265,6 +285,38 @@ def switch_by_switch(view: View) -> list[str | pd.DataFrame | View]:
     ]
     table = means(view.results, METRICS, {key: key for key in view.results})
     return [f"**{view.label}**", table, differences(view.results, METRICS, pairs), view]
+
+
+def started_elsewhere(view: View) -> list[str | pd.DataFrame | View]:
+    """Return the heart of Table 3 from each other initialisation, and each gain over its ERM."""
+    starts = view.profile.faces.also_from
+    keys = [
+        (start, name, _from(start, name))
+        for start in starts
+        for name in FROM_ELSEWHERE
+        if _from(start, name) in view.results
+    ]
+    called = {key: f"{WORDS[name]}, from {INITIALISATIONS[start]}" for start, name, key in keys}
+    pairs = [
+        (f"{called[key]} − ERM", key, _from(start, "erm"))
+        for start, name, key in keys
+        if name != "erm"
+    ]
+    return [
+        f"**{view.label}**",
+        means(view.results, METRICS, called),
+        differences(view.results, METRICS, pairs),
+        view,
+    ]
+
+
+#: What the beginning of a training is called.
+INITIALISATIONS = {
+    "scratch": "random weights",
+    "imagenet": "ImageNet's weights",
+    "fairface": "a backbone of FairFace's labels",
+    "file": "weights of a file",
+}
 
 
 def premise_in_words() -> str:
