@@ -251,6 +251,10 @@ def _win_bias(ours: Profile, own: Profile) -> str:
     )
 
 
+def _win_backbone(ours: Profile, own: Profile) -> str:
+    return "features of a classifier of FairFace's labels of age, gender and ancestry"
+
+
 _IMAGES = (
     Entry(("faces.data.name", "faces.data.edition"), _edition),
     _plain("faces.data.size", "images at {ours}x{ours}, not {theirs}x{theirs}"),
@@ -314,5 +318,6 @@ ENTRIES: dict[Paper, tuple[Entry, ...]] = {
         Entry(("faces.data.name", "win.faces.target", "win.faces.protected"), _win_task),
         *_IMAGES,
         Entry(("win.faces.bias_ratio",), _win_bias),
+        Entry(("win.faces.backbone",), _win_backbone),
     ),
 }

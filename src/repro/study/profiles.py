@@ -53,7 +53,7 @@ class Budget(Strict):
 
 
 class WinFaceSettings(Strict):
-    """Sizes and choices of WIN on images; images and backbones are those of the profile's faces.
+    """Sizes and choices of WIN on images; the images are those of the profile's faces.
 
     One backbone, trained once, serves every seed, as one set of ImageNet weights would: what the
     seeds vary is the split and the head.
@@ -61,6 +61,8 @@ class WinFaceSettings(Strict):
 
     seeds: Seeds | None = None  # None: those of the profile
     seeds_per_job: int | None = Field(default=None, ge=1)
+    #: what learnt the features, ERM on the profile's faces or a classifier of FairFace's labels
+    backbone: Literal["erm", "fairface"] = "erm"
     backbone_seed: Seed | None = None  # of the backbone's training; None: the first of the faces'
     target: str = "Smiling"
     protected: str = "Male"

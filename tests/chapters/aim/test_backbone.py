@@ -13,9 +13,13 @@ from safetensors.torch import load_file
 
 from repro.chapters.aim import backbone, plans
 from repro.chapters.aim.configs import Backbone, FaceTraining
+from repro.chapters.aim.data import image_set
 from repro.chapters.aim.stages import initial_model, trained_model
+from repro.chapters.win import face_data, face_plans
+from repro.chapters.win.face_data import head_data
 from repro.data import fairface
 from repro.data.images import ImageSet
+from repro.models import image_classifier
 from repro.settings import BackboneSettings
 from repro.study.profiles import Profile, load_profile
 from repro.study.runs import WEIGHTS, Record, RunError, Runs
@@ -131,6 +135,37 @@ def test_a_classifier_starts_from_it_with_a_head_of_its_own(
     end = trained_model(config, record).state_dict()
     stored = load_file(record.file(WEIGHTS))
     assert all(torch.equal(end[name].cpu(), stored[name]) for name in stored)
+
+
+def test_a_head_of_win_learns_from_its_features(
+    trained: tuple[FaceTraining, Record, Runs, list[int]],
+) -> None:
+    """The features are those of the backbone, by hand; the digests those of the images."""
+    config, _, runs, _ = trained
+    assert config.backbone is not None
+    profile = load_profile(
+        "smoke", TINY | {"win.faces.backbone": "fairface", "win.faces.bias_ratio": None}
+    )
+    head = face_plans.pretrained(profile, 3)
+    assert head.backbone == config.backbone
+    data = head_data(head, runs)
+    images = image_set(head.images)
+    rows = face_data.split_rows(images, "Smiling", "Male", bias_ratio=None, seed=3)
+    above = runs.find(config.backbone)
+    assert above is not None
+    model = image_classifier("resnet18", width=8, seed=0)
+    kept = {n: t for n, t in load_file(above.file(WEIGHTS)).items() if not n.startswith("fc.")}
+    model.load_state_dict(kept, strict=False)
+    model.fc = torch.nn.Identity()
+    pixels = images.images[torch.from_numpy(rows["task_test"])].float() / 255
+    with torch.no_grad():
+        wanted = model.eval()((pixels - 0.5) / 0.5)
+    torch.testing.assert_close(data.parts["task_test"].inputs, wanted, rtol=1e-3, atol=1e-4)
+    record = obtain(head, runs)
+    assert record.body["data_sha256"] == head.data_sha256
+    wrong = head.model_copy(update={"data_sha256": {"toyfaces camera": "0" * 64}})
+    with pytest.raises(RunError, match="are not those that the run declares"):
+        obtain(wrong, runs)
 
 
 def test_every_seed_starts_from_one_backbone(profile: Profile) -> None:

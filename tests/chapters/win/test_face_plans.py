@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from repro.chapters.aim import plans as aim_plans
+from repro.chapters.aim.declared import declared_sha256
 from repro.chapters.win import backbones, rank_sweep, win_on_faces
 from repro.chapters.win import face_plans as winface_plans
 from repro.chapters.win.face_configs import FaceHead
@@ -29,6 +30,28 @@ def test_the_backbone_is_a_run_of_aim_fair_whatever_the_seeds(toy: Profile) -> N
         assert config.backbone == shared
     other = load_profile("quick", {"win.faces.backbone_seed": 7})
     assert winface_plans.backbone(other).seed == 7
+
+
+def test_features_may_be_those_of_a_classifier_of_fairface(toy: Profile) -> None:
+    profile = load_profile("toy", {"win.faces.backbone": "fairface"})
+    learnt = winface_plans.backbone(profile)
+    assert learnt == aim_plans.backbone(profile)
+    (head,) = winface_plans.strategies(profile, [3])["pre-trained"]
+    assert isinstance(head, FaceHead)
+    assert head.backbone == learnt
+    assert head.images == profile.faces.data
+    assert head.data_sha256 == declared_sha256(profile.faces.data)
+    wide = winface_plans.backbone(profile, "densenet121")
+    assert (wide.architecture, wide.width) == ("densenet121", 64)
+    # Of the others nothing is said, so that they are known as before.
+    (plain,) = winface_plans.strategies(toy, [3])["pre-trained"]
+    assert {"data", "data_sha256"} & plain.describe().keys() == set()
+    assert {"data", "data_sha256"} <= head.describe().keys()
+    given = {**dict(plain), "data": profile.faces.data}
+    with pytest.raises(ValueError, match="data is not needed"):
+        FaceHead.model_validate(given)
+    with pytest.raises(ValueError, match="needs data and data_sha256 of the images"):
+        FaceHead.model_validate({**dict(head), "data": None})
 
 
 def test_a_profile_without_settings_runs_nothing_and_says_so() -> None:

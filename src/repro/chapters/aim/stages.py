@@ -7,7 +7,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
@@ -220,14 +219,19 @@ def initial_model(config: FaceTraining, runs: Runs) -> nn.Module:
     return place(model, vision.device())
 
 
-def trained_model(config: FaceTraining, record: Record) -> nn.Module:
-    """Return the classifier of a finished run, on the device that trains."""
-    model = place(
-        models.image_classifier(config.architecture, width=config.width, seed=config.seed),
-        vision.device(),
+def trained_model(config: FaceTraining | Backbone, record: Record) -> nn.Module:
+    """Return the classifier of a finished run, on the device that trains.
+
+    Of a backbone the head is a new one: what it told of an image is not a target of ours.
+    """
+    model = models.image_classifier(
+        config.architecture,
+        width=config.width,
+        initialisation="file",
+        weights_file=record.file(WEIGHTS),
+        seed=config.seed,
     )
-    model.load_state_dict(load_file(record.file(WEIGHTS)))
-    return model
+    return place(model, vision.device())
 
 
 def _upstream(config: Backbone | FaceTraining | Sensitivity, runs: Runs) -> Record:

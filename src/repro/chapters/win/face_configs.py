@@ -1,18 +1,19 @@
 """What a run of WIN on faces is: a head trained on frozen features, and that head fine-tuned.
 
-Both build on a classifier of faces that another stage trained
-(:class:`~repro.chapters.aim.configs.FaceTraining`), whose layers before the head stay as they are.
+Both build on a classifier that another stage trained, on the same faces
+(:class:`~repro.chapters.aim.configs.FaceTraining`) or on FairFace's
+(:class:`~repro.chapters.aim.configs.Backbone`); its layers before the head stay as they are.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from repro.chapters.aim.configs import FaceTraining
+from repro.chapters.aim.configs import Backbone, FaceTraining
 from repro.chapters.win.configs import known_strategy, only_what_is_read
-from repro.settings import Optimisation
+from repro.settings import FaceData, Optimisation
 from repro.study.configs import RunConfig
 
 
@@ -23,7 +24,10 @@ class FaceHead(RunConfig):
     version: ClassVar[int] = 1
 
     paper: Literal["win-faces"] = "win-faces"
-    backbone: FaceTraining
+    backbone: FaceTraining | Backbone
+    #: the images, where the backbone learnt from others, and their declared digests
+    data: FaceData | None = None
+    data_sha256: dict[str, str] | None = None
     target: str
     protected: str
     bias_ratio: float | None  # of every part; None: as the data are
@@ -36,13 +40,33 @@ class FaceHead(RunConfig):
     def _two_attributes(self) -> Self:
         if self.target == self.protected:
             raise ValueError(f"target and protected attribute are both '{self.target}'")
+        of_others = isinstance(self.backbone, Backbone)
+        if {self.data is not None, self.data_sha256 is not None} != {of_others}:
+            raise ValueError(
+                "a backbone of FairFace's labels needs data and data_sha256 of the images"
+                if of_others
+                else "the images are those that the backbone learnt from: data is not needed"
+            )
         return self
+
+    @property
+    def images(self) -> FaceData:
+        """Which images the head is trained on, their size and edition."""
+        found = self.backbone.data if isinstance(self.backbone, FaceTraining) else self.data
+        assert found is not None
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """Return the configuration as plain values; what is not given changes no identity."""
+        plain = super().describe()
+        unset = {n for n in ("data", "data_sha256") if plain[n] is None}
+        return {n: v for n, v in plain.items() if n not in unset}
 
     @property
     def label(self) -> str:
         """A few words for progress lines and messages."""
         return (
-            f"pre-train a head of {self.backbone.architecture} on {self.backbone.data.name} "
+            f"pre-train a head of {self.backbone.architecture} on {self.images.name} "
             f"{self.target}|{self.protected}{_which(self)}, seed {self.seed}"
         )
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repro.chapters.aim.configs import FaceTraining
 from repro.chapters.aim.data import image_set, read_sha256
 from repro.chapters.aim.stages import trained_model
 from repro.chapters.win.face_configs import FaceHead
@@ -95,12 +94,18 @@ def head_data(config: FaceHead, runs: Runs) -> HeadData:
     UnknownNameError
         If the images have no such attribute.
     """
-    data = config.backbone.data
+    data = config.images
     images = image_set(data)
     rows = split_rows(
         images, config.target, config.protected, bias_ratio=config.bias_ratio, seed=config.seed
     )
-    features = _features(config.backbone, runs)
+    digests = read_sha256(data, images)
+    if config.data_sha256 not in (None, digests):
+        raise RunError(
+            f"{config.label}: the data that were read ({digests}) are not those that the run "
+            f"declares ({config.data_sha256})"
+        )
+    features = _features(config, runs)
     names = [str(column) for column in images.attributes.columns]
     labels = tuple(names) if config.head == "labels" else (config.target,)
     table = images.attributes[list(labels)].to_numpy(dtype=np.int64)
@@ -117,14 +122,15 @@ def head_data(config: FaceHead, runs: Runs) -> HeadData:
         config.target,
         config.protected,
         images.attributes.index.to_numpy()[rows["task_test"]].astype(str),
-        read_sha256(data, images),
+        digests,
     )
 
 
-def _features(backbone: FaceTraining, runs: Runs) -> Tensor:
-    """Return what reaches the head for every image of the backbone's set, (n, d)."""
+def _features(config: FaceHead, runs: Runs) -> Tensor:
+    """Return what reaches the head for every image of the set, (n, d)."""
+    backbone, data = config.backbone, config.images
     record = runs.find(backbone)
     if record is None:  # obtain computes upstream runs first
         raise RunError(f"{backbone.label}: run {backbone.identity} is not there to build on")
-    images, size = image_set(backbone.data), backbone.data.size
-    return image_features(trained_model(backbone, record), images, size=size, device=device())
+    model = trained_model(backbone, record)
+    return image_features(model, image_set(data), size=data.size, device=device())

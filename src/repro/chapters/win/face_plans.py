@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from repro.chapters.aim import plans as aim_plans
-from repro.chapters.aim.configs import FaceTraining
+from repro.chapters.aim.configs import Backbone, FaceTraining
+from repro.chapters.aim.declared import declared_sha256
 from repro.chapters.win.face_configs import FaceHead, FaceHeadTuning
 from repro.chapters.win.plans import on_bases
 from repro.data.registry import FACE_SETS
@@ -37,17 +38,19 @@ def settings_of(profile: Profile) -> WinFaceSettings:
     return profile.win.faces
 
 
-def backbone(profile: Profile, architecture: str | None = None) -> FaceTraining:
+def backbone(profile: Profile, architecture: str | None = None) -> FaceTraining | Backbone:
     """Return the one run of faces whose layers before the head every seed shares.
 
-    It is ERM's on the profile's faces: under the architecture of the profile it is a run that the
-    chapters on AIM-Fair need, too.
+    It is ERM's on the profile's faces (under the architecture of the profile it is a run that the
+    chapters on AIM-Fair need, too), or one of FairFace's labels.
     """
     faces, seed = profile.faces, settings_of(profile).backbone_seed
     if architecture is not None and architecture != faces.architecture:
         # Only two architectures can be built narrower, so another has torchvision's own width.
         faces = faces.model_copy(update={"architecture": architecture, "width": 64})
         profile = profile.model_copy(update={"faces": faces})
+    if settings_of(profile).backbone == "fairface":
+        return aim_plans.backbone(profile)
     return aim_plans.training(profile, profile.seeds_of("aim-fair")[0] if seed is None else seed)
 
 
@@ -55,10 +58,14 @@ def pretrained(
     profile: Profile, seed: int, *, head: Head = "target", architecture: str | None = None
 ) -> FaceHead:
     """Return the configuration of one pre-trained head."""
-    win = settings_of(profile)
+    win, data = settings_of(profile), profile.faces.data
+    learnt = backbone(profile, architecture)
+    elsewhere = isinstance(learnt, Backbone)
     return FaceHead(
         seed=seed,
-        backbone=backbone(profile, architecture),
+        backbone=learnt,
+        data=data if elsewhere else None,
+        data_sha256=declared_sha256(data) if elsewhere else None,
         target=win.target,
         protected=win.protected,
         bias_ratio=win.bias_ratio,
@@ -79,7 +86,7 @@ def tuned(
     """Return the configuration of one fine-tuned head; ``importance`` is read by ``win`` only."""
     own, win = settings_of(profile), strategy == "win"
     if base.head == "labels" and rank is not None:
-        _check_labels(base.backbone.data, rank)
+        _check_labels(base.images, rank)
     return FaceHeadTuning.model_validate(
         {
             "seed": base.seed,
