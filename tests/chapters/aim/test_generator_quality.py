@@ -15,12 +15,14 @@ from torch import Tensor
 from repro.chapters.aim import generator_quality
 from repro.chapters.aim.generator_quality import (
     CELEBA_CLASSES,
+    TASKS,
     TOY_CLASSES,
     UTKFACE_CLASSES,
     asked_prompts,
     held_out_captions,
     measure_faces,
     measure_toyfaces,
+    own_prompts,
 )
 from repro.data.captions import FACES, FACETS, PHRASES_OF, TOYFACES, VOCABULARIES, Phrase
 from repro.data.toyfaces.factors import ATTRIBUTES, CATEGORIES
@@ -173,6 +175,24 @@ def test_captions_of_held_out_photographs_are_of_both_sources() -> None:
     assert len(held_out_captions(corpus, 1_000, seed=2)[0]) == 200  # no more than there are
 
 
+def test_own_prompts_are_those_of_the_study_for_every_group() -> None:
+    found = own_prompts(80, seed=0)
+    assert list(found) == list(TASKS)
+    for (target, protected), (prompts, asked) in found.items():
+        assert len(prompts) == len(asked) == 80
+        assert (asked.groupby([target, protected]).size() == 20).all()
+        assert len(asked.columns) == 2
+        assert len(set(prompts)) == 80  # 50 in each group to take 20 from
+    prompts, asked = found["Smiling", "Male"]
+    for prompt, smiling, male in zip(prompts, asked["Smiling"], asked["Male"], strict=True):
+        assert ("not smiling" in prompt) == (smiling == 0)
+        assert ("female" in prompt) == (male == 0)
+    prompts, asked = found["Female", "White"]
+    for prompt, female, white in zip(prompts, asked["Female"], asked["White"], strict=True):
+        assert ("female" in prompt) == (female == 1)
+        assert (" White " in prompt) == (white == 1)
+
+
 def test_measures_of_photographs_compare_like_with_like(monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = photographs(150)
     calls: list[tuple[list[str], list[int]]] = []
@@ -193,7 +213,7 @@ def test_measures_of_photographs_compare_like_with_like(monkeypatch: pytest.Monk
             self.names = names
 
         def read(self, images: Tensor) -> pd.DataFrame:
-            assert len(images) in (60, 50)  # those of random content, what was held out
+            assert len(images) in (60, 50)  # those that are asked for, what was held out
             return pd.DataFrame([dict.fromkeys(self.names, 1)] * len(images))
 
         def features(self, images: Tensor) -> np.ndarray:
@@ -213,16 +233,22 @@ def test_measures_of_photographs_compare_like_with_like(monkeypatch: pytest.Monk
     monkeypatch.setattr(generator_quality.celeba, "load", lambda size: of_celeba)
     found = measure_faces(draw, corpus, size=16, n=60)
 
-    (random, seeds), (captioned, others) = calls
+    (random, _), *of_tasks, (captioned, _) = calls
     assert random == asked_prompts(FACES, 60, seed=1)[0]
     rows, written = held_out_captions(corpus, 60, seed=2)
     assert len(rows) == 50  # all that was held out
     assert captioned == written
-    assert not set(seeds) & set(others)
+    every = [seed for _, of_call in calls for seed in of_call]
+    assert len(set(every)) == len(every) == 60 + 4 * 60 + 50  # no noise comes twice
+    assert [prompts for prompts, _ in of_tasks] == [p for p, _ in own_prompts(60, seed=0).values()]
+    for task in TASKS:  # who reads a 1 in everything is right half of the time, and never
+        shares = found[f"read as asked by the study's prompts of {task[0]} | {task[1]}"]
+        assert {shares[name] for name in task} == {0.5}
+        assert {shares[f"{name}, least of the four groups"] for name in task} == {0.0}
 
     generated, held, seen, celeba = featured
     assert {len(images) for images in featured} == {50}  # the distance depends on the number
-    assert generated is drawn[1]
+    assert generated is drawn[-1]
     assert torch.equal(held, corpus.images[torch.from_numpy(rows)])
     known = {image.numpy().tobytes() for image in corpus.images[torch.from_numpy(~corpus.held)]}
     assert all(image.numpy().tobytes() in known for image in seen)

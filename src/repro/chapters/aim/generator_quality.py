@@ -15,8 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from repro.aimfair.prompt_bank import prompt_bank
+from repro.aimfair.prompt_form import CONTEXTUAL, Task
 from repro.data import celeba, toyfaces, utkface
 from repro.data.captions import FACETS, PHRASES_OF, VOCABULARIES, Phrase, captions, sentence
+from repro.data.splits import GROUPS
 from repro.generator import quality
 from repro.generator.corpus import Corpus
 from repro.generator.oracle import Oracle
@@ -42,6 +45,10 @@ CELEBA_CLASSES: Mapping[str, tuple[object, ...]] = dict.fromkeys(
     ("Smiling", "Male", "Young", "Eyeglasses", "Wearing_Hat"), (0, 1)
 )
 UTKFACE_CLASSES: Mapping[str, tuple[object, ...]] = dict.fromkeys(("Young", "White"), (0, 1))
+#: The study's tasks on photographs, target and protected attribute.
+TASKS = (("Smiling", "Male"), ("Smiling", "Young"), ("Young", "Male"), ("Female", "White"))
+#: Prompts of each group that a pool of these tasks has.
+_PROMPTS = 50
 _READER_SEED = 900_007  # of toy faces that no generator and no classifier of the study has seen
 
 
@@ -101,6 +108,55 @@ def asked_prompts(
                 f"{len(avoid):,} that are to be avoided; give more phrases, or avoid fewer"
             )
     return prompts, pd.DataFrame(asked)
+
+
+def own_prompts(n: int, *, seed: int) -> dict[tuple[str, str], tuple[list[str], pd.DataFrame]]:
+    """Return n prompts of each of `TASKS`, as the study has them, and what each asks for.
+
+    Parameters
+    ----------
+    n
+        Prompts of a task, a multiple of four: each group has as many, one prompt comes several
+        times.
+    seed
+        Of the grammar that writes them.
+    """
+    found = {}
+    for task in TASKS:
+        bank = prompt_bank(Task(*task), _PROMPTS, kind=CONTEXTUAL, seed=seed, vocabulary="faces")
+        prompts: list[str] = []
+        asked: list[dict[str, int]] = []
+        for group in GROUPS:
+            texts = bank.prompts[group]
+            prompts += [texts[at % len(texts)] for at in range(n // 4)]
+            asked += [dict(zip(task, group, strict=True))] * (n // 4)
+        found[task] = (prompts, pd.DataFrame(asked))
+    return found
+
+
+def measure_own_prompts(
+    draw: Draw, read: Callable[[Tensor], pd.DataFrame], *, n: int, first: int
+) -> dict[str, dict[str, float]]:
+    """Return of each of `TASKS` how often what was asked is read, over all and in its worst group.
+
+    Parameters
+    ----------
+    draw, read
+        Draws images of prompts and seeds; reads Smiling, Male, Young and White in them.
+    n, first
+        Images of a task, and the seed of the first.
+    """
+    measured = {}
+    for task, (prompts, asked) in own_prompts(n, seed=0).items():
+        seen = read(draw(prompts, range(first, first + len(prompts))))
+        first += len(prompts)
+        seen = seen.assign(Female=1 - seen["Male"].astype(int))
+        shares = quality.agreement(asked, seen)
+        for name, other in (task, task[::-1]):
+            of_groups = quality.worst_group(asked, seen, name, other)
+            shares[f"{name}, least of the four groups"] = min(of_groups.values())
+        measured[f"read as asked by the study's prompts of {task[0]} | {task[1]}"] = shares
+    return measured
 
 
 def toy_reader(*, size: int, steps: int = 700) -> tuple[Oracle, dict[str, float]]:
@@ -177,7 +233,7 @@ def measure_faces(draw: Draw, corpus: Corpus, *, size: int, n: int = 1_000) -> d
     size
         Pixels a side.
     n
-        Images of random content, and at most so many of captions.
+        Images of random content, at most so many of captions, and so many of each task.
     """
     prompts, asked = asked_prompts(VOCABULARIES["faces"], n, seed=1)
     readers = photo_readers(size=size)
@@ -185,6 +241,12 @@ def measure_faces(draw: Draw, corpus: Corpus, *, size: int, n: int = 1_000) -> d
     other, other_reliable = readers["utkface"]
     images = draw(prompts, range(n))
     read = reader.read(images)
+    of_tasks = measure_own_prompts(
+        draw,
+        lambda seen: reader.read(seen).assign(White=other.read(seen)["White"]),
+        n=n,
+        first=2 * n,
+    )
     said = [name for name in CELEBA_CLASSES if name in asked.columns]
     by_utkface = asked[["Young"]].assign(
         White=asked.get("ancestry_white", pd.Series(np.nan, index=asked.index))
@@ -217,8 +279,10 @@ def measure_faces(draw: Draw, corpus: Corpus, *, size: int, n: int = 1_000) -> d
     }
     return {
         "images": n,
-        "prompts": f"of random content, for what is read, and {len(rows):,} of captions of "
-        "held-out photographs, for all that is compared with as many photographs",
+        "prompts": "of random content, for what is read, as many of each of the study's tasks, "
+        f"and {len(rows):,} of captions of held-out photographs, for all that is compared with as "
+        "many photographs",
+        **of_tasks,
         "read as asked (classifier trained on CelebA)": quality.agreement(asked[said], read),
         "read where it was asked for": quality.found(asked[said], read),
         # The reader errs on the corpus, too. No bound: guidance may exaggerate what is asked for.
