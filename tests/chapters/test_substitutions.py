@@ -23,7 +23,7 @@ IRRELEVANT = {
     **{f"faces.data.{name}": "of the toy faces alone, which are named" for name in TOY},
     **dict.fromkeys(("data.records", "data.bias"), "of toycensus alone, which is named"),
     **dict.fromkeys(("faces.synthetic.seed", "win.faces.backbone_seed"), "which, not how many"),
-    "numbers": "records say what was used",
+    **dict.fromkeys(("numbers", "faces.numbers"), "records say what was used"),
     "part_of": "its settings are the whole's",
     "faces.backbone.": "the initialisation says that it learnt from FairFace",
     "faces.weights_file": "the initialisation says that it is a file",
@@ -275,3 +275,12 @@ def test_every_setting_has_words_or_a_reason() -> None:
 
 def test_every_part_is_one_that_something_touches() -> None:
     assert set().union(*(e.parts for entries in ENTRIES.values() for e in entries)) == PARTS
+
+
+def test_features_of_fairface_are_said_and_the_width_that_learnt_them() -> None:
+    changed = {"win.faces.backbone": "fairface", "win.faces.width": 32, "faces.width": 16}
+    told = substitutions(load_profile("paper", changed), "win-faces")
+    assert list(told) == [
+        "network: width 32 (not 64)",
+        "features of a classifier of FairFace's labels of age, gender and ancestry",
+    ]

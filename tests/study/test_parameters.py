@@ -241,6 +241,21 @@ def test_seeds_of_one_half_are_not_those_of_the_other() -> None:
     assert check("seeds", seeds=[5]).profile.faces == quick.faces
 
 
+def test_numbers_may_be_portable_on_faces_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[str] = []
+    monkeypatch.setattr(parameters.numerics, "hold", lambda: held.append("held"))
+    given = {"profile": "desk", "overrides": {"faces.numbers": "portable", "numbers": "native"}}
+    assert check(**given).profile.numbers_of("win") == "native"
+    assert held == []
+    assert check_faces(**given).profile.numbers_of("aim-fair") == "portable"
+    assert held == ["held"]
+    everywhere = check(profile="desk", overrides={"numbers": "portable"}).profile
+    assert {everywhere.numbers_of(part) for part in ("win", "win-faces", "aim-fair")} == {
+        "portable"
+    }
+    assert held == ["held", "held"]
+
+
 def test_the_papers_own_settings_are_the_defaults() -> None:
     faces = load_profile("paper").faces
     assert faces.seeds == tuple(range(100, 1001, 100))

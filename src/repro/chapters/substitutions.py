@@ -255,16 +255,29 @@ def _win_backbone(ours: Profile, own: Profile) -> str:
     return "features of a classifier of FairFace's labels of age, gender and ancestry"
 
 
+def _win_network(ours: Profile, own: Profile) -> str | None:
+    told = []
+    for one in (ours, own):
+        width = (one.win.faces and one.win.faces.width) or one.faces.width
+        told.append({"{}": one.faces.architecture, "width {}": str(width)})
+    task = ours.win.faces
+    if task is None or task.backbone == "erm":  # the other starts from random weights
+        for one, words in zip((ours, own), told, strict=True):
+            words["initialisation {}"] = one.faces.initialisation
+    return _differences("network:", *told)
+
+
 _IMAGES = (
     Entry(("faces.data.name", "faces.data.edition"), _edition),
     _plain("faces.data.size", "images at {ours}x{ours}, not {theirs}x{theirs}"),
-    Entry(("faces.architecture", "faces.width", "faces.initialisation"), _network),
 )
+_NETWORK = ("faces.architecture", "faces.width", "faces.initialisation")
 #: How a difference is said, in the order of the pages, by part of the study.
 ENTRIES: dict[Paper, tuple[Entry, ...]] = {
     "aim-fair": (
         Entry(tuple(f"faces.data.{n}" for n in ("name", "target", "protected")), _task),
         *_IMAGES,
+        Entry(_NETWORK, _network),
         Entry(("faces.data.total", "faces.data.fraction"), _training_images, frozenset(("real",))),
         _plain("faces.data.bias_ratio", "training groups at {ours:.2g}, not {theirs:.2g}", "real"),
         _stage("pretrain", "training:"),
@@ -317,7 +330,8 @@ ENTRIES: dict[Paper, tuple[Entry, ...]] = {
     "win-faces": (
         Entry(("faces.data.name", "win.faces.target", "win.faces.protected"), _win_task),
         *_IMAGES,
-        Entry(("win.faces.bias_ratio",), _win_bias),
+        Entry((*_NETWORK, "win.faces.width"), _win_network),
         Entry(("win.faces.backbone",), _win_backbone),
+        Entry(("win.faces.bias_ratio",), _win_bias),
     ),
 }

@@ -120,7 +120,7 @@ def check(namespace: Mapping[str, Any], *, notebook: str, paper: Paper = "win") 
     given_values = {name: v for name, v in values.items() if v not in (None, {})}
     if set(values.get("strategies") or []) - {"erm"}:
         synthetic_of(profile)  # refused where there are no synthetic faces to train on
-    if profile.numbers == numerics.PORTABLE:
+    if profile.numbers_of(paper) == numerics.PORTABLE:
         numerics.hold()
     return Study(profile, notebook, given_values, paper=paper)
 

@@ -38,6 +38,7 @@ def _different(seeds: tuple[int, ...]) -> tuple[int, ...]:
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Numbers = Literal["portable", "native"]
 #: Where the training of a classifier begins.
 Start = Literal["scratch", "imagenet", "fairface", "file"]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_different)]
@@ -63,6 +64,7 @@ class WinFaceSettings(Strict):
     seeds_per_job: int | None = Field(default=None, ge=1)
     #: what learnt the features, ERM on the profile's faces or a classifier of FairFace's labels
     backbone: Literal["erm", "fairface"] = "erm"
+    width: int | None = Field(default=None, ge=4)  # of the backbone; None: that of the faces
     backbone_seed: Seed | None = None  # of the backbone's training; None: the first of the faces'
     target: str = "Smiling"
     protected: str = "Male"
@@ -135,6 +137,7 @@ class FaceSettings(Strict):
     also_from: tuple[Start, ...] = ()
     backbone: BackboneSettings = BackboneSettings()  # of initialisation 'fairface'
     weights_file: str | None = None  # safetensors, for initialisation 'file'
+    numbers: Numbers | None = None  # of all that is run on faces; None: the profile's
     pretrain: ImageOptimisation = ImageOptimisation()
     finetune: ImageOptimisation = ImageOptimisation(learning_rate=0.06, epochs=10)
     #: which experiments with synthetic faces are run, all where this is None
@@ -205,7 +208,7 @@ class Profile(Strict):
     #: the profile of which this is a part, with all of its settings but other seeds
     part_of: str | None = None
     #: whether to have the same bits on other processors, at some cost (:mod:`repro.numerics`)
-    numbers: Literal["portable", "native"] = "native"
+    numbers: Numbers = "native"
     data: DataSettings
     win: WinSettings
     faces: FaceSettings
@@ -227,6 +230,10 @@ class Profile(Strict):
         """Return the settings of a part that may have seeds of its own."""
         parts = {"aim-fair": self.faces, "win-faces": self.win.faces}
         return parts.get(paper)
+
+    def numbers_of(self, paper: Paper | None) -> Numbers:
+        """Return whether the numbers of one part of the study are portable."""
+        return (self.faces.numbers if paper in ("aim-fair", "win-faces") else None) or self.numbers
 
     def is_simulated(self, paper: Paper) -> bool:
         """Whether the data of one part of the study are this project's own simulation."""

@@ -19,6 +19,9 @@ from repro.study.verdicts import decide
 def test_other_backbones_of_a_narrow_profile_have_their_own_width(toy: Profile) -> None:
     assert winface_plans.backbone(toy).width == 16
     assert winface_plans.backbone(toy, "densenet121").width == 64
+    wider = load_profile("toy", {"win.faces.width": 32})
+    assert winface_plans.backbone(wider).width == 32
+    assert winface_plans.backbone(wider, "densenet121").width == 64
 
 
 def test_the_backbone_is_a_run_of_aim_fair_whatever_the_seeds(toy: Profile) -> None:

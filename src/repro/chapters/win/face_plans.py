@@ -44,12 +44,13 @@ def backbone(profile: Profile, architecture: str | None = None) -> FaceTraining 
     It is ERM's on the profile's faces (under the architecture of the profile it is a run that the
     chapters on AIM-Fair need, too), or one of FairFace's labels.
     """
-    faces, seed = profile.faces, settings_of(profile).backbone_seed
+    faces, own = profile.faces, settings_of(profile)
+    seed, changed = own.backbone_seed, dict[str, object](width=own.width or faces.width)
     if architecture is not None and architecture != faces.architecture:
         # Only two architectures can be built narrower, so another has torchvision's own width.
-        faces = faces.model_copy(update={"architecture": architecture, "width": 64})
-        profile = profile.model_copy(update={"faces": faces})
-    if settings_of(profile).backbone == "fairface":
+        changed = {"architecture": architecture, "width": 64}
+    profile = profile.model_copy(update={"faces": faces.model_copy(update=changed)})
+    if own.backbone == "fairface":
         return aim_plans.backbone(profile)
     return aim_plans.training(profile, profile.seeds_of("aim-fair")[0] if seed is None else seed)
 

@@ -50,8 +50,8 @@ BESIDE = {
 SUBSTITUTIONS = (
     RANK,
     SILENT,
-    "the paper's pre-training of image models is not given: one backbone for every seed, a "
-    "classifier of the biased faces; the head is new, pre-trained on the part that it comes from",
+    "the paper's pre-training of image models is not given: the features of one classifier for "
+    "every seed; the head is new, pre-trained on the training part",
     "the new task trains and validates on the validation part and is tested on the test part "
     "(CelebA's official ones, LFW+a's by a hash of names, toy faces as they are drawn), the same "
     "for every seed; seeds draw the split and the head",
