@@ -139,6 +139,15 @@ def test_a_packed_generator_is_gone_on_from(trained: Trained, tmp_path: Path) ->
     words = (tmp_path / "second" / "README.md").read_text(encoding="utf-8")
     assert "an earlier one, 3 steps of 4 images" in words
     assert "3 + 5 steps" in words
+    # A training from another folder does not go on from this one's checkpoint.
+    recipe.pack(second, tmp_path / "other")
+    heard.clear()
+    recipe.train(longer, start=tmp_path / "other", device="cpu", say=heard.append)
+    assert not [words for words in heard if words.startswith("going on from")]
+    heard.clear()
+    recipe.train(longer, start=tmp_path / "other", device="cpu", say=heard.append)
+    # Its UNet has all of its steps behind it, so that the text encoder alone left one.
+    assert [w for w in heard if w.startswith("going on from")] == ["going on from step 3 of 3"]
 
 
 @pytest.mark.parametrize("settings", [TOYFACES, FACES])

@@ -90,8 +90,15 @@ def card(settings: GeneratorSettings, training: Mapping[str, Any]) -> str:
     return text + _WENT_ON.format(
         earlier=how["steps"],
         batch=how["batch_size"],
-        before=sum(before["training"]["seconds"].values()) / 60,
+        before=_seconds(before["training"]) / 60,
     )
+
+
+def _seconds(training: Mapping[str, Any]) -> float:
+    """Return how long a training took with those that it went on from."""
+    before = training.get("went_on_from")
+    earlier = 0.0 if before is None else _seconds(before["training"])
+    return earlier + float(sum(training["seconds"].values()))
 
 
 def _read(measured: Mapping[str, Any]) -> str:

@@ -30,6 +30,9 @@ from repro.generator.settings import GeneratorSettings
 from repro.generator.trainer import Fitted
 from repro.precision import effective
 
+UNET = Path("unet") / "diffusion_pytorch_model.safetensors"
+"""Where the weights of a packed generator's UNet lie in its folder."""
+
 VERSION = 1
 """Raise when the same settings come to mean another training."""
 
@@ -120,7 +123,7 @@ def train(
         corpus,
         settings,
         checkpoint=work / "text.safetensors",
-        stamp=_stamp(settings, "diffusion", corpus),
+        stamp=_stamp(settings, "diffusion", corpus, start),
         device=device,
         say=say,
     )
@@ -133,7 +136,7 @@ def train(
         mirrored=mirrored,
         done=0 if start is None else int(about_folder(start)["settings"]["diffusion"]["steps"]),
         checkpoint=work / "diffusion.safetensors",
-        stamp=_stamp(settings, "diffusion", corpus),
+        stamp=_stamp(settings, "diffusion", corpus, start),
         device=device,
         say=say,
     )
@@ -153,8 +156,11 @@ def _told(folder: Path) -> dict[str, Any]:
     """Return what a packed generator says of itself, without what was measured in it."""
     about = about_folder(folder)
     training = {name: v for name, v in about["training"].items() if name != "measured"}
-    unet = folder / "unet" / "diffusion_pytorch_model.safetensors"
-    return {"unet_sha256": digest_of(unet), "settings": about["settings"], "training": training}
+    return {
+        "unet_sha256": digest_of(folder / UNET),
+        "settings": about["settings"],
+        "training": training,
+    }
 
 
 def captions_seen(corpus: Corpus, settings: GeneratorSettings) -> frozenset[str]:
@@ -195,7 +201,12 @@ def _latents(vae: Any, images: Tensor, device: str) -> Tensor:
     return autoencoder.encode(vae, images, device=device) * scale
 
 
-def _stamp(settings: GeneratorSettings, until: str, corpus: Corpus | None = None) -> str:
+def _stamp(
+    settings: GeneratorSettings,
+    until: str,
+    corpus: Corpus | None = None,
+    start: Path | None = None,
+) -> str:
     """Hash what a training depends on: one of the autoencoder not on what comes after it.
 
     Without a corpus only the settings count: what names the folder of the checkpoints.
@@ -207,4 +218,5 @@ def _stamp(settings: GeneratorSettings, until: str, corpus: Corpus | None = None
     read: Any = None
     if corpus is not None:
         read = [corpus.sha256, len(corpus), [phrase.text for phrase in corpus.vocabulary]]
-    return digest_of_values([VERSION, until, values, read])
+    before = [] if start is None else [digest_of(start / UNET)]
+    return digest_of_values([VERSION, until, values, read, *before])

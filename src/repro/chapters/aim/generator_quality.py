@@ -282,7 +282,6 @@ def measure_faces(draw: Draw, corpus: Corpus, *, size: int, n: int = 1_000) -> d
         "prompts": "of random content, for what is read, as many of each of the study's tasks, "
         f"and {len(rows):,} of captions of held-out photographs, for all that is compared with as "
         "many photographs",
-        **of_tasks,
         "read as asked (classifier trained on CelebA)": quality.agreement(asked[said], read),
         "read where it was asked for": quality.found(asked[said], read),
         # The reader errs on the corpus, too. No bound: guidance may exaggerate what is asked for.
@@ -293,6 +292,7 @@ def measure_faces(draw: Draw, corpus: Corpus, *, size: int, n: int = 1_000) -> d
         "read as asked (classifier trained on UTKFace)": quality.agreement(
             by_utkface, other.read(images)
         ),
+        **of_tasks,
         "the first classifier on CelebA's test images": reliable,
         "the second classifier on UTKFace's test images": other_reliable,
         "mean distance of two images, in features": {

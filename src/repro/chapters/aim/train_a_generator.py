@@ -186,12 +186,13 @@ def sizes_table(shown: Shown) -> pd.DataFrame:
 
 
 def losses_figure(shown: Shown) -> Figure:
-    """Draw the losses against steps; of one that went on from another, both trainings."""
+    """Draw the losses against steps; of one that went on from another, every training."""
     figure, panels = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
     training = shown.about["training"]
     histories = [training["history"]]
-    if "went_on_from" in training:
-        histories.insert(0, training["went_on_from"]["training"]["history"])
+    while "went_on_from" in training:
+        training = training["went_on_from"]["training"]
+        histories.insert(0, training["history"])
     names = {"autoencoder": "pixels and edges", "text": "facts", "diffusion": "velocity"}
     for axes, (name, words) in zip(panels, names.items(), strict=True):
         for history in histories:
