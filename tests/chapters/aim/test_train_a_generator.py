@@ -117,6 +117,22 @@ def test_losses_are_drawn_at_their_steps() -> None:
     assert drawn == [[[10, 20], []], [[10, 20], [30]], [[10, 20], [30]]]
 
 
+def test_generators_stand_side_by_side() -> None:
+    first = {"images": 4, "a measure": {"Smiling": 0.5, "near": [0.1, 0.2]}}
+    second = {"a measure": {"Smiling": 0.75}, "another": {"White": 0.25}}
+    generators = [
+        Shown(Path(name), {"training": {"measured": measured}}, False)
+        for name, measured in (("old", first), ("new", second))
+    ]
+    table = train_a_generator.side_by_side(generators)
+    assert table.to_dict("records") == [
+        {"measure": "a measure", "of": "Smiling", "old": "0.500", "new": "0.750"},
+        {"measure": "another", "of": "White", "old": "", "new": "0.250"},
+    ]
+    there = [shown.folder.name for shown in train_a_generator.of_photographs()]
+    assert there == list(train_a_generator.PHOTOGRAPHS)
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, list[str], list[int]]]:
     """Replace drawing; return what was asked for, by guidance."""

@@ -257,6 +257,46 @@ def measured_how(shown: Shown) -> str:
     return f"{found['images']:,} images of prompts {found.get('prompts', 'of random content')}."
 
 
+#: The generators of photographs that are set side by side, the first that was made and the last.
+PHOTOGRAPHS = ("faces", "faces_ages")
+
+
+def of_photographs() -> list[Shown]:
+    """Return those of `PHOTOGRAPHS` that are in ``models/``."""
+    folders = [project_root() / MODELS / name for name in PHOTOGRAPHS]
+    there = [folder for folder in folders if (folder / ABOUT).is_file()]
+    return [Shown(folder, about_folder(folder), False) for folder in there]
+
+
+def side_by_side(generators: Sequence[Shown]) -> pd.DataFrame:
+    """Return what was measured in each generator, a column each; what one lacks is empty."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for shown in generators:
+        for what, numbers in shown.about["training"]["measured"].items():
+            for name, value in numbers.items() if isinstance(numbers, dict) else ():
+                if isinstance(value, float):
+                    rows.setdefault((what, name), {})[shown.folder.name] = f"{value:.3f}"
+    names = [shown.folder.name for shown in generators]
+    return pd.DataFrame(
+        [
+            {"measure": what, "of": name, **{n: found.get(n, "") for n in names}}
+            for (what, name), found in rows.items()
+        ]
+    )
+
+
+def photographs_figure(generators: Sequence[Shown], *, seed: int, columns: int = 8) -> Figure:
+    """Draw the plain prompt of four groups by each generator, from the same noise."""
+    rows = {}
+    for subject in (*_SUBJECTS[:2], ("aged", "female"), ("young", "male")):
+        prompt = sentence(list(subject), [])
+        for shown in generators:
+            label = f"{' '.join(subject)}\n{shown.folder.name}"
+            noises = [seed * 1000 + column for column in range(columns)]
+            rows[label] = shown.generator().draw([prompt] * columns, noises)
+    return faces_figure(rows, title="drawn by the generators: none of these people exists")
+
+
 def _cells(value: Any) -> dict[str, str]:
     if isinstance(value, list):
         return {str(i + 1): f"{number:.3f}" for i, number in enumerate(value)}
