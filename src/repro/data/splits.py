@@ -105,7 +105,7 @@ def biased_split(
     """
     _check_ratio(bias_ratio)
     members = list(_groups(target, protected).values())
-    counts = _biased_counts(total, bias_ratio)
+    counts = biased_counts(total, bias_ratio)
     if min(counts) < 1:
         raise ValueError(
             f"{total} examples at bias ratio {bias_ratio:.4g} leave a group without any "
@@ -207,8 +207,8 @@ def _check_ratio(ratio: float) -> None:
         raise ValueError(f"bias_ratio must be above 0 and at most 1, it is {ratio}")
 
 
-def _biased_counts(total: int, ratio: float) -> list[int]:
-    """Return how many examples each of `GROUPS` gets."""
+def biased_counts(total: int, ratio: float) -> list[int]:
+    """Return how many of ``total`` examples :func:`biased_split` takes of each of `GROUPS`."""
     # The tiny term keeps an exact half a half: 1 / 9 and the like are not exact in binary.
     small = math.floor(total * ratio / (2 * (1 + ratio)) + 0.5 + 1e-9)
     left = total - 2 * small
@@ -224,7 +224,7 @@ def _largest_total(there: list[int], ratio: float, below: int) -> int:
         for has, share in zip(there, (small, 0.5 - small, 0.5 - small, small), strict=True)
     )
     for total in range(min(below - 1, math.ceil(bound)), 0, -1):
-        counts = _biased_counts(total, ratio)
+        counts = biased_counts(total, ratio)
         if min(counts) >= 1 and all(h >= c for h, c in zip(there, counts, strict=True)):
             return total
     return 0

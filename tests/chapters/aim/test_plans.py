@@ -153,6 +153,15 @@ def test_what_is_listed_alone_is_planned_whole(toy: Profile, plan: Planned) -> N
     assert plan(alone, [3]) == plan(toy, [3])
 
 
+def test_repairing_has_images_enough() -> None:
+    # 20,000 at 1:9 are 1,000 / 9,000 / 9,000 / 1,000 (METHODS, 1b), so 8,000 are needed of a group.
+    few = load_profile("desk", {"faces.synthetic.pool": 3600})
+    assert aim_plans.training(few, 1, strategy="repairing").synthetic.pool == 8000
+    assert aim_plans.training(few, 1, strategy="supplementation").synthetic.pool == 3600
+    many = load_profile("desk", {"faces.synthetic.pool": 10_500})
+    assert aim_plans.training(many, 1, strategy="repairing").synthetic.pool == 10_500
+
+
 def test_properties_alone_are_a_profile(toy: Profile) -> None:
     alone = load_profile("quick", {"faces.experiments": ["properties"]})
     assert aim_plans.pretraining(alone, [3]) == aim_plans.pretraining(toy, [3])
@@ -160,8 +169,8 @@ def test_properties_alone_are_a_profile(toy: Profile) -> None:
 
 
 def test_what_a_generator_cannot_give_is_not_planned_where_it_is_not_listed() -> None:
-    desk = load_profile("desk")  # its generator knows no head pose, which Table 5 asks for
-    assert desk.faces.experiments == ("strategies",)
+    desk = load_profile("desk", {"faces.experiments": ["strategies"]})
+    assert desk.faces.synthetic.generator == "faces_ages"  # knows no head pose, as Table 5 asks for
     assert prompt_diversity.prompt_diversity(desk, [100]) == {}
     assert layer_freezing.layer_freezing(desk, [100]).keys() == {"erm", "fully fine-tuning"}
 

@@ -12,6 +12,7 @@ from repro.chapters.aim.configs import Backbone, FaceTraining, FaceTuning, Sensi
 from repro.chapters.aim.declared import declared_sha256, stamped
 from repro.data.registry import face_set
 from repro.data.sources import DataError, digest_of
+from repro.data.splits import biased_counts
 from repro.names import check_name
 from repro.settings import FaceData, SettingsError, SyntheticFaces
 from repro.study.configs import RunConfig
@@ -40,6 +41,8 @@ def training(
     data = of_seed(data or faces.data, seed)
     of_real = STRATEGIES[check_name("strategy", strategy, STRATEGIES)].data == "real"
     synthetic = None if of_real else synthetic or synthetic_of(profile)
+    if synthetic is not None and STRATEGIES[strategy].data == "repaired":
+        synthetic = _enough_to_repair(data, synthetic)
     if faces.initialisation == "file" and faces.weights_file is None:
         raise SettingsError("initialisation 'file' needs weights_file, a safetensors file")
     of_file = faces.initialisation == "file"
@@ -59,6 +62,13 @@ def training(
             "optimisation": faces.pretrain,
         }
     )
+
+
+def _enough_to_repair(data: FaceData, synthetic: SyntheticFaces) -> SyntheticFaces:
+    """Return the synthetic faces with a pool that fills the smaller groups up."""
+    counts = biased_counts(round(data.total * data.fraction), data.bias_ratio)
+    needed = max(counts) - min(counts)
+    return synthetic.model_copy(update={"pool": max(synthetic.pool, needed)})
 
 
 def backbone(profile: Profile) -> Backbone:
