@@ -29,6 +29,7 @@ def test_preflight_without_data_downloads_nothing_and_shows_no_key(
     assert "; faces: " in desk
     assert "img_align_celeba.zip" in desk
     assert "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html" in desk
+    assert "fairface_label_train.csv" in desk  # what its backbone learns from
     assert "ok  weights: ImageNet weights of torchvision are fetched for profile paper" in text
     for profile in ("smoke", "quick", "tiny"):
         assert f"ok  profile {profile}: can run" in text

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 
 from repro.data import adult
-from repro.data.registry import FACE_SETS, face_set
+from repro.data.registry import face_set
 from repro.data.sources import DataError, data_root, find_file
 from repro.study.profiles import load_profile, profile_names, project_root
 from repro.study.records import recorded
@@ -94,10 +94,9 @@ def profile_check(name: str, data: Check) -> Check:
     profile = load_profile(name)
     what = f"profile {name}"
     needs = ["UCI Adult, see above"] if profile.data.name == "adult" and not data.fine else []
-    faces = profile.faces.data
-    if not FACE_SETS[faces.name].simulated:
+    for images, edition in profile.image_sets().items():
         try:
-            face_set(faces.name).find(faces.edition)
+            face_set(images).find(edition)
         except DataError as error:
             needs.append(f"faces: {error}")
     if needs:

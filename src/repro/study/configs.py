@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -23,6 +24,8 @@ class RunConfig(Strict):
 
     stage: ClassVar[str]
     version: ClassVar[int]
+    #: fields that came later, and the value with which a run is what it was before they did
+    later: ClassVar[Mapping[str, Any]] = {}
 
     seed: int = Field(ge=0)
 
@@ -32,11 +35,15 @@ class RunConfig(Strict):
         return {name: value for name, value in values.items() if isinstance(value, RunConfig)}
 
     def describe(self) -> dict[str, Any]:
-        """Return the configuration as plain values, upstream runs by their identities."""
+        """Return the configuration as plain values, upstream runs by their identities.
+
+        A field of `later` is left out where it has its value there, which so changes no identity.
+        """
         above = self.upstream()
         plain = self.model_dump(mode="json", exclude=set(above))
         for name, config in above.items():
             plain[name] = config.identity
+        plain = {n: v for n, v in plain.items() if n not in self.later or v != self.later[n]}
         return {"stage": self.stage, "version": self.version, **plain}
 
     @property

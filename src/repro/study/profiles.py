@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from repro.aimfair.strategies import COMPARED, CONTROLS, rows_of
 from repro.data.registry import FACE_SETS, TABLES, DataSet
@@ -174,18 +174,14 @@ class FaceSettings(Strict):
                 check_name("experiment", name, known)
         return names
 
-    @field_validator("controls")
+    @field_validator("strategies", "controls")
     @classmethod
-    def _controls(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _known(cls, names: tuple[str, ...], field: ValidationInfo) -> tuple[str, ...]:
+        what, known = (
+            ("control", CONTROLS) if field.field_name == "controls" else ("strategy", COMPARED)
+        )
         for name in names:
-            check_name("control", name, CONTROLS)
-        return names
-
-    @field_validator("strategies")
-    @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            check_name("strategy", name, COMPARED)
+            check_name(what, name, known)
         return names
 
 
@@ -234,6 +230,16 @@ class Profile(Strict):
     def numbers_of(self, paper: Paper | None) -> Numbers:
         """Return whether the numbers of one part of the study are portable."""
         return (self.faces.numbers if paper in ("aim-fair", "win-faces") else None) or self.numbers
+
+    def image_sets(self) -> dict[str, str]:
+        """Return the editions of the image sets that have to be found, by name of the set."""
+        faces, found = self.faces, dict[str, str]()
+        if not FACE_SETS[faces.data.name].simulated:
+            found[faces.data.name] = faces.data.edition
+        learnt = self.win.faces is not None and self.win.faces.backbone == "fairface"
+        if learnt or "fairface" in (faces.initialisation, *faces.also_from):
+            found["fairface"] = faces.backbone.edition
+        return found
 
     def is_simulated(self, paper: Paper) -> bool:
         """Whether the data of one part of the study are this project's own simulation."""

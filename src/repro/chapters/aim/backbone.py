@@ -1,8 +1,7 @@
 """The backbone that stands in for ImageNet's: a classifier of FairFace's labels.
 
-Photographs of faces with other labels than those that the study's classifiers learn; of nobody in
-CelebA, LFW or UTKFace as far as is known. What it has learnt of gender and ancestry is in its
-features, more than in ImageNet's.
+Photographs of faces, of nobody in CelebA, LFW or UTKFace as far as is known. Gender, age and
+ancestry are attributes of this study, too, so its features know more of them than ImageNet's would.
 """
 
 from __future__ import annotations

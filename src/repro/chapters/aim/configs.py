@@ -7,6 +7,7 @@ trained (1c), the sensitivity of its tensors is measured (SMG, 1d), and some ten
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -44,6 +45,7 @@ class FaceTraining(RunConfig):
 
     stage: ClassVar[str] = "aim-train"
     version: ClassVar[int] = 2  # of equal epochs the last is kept; a probability of 0.5 is positive
+    later: ClassVar[Mapping[str, Any]] = {"backbone": None}
 
     paper: Literal["aim-fair"] = "aim-fair"
     data: FaceData
@@ -74,11 +76,6 @@ class FaceTraining(RunConfig):
                 f"{'needs a' if self.backbone is None else 'has no'} backbone"
             )
         return self
-
-    def describe(self) -> dict[str, Any]:
-        """Return the configuration as plain values; no backbone changes no identity."""
-        plain = super().describe()
-        return {n: v for n, v in plain.items() if (n, v) != ("backbone", None)}
 
     @property
     def label(self) -> str:
@@ -118,6 +115,7 @@ class FaceTuning(RunConfig):
 
     stage: ClassVar[str] = "aim-finetune"
     version: ClassVar[int] = 3  # a probability of 0.5 is positive
+    later: ClassVar[Mapping[str, Any]] = {"frozen": "still"}
 
     paper: Literal["aim-fair"] = "aim-fair"
     pretrained: FaceTraining
@@ -151,11 +149,6 @@ class FaceTuning(RunConfig):
         if self.frozen == "decayed" and strategy.tensors in ("all", "none"):
             raise ValueError(f"strategy '{self.strategy}' has no frozen tensor that could decay")
         return self
-
-    def describe(self) -> dict[str, Any]:
-        """Return the configuration as plain values; the default switch changes no identity."""
-        plain = super().describe()
-        return {n: v for n, v in plain.items() if (n, v) != ("frozen", "still")}
 
     @property
     def label(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +29,7 @@ from repro.layout import layout_of, place
 from repro.precision import effective
 from repro.settings import ImageOptimisation
 from repro.study.checkpoints import checkpoint_of
+from repro.study.configs import RunConfig
 from repro.study.runs import WEIGHTS, Outcome, Record, RunError, Runs
 from repro.study.stages import stage
 from repro.tensors import kind_of
@@ -63,7 +65,7 @@ def train(config: FaceTraining, runs: Runs) -> Outcome:
 @stage(Sensitivity)
 def measure(config: Sensitivity, runs: Runs) -> Outcome:
     """Measure the sensitivity of every tensor to domain gap and bias, both ways (1d, Table 4)."""
-    record = _upstream(config.pretrained, runs)
+    record = built_on(config.pretrained, runs)
     model = trained_model(config.pretrained, record)
     real = real_faces(config.pretrained.data)
     sets = synthetic_faces(config.pretrained.data, config.synthetic, seed=config.seed)
@@ -142,7 +144,7 @@ def _gradients(
 @stage(FaceTuning)
 def tune(config: FaceTuning, runs: Runs) -> Outcome:
     """Fine-tune the tensors of a strategy on balanced synthetic images (1e; Figure 2, Table 4)."""
-    record = _upstream(config.pretrained, runs)
+    record = built_on(config.pretrained, runs)
     model = trained_model(config.pretrained, record)
     real = real_faces(config.pretrained.data)
     sets = synthetic_faces(config.pretrained.data, config.synthetic, seed=config.seed)
@@ -181,7 +183,7 @@ def chosen_tensors(config: FaceTuning, model: nn.Module, runs: Runs) -> frozense
     """Return the tensors that a fine-tuning run trains."""
     mask = None
     if config.sensitivity is not None:
-        measured = _upstream(config.sensitivity, runs).results
+        measured = built_on(config.sensitivity, runs).results
         assert config.k is not None
         kind = STRATEGIES[config.strategy].sensitivity or "absolute"
         mask = mask_of(measured, config.k, kind=kind)
@@ -208,7 +210,7 @@ def initial_model(config: FaceTraining, runs: Runs) -> nn.Module:
                 f"as when the run was planned; plan it again"
             )
     if config.backbone is not None:
-        kind, file = "file", str(_upstream(config.backbone, runs).file(WEIGHTS))
+        kind, file = "file", str(built_on(config.backbone, runs).file(WEIGHTS))
     model = models.image_classifier(
         config.architecture,
         width=config.width,
@@ -234,7 +236,8 @@ def trained_model(config: FaceTraining | Backbone, record: Record) -> nn.Module:
     return place(model, vision.device())
 
 
-def _upstream(config: Backbone | FaceTraining | Sensitivity, runs: Runs) -> Record:
+def built_on(config: RunConfig, runs: Runs) -> Record:
+    """Return the finished run that another one builds on."""
     record = runs.find(config)
     if record is None:  # obtain computes upstream runs first
         raise RunError(f"{config.label}: run {config.identity} is not there to build on")
@@ -306,14 +309,13 @@ def ties_of(config: FaceTraining | FaceTuning) -> Literal["first", "last"]:
     return "last" if isinstance(config, FaceTraining) else "first"
 
 
-def check_read(
-    config: Backbone | FaceTraining | Sensitivity | FaceTuning, read: dict[str, str]
-) -> None:
+def check_read(config: RunConfig, read: Mapping[str, str]) -> None:
     """Refuse other data than declared before hours are spent on them."""
-    if read != config.data_sha256:
+    declared = getattr(config, "data_sha256", None)
+    if declared is not None and read != declared:
         raise RunError(
             f"{config.label}: the data that were read ({read}) are not those that the run "
-            f"declares ({config.data_sha256})"
+            f"declares ({declared})"
         )
 
 

@@ -7,6 +7,7 @@ Both build on a classifier that another stage trained, on the same faces
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -22,6 +23,7 @@ class FaceHead(RunConfig):
 
     stage: ClassVar[str] = "win-face-pretrain"
     version: ClassVar[int] = 1
+    later: ClassVar[Mapping[str, Any]] = {"data": None, "data_sha256": None}
 
     paper: Literal["win-faces"] = "win-faces"
     backbone: FaceTraining | Backbone
@@ -55,12 +57,6 @@ class FaceHead(RunConfig):
         found = self.backbone.data if isinstance(self.backbone, FaceTraining) else self.data
         assert found is not None
         return found
-
-    def describe(self) -> dict[str, Any]:
-        """Return the configuration as plain values; what is not given changes no identity."""
-        plain = super().describe()
-        unset = {n for n in ("data", "data_sha256") if plain[n] is None}
-        return {n: v for n, v in plain.items() if n not in unset}
 
     @property
     def label(self) -> str:

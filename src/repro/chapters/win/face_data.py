@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from repro.chapters.aim.data import image_set, read_sha256
-from repro.chapters.aim.stages import trained_model
+from repro.chapters.aim.stages import built_on, check_read, trained_model
 from repro.chapters.win.face_configs import FaceHead
 from repro.chapters.win.heads import HeadData
 from repro.data.images import ImageSet
 from repro.data.splits import GROUPS, biased_split, largest_biased_total
 from repro.settings import SettingsError
-from repro.study.runs import RunError, Runs
+from repro.study.runs import Runs
 from repro.training import Examples
 from repro.vision import device
 from repro.win.features import image_features
@@ -100,11 +100,7 @@ def head_data(config: FaceHead, runs: Runs) -> HeadData:
         images, config.target, config.protected, bias_ratio=config.bias_ratio, seed=config.seed
     )
     digests = read_sha256(data, images)
-    if config.data_sha256 not in (None, digests):
-        raise RunError(
-            f"{config.label}: the data that were read ({digests}) are not those that the run "
-            f"declares ({config.data_sha256})"
-        )
+    check_read(config, digests)
     features = _features(config, runs)
     names = [str(column) for column in images.attributes.columns]
     labels = tuple(names) if config.head == "labels" else (config.target,)
@@ -129,8 +125,5 @@ def head_data(config: FaceHead, runs: Runs) -> HeadData:
 def _features(config: FaceHead, runs: Runs) -> Tensor:
     """Return what reaches the head for every image of the set, (n, d)."""
     backbone, data = config.backbone, config.images
-    record = runs.find(backbone)
-    if record is None:  # obtain computes upstream runs first
-        raise RunError(f"{backbone.label}: run {backbone.identity} is not there to build on")
-    model = trained_model(backbone, record)
+    model = trained_model(backbone, built_on(backbone, runs))
     return image_features(model, image_set(data), size=data.size, device=device())
