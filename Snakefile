@@ -20,8 +20,8 @@ from snakemake.exceptions import WorkflowError
 
 from repro.chapters.aim import synthetic
 from repro.study.profiles import load_profile
-from repro.study.records import exported
-from repro.study.runs import RecordError, Runs
+from repro.study.runs import RecordError
+from repro.study.status import expected_seconds
 from repro.study.sweep import forecast, sweeps
 from repro.study.warm import started
 
@@ -171,12 +171,6 @@ rule book:
     shell: "python -m repro.book {PROFILE.name}"
 
 
-def seconds_of(run):
-    """How long a run will take, as far as it was recorded."""
-    there = exported(run.identity)
-    return 0 if Runs().find(run) else there and there.body["seconds"]
-
-
 # Kernels fork from a process that has imported what they need; jobs on other hosts start their own.
 KERNELS = ExitStack()
 
@@ -184,7 +178,7 @@ KERNELS = ExitStack()
 onstart:
     os.environ.update(KERNELS.enter_context(started()))
     try:
-        print(f"{PROFILE.name}: {forecast(PROFILE, SWEEPS, seconds_of)}", file=sys.stderr)
+        print(f"{PROFILE.name}: {forecast(PROFILE, SWEEPS, expected_seconds(PROFILE))}", file=sys.stderr)
     except RecordError as error:  # the job that needs it says so, too; the others go on
         print(f"{PROFILE.name}: {error}", file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""The ``repro`` command: preflight, verdicts, compare, verify, export, ship, show."""
+"""The ``repro`` command: preflight, verdicts, status, compare, verify, export, ship, show."""
 
 from __future__ import annotations
 
@@ -56,6 +56,17 @@ def verdicts(
         for verdict in judge.verdicts(profile):
             typer.echo(f"{verdict.claim.where:12} {verdict.words:18} {verdict.statement}")
             typer.echo(f"{'':31} {verdict.reason}.{judge.proportion(verdict)}")
+
+
+@app.command()
+def status(profile: Annotated[str, typer.Argument(help="whose runs to count")]) -> None:
+    """Say which runs of a profile are there, which are missing, and how long those will take."""
+    from repro.study.status import in_words
+    from repro.study.status import status as counted
+
+    table = counted(load_profile(profile))
+    typer.echo(table.to_string(index=False, float_format="%.0f"))
+    typer.echo(in_words(table))
 
 
 @app.command()
