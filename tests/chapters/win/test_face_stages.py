@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.conftest import MakeRecord
 from torch import nn
 
 from repro.chapters.aim.data import image_set
@@ -16,7 +17,7 @@ from repro.chapters.aim.stages import trained_model
 from repro.chapters.win import face_data as winface_data
 from repro.chapters.win import face_plans as winface_plans
 from repro.chapters.win import face_stages as winface_stages
-from repro.chapters.win import heads, neutralising, plans, rank_sweep
+from repro.chapters.win import heads, neutralising, plans, rank_sweep, win_on_faces
 from repro.chapters.win.configs import Finetune
 from repro.chapters.win.face_configs import FaceHead, FaceHeadTuning
 from repro.data import augment, faceset, lfwa
@@ -286,6 +287,8 @@ def test_settings_that_mean_nothing_are_refused(faces: Faces) -> None:
         ({"rank": None}, "'win' needs rank"),
         ({"strategy": "tl", "rank": None, "importance": None, "weight": None,
           "importance_floor": None, "matched": True}, "no factors"),
+        ({"constraint": "eo", "intensity": 0.5}, "only strategy 'tl'"),
+        ({"intensity": 0.5}, "a constraint has an intensity"),
     ):  # fmt: skip
         values = dict(tuned) | change
         with pytest.raises(ValueError, match=message):
@@ -318,3 +321,32 @@ def test_data_of_two_classes_and_of_labels(faces: Faces) -> None:
     assert heads.decision(logits, two).tolist() == [[2.0], [-1.5]]
     assert torch.equal(heads.decision(logits, many), logits)
     assert two.width == many.width
+
+
+def test_a_constraint_is_part_of_the_loss(faces: Faces) -> None:
+    (config,) = winface_plans.under_constraint(faces.profile, faces.profile.seeds[:1])["tl eo 0.9"]
+    assert isinstance(config, FaceHeadTuning)
+    data = winface_data.head_data(config.pretrained, faces.runs)
+    rng = np.random.default_rng(0)
+    z, t, p = rng.normal(size=(40, 2)), rng.integers(0, 2, 40), rng.integers(0, 2, 40)
+    given = (torch.from_numpy(z), torch.from_numpy(t), torch.from_numpy(p))
+    found = float(winface_stages.objective_of(data, config)(*given))
+    gap = z[:, 1] - z[:, 0]
+    loss = np.mean(np.log1p(np.exp(np.where(t == 1, -gap, gap))))
+    unfair = sum(abs(np.cov(gap[t == v], p[t == v], bias=True)[0, 1]) for v in (0, 1))
+    assert found == pytest.approx(loss + 0.9 * unfair)
+    record = obtain(config, faces.runs)
+    assert record.config["constraint"] == "eo"
+    assert record.config["intensity"] == 0.9
+    plain = faces.strategies["tl"][0]
+    assert "constraint" not in plain.config  # a run without is what it was
+    assert record.results["epoch"] >= 1
+
+
+def test_the_positive_control_asks_for_a_fairer_head(faces: Faces, made_up: MakeRecord) -> None:
+    check = win_on_faces.finds_fairness(faces.profile)
+    assert check is not None
+    fair, unfair = ([made_up(s, (0, 0, 0, gap)) for s in range(3)] for gap in (100, 300))
+    assert check.keys == ("tl eo 3", "tl")
+    assert check.passes({"tl": unfair, "tl eo 3": fair})[0]
+    assert not check.passes({"tl": fair, "tl eo 3": unfair})[0]

@@ -15,7 +15,8 @@ from repro.chapters.win import plans
 from repro.chapters.win import stages as win_stages
 from repro.chapters.win.configs import Finetune, Pretrain
 from repro.chapters.win.data import TaskData, task_data
-from repro.chapters.win.stages import load_pretrained, objective_of
+from repro.chapters.win.heads import objective_of
+from repro.chapters.win.stages import load_pretrained
 from repro.models import head_inputs, last_linear, parameter_count
 from repro.settings import Optimisation
 from repro.study.configs import RunConfig

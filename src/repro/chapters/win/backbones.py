@@ -10,7 +10,13 @@ from repro.chapters.win.contrasts import DP, EO, ERROR, SHORT, each_below
 from repro.chapters.win.face_plans import strategies
 from repro.chapters.win.plans import under_each
 from repro.chapters.win.tables import named, win_against_tl
-from repro.chapters.win.win_on_faces import MAIN, NOTEBOOK, SUBSTITUTIONS, tl_unfair
+from repro.chapters.win.win_on_faces import (
+    MAIN,
+    NOTEBOOK,
+    SUBSTITUTIONS,
+    finds_fairness,
+    tl_unfair,
+)
 from repro.study.claims import Claim, Contrast
 from repro.study.experiments import Plan, experiment
 from repro.study.profiles import Profile
@@ -63,5 +69,6 @@ CLAIMS = (
         SUBSTITUTIONS,
         _table_4((DP, ERROR)),
         paper="win-faces",
+        control=finds_fairness,
     ),  # whether TL is unfair each contrast checks for its own backbone
 )

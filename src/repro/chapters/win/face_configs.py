@@ -13,7 +13,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from repro.chapters.aim.configs import Backbone, FaceTraining
-from repro.chapters.win.configs import known_strategy, only_what_is_read
+from repro.chapters.win.configs import (
+    Constraint,
+    fair_key,
+    known_strategy,
+    only_what_is_read,
+)
 from repro.settings import FaceData, Optimisation
 from repro.study.configs import RunConfig
 
@@ -72,6 +77,7 @@ class FaceHeadTuning(RunConfig):
 
     stage: ClassVar[str] = "win-face-finetune"
     version: ClassVar[int] = 1
+    later: ClassVar[Mapping[str, Any]] = {"constraint": None, "intensity": 0.0}
 
     paper: Literal["win-faces"] = "win-faces"
     pretrained: FaceHead
@@ -83,6 +89,9 @@ class FaceHeadTuning(RunConfig):
     importance_floor: float | None = None  # win: relative to the largest row
     #: of svd and win, the factors' rate scaled so that their first step is as long as TL's
     matched: bool = False
+    #: of tl on two classes, a regulariser that makes it fair (a positive control), and how strong
+    constraint: Constraint | None = None
+    intensity: float = 0.0
     optimisation: Optimisation
 
     @model_validator(mode="after")
@@ -93,6 +102,10 @@ class FaceHeadTuning(RunConfig):
         )
         if self.matched and not factors:
             raise ValueError("strategy 'tl' has no factors whose rate could be matched")
+        if (self.constraint is None) != (self.intensity == 0):
+            raise ValueError("a constraint has an intensity, and nothing else does")
+        if self.constraint and (factors or self.pretrained.head != "target"):
+            raise ValueError("only strategy 'tl' on two classes has a constraint")
         return self
 
     @property
@@ -102,6 +115,7 @@ class FaceHeadTuning(RunConfig):
         words += [f"rank {self.rank}"] if self.rank is not None else []
         words += [self.importance] if self.importance not in (None, "neutralised") else []
         words += ["matched rate"] if self.matched else []
+        words += [fair_key(self.constraint, self.intensity)] if self.constraint else []
         base = self.pretrained
         return (
             f"fine-tune the head of {base.backbone.architecture}{_which(base)}: "

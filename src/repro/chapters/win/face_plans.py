@@ -12,6 +12,7 @@ from typing import Literal
 from repro.chapters.aim import plans as aim_plans
 from repro.chapters.aim.configs import Backbone, FaceTraining
 from repro.chapters.aim.declared import declared_sha256
+from repro.chapters.win.configs import Constraint, fair_key, key_of
 from repro.chapters.win.face_configs import FaceHead, FaceHeadTuning
 from repro.chapters.win.plans import on_bases
 from repro.data.registry import FACE_SETS
@@ -83,6 +84,8 @@ def tuned(
     rank: int | None = None,
     importance: str = "neutralised",
     matched: bool = False,
+    constraint: Constraint | None = None,
+    intensity: float = 0.0,
 ) -> FaceHeadTuning:
     """Return the configuration of one fine-tuned head; ``importance`` is read by ``win`` only."""
     own, win = settings_of(profile), strategy == "win"
@@ -98,6 +101,8 @@ def tuned(
             "weight": 0.5 if win else None,
             "importance_floor": own.importance_floor if win else None,
             "matched": matched,
+            "constraint": constraint,
+            "intensity": intensity,
             "optimisation": own.finetune,
         }
     )
@@ -128,3 +133,20 @@ def strategies(profile: Profile, seeds: Sequence[int], *, architecture: str | No
         return {}
     bases = [pretrained(profile, seed, architecture=architecture) for seed in seeds]
     return on_heads(profile, bases, profile.win.faces.ranks)
+
+
+@experiment("45_win_on_faces", part="win-faces")
+def under_constraint(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """TL without and with a regulariser for equalised odds; keys ``tl``, ``tl eo 0.9``.
+
+    What is trained for fairness is fairer: the positive control of WIN on faces.
+    """
+    if profile.win.faces is None:
+        return {}
+    bases = [pretrained(profile, seed) for seed in seeds]
+    plan: Plan = {"tl": [tuned(profile, base, "tl") for base in bases]}
+    for intensity in profile.win.faces.control_intensities:
+        plan[key_of("tl", fair=fair_key("eo", intensity))] = [
+            tuned(profile, base, "tl", constraint="eo", intensity=intensity) for base in bases
+        ]
+    return plan

@@ -58,7 +58,7 @@ def tune_head(config: FaceHeadTuning, runs: Runs) -> Outcome:
         trained,
         predict(head, data.parts["task_test"].inputs),
         data,
-        objective_of(data),
+        objective_of(data, config),
         config,
         change="logit_change",
         rate_factors=factors,
@@ -74,9 +74,14 @@ def new_head(config: FaceHead, data: HeadData) -> nn.Linear:
         return nn.Linear(data.width, outputs)
 
 
-def objective_of(data: HeadData) -> Objective:
-    """Return the softmax cross-entropy of two classes, or the labels' summed BCE."""
-    return label_cross_entropy if data.multilabel else cross_entropy
+def objective_of(data: HeadData, config: FaceHeadTuning | None = None) -> Objective:
+    """Return the softmax cross-entropy of two classes, or the labels' summed BCE.
+
+    With it goes the regulariser of a run that has one.
+    """
+    if data.multilabel:
+        return label_cross_entropy
+    return heads.objective_of(config.constraint, config.intensity) if config else cross_entropy
 
 
 def label_cross_entropy(logits: Tensor, target: Tensor, protected: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ from repro.chapters.win.face_configs import FaceHead, FaceHeadTuning
 from repro.metrics import confusion_counts, flatten_metrics, metrics_from_counts
 from repro.settings import SettingsError
 from repro.study.runs import Outcome
-from repro.training import Examples, Fit, Objective, fit, predict
+from repro.training import Examples, Fit, Objective, cross_entropy, fit, predict
+from repro.win.constraints import PENALTIES
 from repro.win.controls import factorised
 from repro.win.fisher import group_importance, linear_fisher, row_importance
 from repro.win.lowrank import LowRankLinear
@@ -139,6 +140,19 @@ def tune(
     told[f"mean_{change}"] = float(moved)
     more = {"before": counts(before, test, data), "start": counts(first, test, data)}
     return _outcome(start, data, "task_validation", found, told, more)
+
+
+def objective_of(constraint: str | None, intensity: float) -> Objective:
+    """Return cross-entropy + intensity * regulariser (none for intensity 0)."""
+    if constraint is None or intensity == 0:
+        return cross_entropy
+    penalty = PENALTIES[constraint]
+
+    def objective(logits: Tensor, target: Tensor, protected: Tensor) -> Tensor:
+        fairness = penalty(logits[:, 1] - logits[:, 0], target, protected)
+        return cross_entropy(logits, target, protected) + intensity * fairness
+
+    return objective
 
 
 class Importances(NamedTuple):

@@ -67,7 +67,7 @@ def controls(profile: Profile, seeds: Sequence[int]) -> Plan:
         return plan
     # A head has no rank above its inputs either: 8 x width of the narrow ResNets, more of others.
     labels = FACE_SETS[profile.faces.data.name].labels or max(win.label_ranks)
-    labels = min(labels, 8 * profile.faces.width)
+    labels = min(labels, 8 * (win.width or profile.faces.width))
     heads: tuple[tuple[Head, int, int], ...] = (
         ("target", 1, 2),
         ("labels", win.control_rank, labels),

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from repro import models
 from repro.chapters.win import heads
@@ -16,8 +16,7 @@ from repro.chapters.win.heads import HeadData
 from repro.chapters.win.probe import group_difference, separation
 from repro.study.runs import WEIGHTS, Outcome, Runs
 from repro.study.stages import obtain, stage
-from repro.training import Examples, Objective, cross_entropy, predict
-from repro.win.constraints import PENALTIES
+from repro.training import Examples, predict
 from repro.win.fisher import linear_fisher, row_importance
 
 
@@ -28,19 +27,6 @@ def load_pretrained(config: Pretrain, runs: Runs) -> tuple[nn.Module, TaskData]:
     model = _build(config, data)
     model.load_state_dict(load_file(record.file(WEIGHTS)))
     return model, data
-
-
-def objective_of(constraint: str | None, intensity: float) -> Objective:
-    """Return cross-entropy + intensity * regulariser (none for intensity 0)."""
-    if constraint is None or intensity == 0:
-        return cross_entropy
-    penalty = PENALTIES[constraint]
-
-    def objective(logits: Tensor, target: Tensor, protected: Tensor) -> Tensor:
-        fairness = penalty(logits[:, 1] - logits[:, 0], target, protected)
-        return cross_entropy(logits, target, protected) + intensity * fairness
-
-    return objective
 
 
 def _build(config: Pretrain, data: TaskData) -> nn.Module:
@@ -61,7 +47,7 @@ def pretrain(config: Pretrain, runs: Runs) -> Outcome:
     return heads.pretrain(
         _build(config, data),
         _head_data(data, data.parts),
-        objective_of(config.constraint, config.intensity),
+        heads.objective_of(config.constraint, config.intensity),
         config,
     )
 
@@ -80,7 +66,7 @@ def finetune(config: Finetune, runs: Runs) -> Outcome:
         trained,
         before,
         data,
-        objective_of(config.constraint, config.intensity),
+        heads.objective_of(config.constraint, config.intensity),
         config,
         change="logit_gap_change",
         **results,

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from repro.chapters.reported import win_value
+from repro.chapters.win.configs import fair_key, key_of
 from repro.chapters.win.contrasts import (
     BASELINES,
     DP,
@@ -19,15 +20,17 @@ from repro.chapters.win.contrasts import (
     against_baselines,
     unfair,
 )
-from repro.chapters.win.face_plans import strategies
+from repro.chapters.win.face_plans import strategies, under_constraint
 from repro.chapters.win.neutralising import control_key, controls
-from repro.chapters.win.tables import budget, named, only, papers
+from repro.chapters.win.tables import budget, compared, named, only, papers
 from repro.study.claims import Check, Claim, Contrast
 from repro.study.experiments import Experiment, Plan, experiment
 from repro.study.figures import beside_paper
+from repro.study.judging import control
 from repro.study.profiles import Profile
 from repro.study.records import Results
 from repro.study.session import View
+from repro.study.tables import means
 
 NOTEBOOK = "45_win_on_faces"
 
@@ -106,6 +109,31 @@ def _tl_unfair(profile: Profile) -> Sequence[Check]:
     return (tl_unfair(profile, strategies, "tl", who),)
 
 
+def finds_fairness(profile: Profile) -> Check | None:
+    """Return the positive control: TL under the strongest regulariser is fairer than without."""
+    own = profile.win.faces
+    if own is None or not own.control_intensities:
+        return None
+    most = fair_key("eo", max(own.control_intensities))
+    contrast = Contrast(
+        f"TL under {most.upper()} against TL: {SHORT[EO]}",
+        key_of("tl", fair=most),
+        "tl",
+        EO,
+        "less",
+    )
+    return control(
+        "this set-up finds a fairness effect where there is one", under_constraint, contrast
+    )
+
+
+def under_constraint_beside(view: View) -> list[pd.DataFrame | View]:
+    """Return TL under each regulariser, and how it differs from TL without."""
+    called = named(view.results)
+    pairs = [(f"{called[key]} − TL", key, "tl") for key in view.results if key != "tl"]
+    return [means(view.results, SHORT, called), compared(view.results, pairs), view]
+
+
 def budgets(profile: Profile) -> list[str]:
     """Say which candidates validation chooses from, and how biased every part is drawn."""
     task = profile.win.faces
@@ -166,6 +194,7 @@ CLAIMS = (
             _beside(rank, baseline),
             paper="win-faces",
             checks=_tl_unfair,
+            control=finds_fairness,
         )
         for rank in (1, 2)
         for baseline, sentence in BASELINES.items()
