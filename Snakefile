@@ -41,12 +41,13 @@ if PROFILE.data.name == "adult":  # once, before jobs side by side would all fet
     except sources.DataError as error:
         raise WorkflowError(str(error)) from None
 
-if not PROFILE.is_simulated("aim-fair"):
+if IMAGES := PROFILE.image_sets():
     from repro.data.registry import face_set
     from repro.data.sources import DataError
 
     try:
-        face_set(PROFILE.faces.data.name).find(PROFILE.faces.data.edition)
+        for images, edition in IMAGES.items():
+            face_set(images).find(edition)
     except DataError as error:
         raise WorkflowError(str(error)) from None
 

@@ -10,6 +10,7 @@ CHAPTERS = (
     "aim.pretraining",
     "aim.selective_mask",
     "aim.selective_finetuning",
+    "aim.other_tasks",
     "aim.layer_freezing",
     "aim.top_k",
     "aim.selection_rules",

@@ -132,6 +132,8 @@ class FaceSettings(Strict):
     seeds: Seeds | None = None  # None: those of the profile
     seeds_per_job: int | None = Field(default=None, ge=1)
     data: FaceData
+    #: other tasks in which Table 3 is run, too (chapter 25)
+    also_tasks: tuple[FaceData, ...] = ()
     synthetic: SyntheticFaces | None = None  # None: no synthetic faces to fine-tune on
     architecture: str = "resnet18"
     width: int = Field(default=64, ge=4)  # of a ResNet's first layer; 64 is torchvision's own
@@ -238,8 +240,9 @@ class Profile(Strict):
     def image_sets(self) -> dict[str, str]:
         """Return the editions of the image sets that have to be found, by name of the set."""
         faces, found = self.faces, dict[str, str]()
-        if not FACE_SETS[faces.data.name].simulated:
-            found[faces.data.name] = faces.data.edition
+        for data in (*faces.also_tasks, faces.data):
+            if not FACE_SETS[data.name].simulated:
+                found[data.name] = data.edition
         learnt = self.win.faces is not None and self.win.faces.backbone == "fairface"
         if learnt or "fairface" in (faces.initialisation, *faces.also_from):
             found["fairface"] = faces.backbone.edition

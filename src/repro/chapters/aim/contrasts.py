@@ -143,8 +143,9 @@ def biased(
     profile: Profile, plan: Experiment = plans.strategies, key: str = "erm", words: str = ""
 ) -> Check:
     """Return the check that the biased classifier is: at least half of the paper's EO."""
-    row = TABLE_3["erm"]
-    told = aim_value("3", task(profile), row, EO) or aim_value("3", MAIN_TASK, row, EO)
+    row, own = TABLE_3["erm"], task(profile)
+    told = aim_value("3", own, row, EO) or aim_value("1", own, "ERM", EO)
+    told = told or aim_value("3", MAIN_TASK, row, EO)
     assert told is not None  # the main task has it
     bound = told / 2
 
@@ -165,26 +166,29 @@ def premise(profile: Profile) -> list[Contrast]:
     return versus(profile, "synthetic only", "erm", (EO,), rows=rows)
 
 
-def reads(plan: Experiment, key: str) -> Check:
+def reads(plan: Experiment, key: str, erm: str = "erm") -> Check:
     """Return the check that synthetic images teach the target: half of ERM's way from chance.
 
     Parameters
     ----------
     plan, key
         Where the classifier of synthetic images alone is.
+    erm
+        Key of the biased classifier, of Table 3 where the plan has none.
     """
 
     def both(profile: Profile, seeds: Sequence[int]) -> Plan:
         return {"erm": plans.strategies(profile, seeds).get("erm", []), **plan(profile, seeds)}
 
     def passes(results: Results) -> tuple[bool, str]:
-        alone, erm = (mean_value(results[name], ACC) for name in (key, "erm"))
-        bound = 0.5 + (erm - 0.5) / 2
+        alone, biased_one = (mean_value(results[name], ACC) for name in (key, erm))
+        bound = 0.5 + (biased_one - 0.5) / 2
         return alone >= bound, f"ACC {points(alone)}, at least {points(bound)}"
 
-    name = "synthetic images" if key == "synthetic only" else f"images of the prompts '{key}'"
+    of_prompts = f"images of the prompts '{key}'"
+    name = "synthetic images" if key.endswith("synthetic only") else of_prompts
     text = f"a classifier of {name} alone tells the target in photographs"
-    return Check(text, both, (key, "erm"), passes)
+    return Check(text, both, (key, erm), passes)
 
 
 def fine_tuned(profile: Profile) -> Sequence[Check]:

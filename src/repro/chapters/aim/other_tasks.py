@@ -1,0 +1,156 @@
+"""Chapter 25, continued: Table 3 in the paper's other tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from repro.aimfair.strategies import COMPARED
+from repro.chapters.aim.contrasts import (
+    EO,
+    PAIRED,
+    TABLE_3,
+    WST,
+    biased,
+    difference,
+    finds,
+    premise,
+    reads,
+    task,
+    versus,
+)
+from repro.chapters.aim.plans import aim_experiment, strategies
+from repro.chapters.aim.selective_finetuning import NOTEBOOK, beside_paper, seed_by_seed
+from repro.chapters.substitutions import MASKED
+from repro.settings import FaceData
+from repro.study.claims import Check, Claim, Contrast
+from repro.study.experiments import Plan
+from repro.study.profiles import Profile
+from repro.study.records import Results
+from repro.study.tables import Html
+
+if TYPE_CHECKING:
+    from repro.study.session import View
+
+
+#: Tables that report SFT and ERM, and its two rows; the second has one task more.
+WHERE = (("3", TABLE_3["mask"], TABLE_3["erm"]), ("1", "AIM-Fair", "ERM"))
+
+
+@aim_experiment(NOTEBOOK)
+def other_tasks(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Table 3 in each other task of the profile; keys ``Smiling | Young, mask``."""
+    return {
+        task_key(data, key): configs
+        for data in profile.faces.also_tasks
+        for key, configs in strategies(on(profile, data), seeds).items()
+    }
+
+
+def on(profile: Profile, data: FaceData) -> Profile:
+    """Return a profile with other faces in place of its own."""
+    return profile.model_copy(update={"faces": profile.faces.model_copy(update={"data": data})})
+
+
+def name_of(data: FaceData) -> str:
+    """Return what a task is called, ``celeba Smiling | Young 1:9``."""
+    return f"{data.name} {data.target} | {data.protected} 1:{1 / data.bias_ratio:.3g}"
+
+
+def task_key(data: FaceData, key: str) -> str:
+    """Return the key of a strategy in another task."""
+    return f"{name_of(data)}, {key}"
+
+
+def _set_up(profile: Profile, data: FaceData) -> Check:
+    """Return the check that a task's classifier is biased, and its images teach the target."""
+    where, erm = f" of {name_of(data)}", task_key(data, "erm")
+    both = (
+        biased(on(profile, data), other_tasks, erm, where),
+        reads(other_tasks, task_key(data, "synthetic only"), erm),
+    )
+
+    def passes(results: Results) -> tuple[bool, str]:
+        found = [check.passes(results) for check in both]
+        return all(fine for fine, _ in found), "; ".join(numbers for _, numbers in found)
+
+    text = " and ".join(check.text for check in both)
+    keys = dict.fromkeys(key for check in both for key in check.keys)
+    return Check(text, other_tasks, tuple(keys), passes)
+
+
+def _against_erm(profile: Profile, metrics: Sequence[str]) -> list[Contrast]:
+    found = []
+    for data in profile.faces.also_tasks:
+        own = on(profile, data)
+        for metric in metrics:
+            told = [
+                w for w in WHERE if difference(task(own), w[0], w[1], w[2:], metric) is not None
+            ]
+            table, *rows = (told or WHERE)[0]
+            (contrast,) = versus(
+                own, "mask", "erm", (metric,), table=table, rows=(rows[0], rows[1])
+            )
+            found.append(_in_task(contrast, data, _set_up(profile, data)))
+    return found
+
+
+def _in_task(contrast: Contrast, data: FaceData, check: Check | None = None) -> Contrast:
+    """Return a contrast between the runs of another task."""
+    first, second = (task_key(data, str(key)) for key in (contrast.first, contrast.second))
+    text = f"{name_of(data)}: {contrast.text}"
+    return replace(contrast, text=text, first=first, second=second, check=check)
+
+
+def _premises(profile: Profile) -> list[Contrast]:
+    return [
+        _in_task(contrast, data)
+        for data in profile.faces.also_tasks
+        for contrast in premise(on(profile, data))
+    ]
+
+
+def _sentence(profile: Profile) -> str:
+    tasks = [name_of(data) for data in profile.faces.also_tasks]
+    where = f" ({'; '.join(tasks)})" if tasks else ""
+    return f"Selective fine-tuning makes the biased classifier fairer in other tasks, too{where}."
+
+
+CLAIMS = (
+    Claim(
+        "sft-vs-erm-elsewhere",
+        "Table 3",
+        _sentence,
+        NOTEBOOK,
+        other_tasks,
+        lambda profile: _against_erm(profile, (EO,)),
+        (PAIRED,),
+        lambda profile: [*_premises(profile), *_against_erm(profile, (WST,))],
+        paper="aim-fair",
+        touches=MASKED,
+        control=finds(EO),
+    ),  # whether a task is set up each contrast checks for its own
+)
+
+
+def task_views(view: View) -> list[View]:
+    """Return a view of each other task, its strategies under their own names."""
+    found = []
+    for data in view.profile.faces.also_tasks:
+        known = {name: view.results.get(task_key(data, name)) for name in COMPARED}
+        results = {name: records for name, records in known.items() if records}
+        own = on(view.profile, data)
+        _, comma, where = view.label.rpartition(", ")
+        label = f"{own.data_label('aim-fair')}{comma}{where}"
+        if results:
+            found.append(replace(view, label=label, results=results, profile=own))
+    return found
+
+
+def in_each_task(view: View) -> list[str | Figure | pd.DataFrame | View | Html]:
+    """Return Table 3 of each other task, beside the paper's, and seed by seed."""
+    return [part for own in task_views(view) for part in (*beside_paper(own), *seed_by_seed(own))]
