@@ -16,8 +16,8 @@ PINNED = {
     "smoke": (209, "ba2cf377d7a8388a"),
     "quick": (162, "5f33cb609c91598b"),
     "toy": (1721, "dbddf7397b1a63cd"),
-    "desk": (1111, "e52b81dad344e9ac"),
-    "paper": (1964, "1e5ce60ff698be01"),
+    "desk": (1231, "d81b014acc65dd8f"),
+    "paper": (2204, "13dfdf497c6f9ab2"),
 }
 
 
