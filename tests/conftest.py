@@ -58,7 +58,7 @@ faces:
   initialisation: scratch
   pretrain: {learning_rate: 0.05, epochs: 1, milestones: [], batch_size: 32}
   finetune: {learning_rate: 0.05, epochs: 1, milestones: [], batch_size: 32}
-  controls: [random, random parameters, batchnorm affine, batchnorm statistics]
+  controls: [random, random parameters, importance mask, batchnorm affine, batchnorm statistics]
   k: 40
   ks: [34, 62]
   blocks: [layer4, fc]

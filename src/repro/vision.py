@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -81,6 +81,17 @@ def bce(logits: Tensor, target: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(logits.float().reshape(-1), target.float())
 
 
+def plain_batches(
+    faces: Faces, device: str = "cpu", *, batch: int = 512
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (inputs (b, 3, size, size) float32, target (b,)) of every example once, in order."""
+    for start in range(0, len(faces), batch):
+        at = slice(start, start + batch)
+        images, frames = faces.frames(at)
+        inputs = augment.plain(images.to(device), faces.size, frames=frames)
+        yield inputs, faces.target[at].to(device)
+
+
 @torch.no_grad()
 def predict(
     model: nn.Module,
@@ -98,10 +109,8 @@ def predict(
     model.eval()
     layout, parts = layout_of(model), []
     try:
-        for start in range(0, len(faces), batch):
-            images, frames = faces.frames(slice(start, start + batch))
-            inputs = augment.plain(images.to(device), faces.size, frames=frames)
-            inputs = inputs.contiguous(memory_format=layout)
+        for plain, _ in plain_batches(faces, device, batch=batch):
+            inputs = plain.contiguous(memory_format=layout)
             with autocast(precision, device):
                 parts.append(model(inputs).float().reshape(-1).cpu())
     finally:

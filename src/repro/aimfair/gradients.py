@@ -73,7 +73,7 @@ def mean_gradients(
     }
     half = precision == "bfloat16"
     count = 0
-    with _restored(model), torch.enable_grad():
+    with restored(model), torch.enable_grad():
         model.train(mode == "train")
         model.requires_grad_(True)
         for inputs, target in batches:
@@ -144,7 +144,7 @@ def sensitivity(
 
 
 @contextmanager
-def _restored(model: nn.Module) -> Iterator[None]:
+def restored(model: nn.Module) -> Iterator[None]:
     """Leave flags, modes and buffers after the block as they were before it."""
     modes = [(module, module.training) for module in model.modules()]
     flags = [(p, p.requires_grad) for p in model.parameters()]

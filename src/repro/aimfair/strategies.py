@@ -21,7 +21,7 @@ Start = Literal["initial", "pretrained"]
 Data = Literal["real", "synthetic", "real and synthetic", "repaired"]
 Rule = Literal[
     "all", "head", "all but one block", "one block", "random", "mask",
-    "random of a size", "batchnorm", "none",
+    "random of a size", "mask by importance", "batchnorm", "none",
 ]  # fmt: skip
 
 #: rule -> the arguments of `trainable_tensors` that it needs
@@ -33,6 +33,7 @@ _NEEDS: dict[Rule, tuple[str, ...]] = {
     "random": ("k", "draw"),
     "mask": ("mask",),
     "random of a size": ("mask", "draw"),
+    "mask by importance": ("mask",),
     "batchnorm": (),
     "none": (),
 }
@@ -42,6 +43,7 @@ _SETTINGS: dict[Rule, tuple[str, ...]] = {
     "random": ("sensitivity", "k", "draw"),
     "mask": ("sensitivity", "k"),
     "random of a size": ("sensitivity", "k", "draw"),
+    "mask by importance": ("sensitivity", "importance", "k"),
 }
 
 
@@ -87,7 +89,7 @@ class Strategy:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """Settings that a run of it has, of block, k, draw and sensitivity."""
+        """Settings that a run of it has, of block, k, draw, sensitivity and importance."""
         return _SETTINGS[self.tensors]
 
     @property
@@ -226,6 +228,16 @@ _ALL = (
         "random tensors of as many parameters",
     ),
     Strategy(
+        "importance mask",
+        "pretrained",
+        "synthetic",
+        "mask by importance",
+        "Fine-tunes a mask by WIN's importance in place of gradients of bias.",
+        "",
+        "SFT with a mask by WIN's importance",
+        sensitivity="absolute",
+    ),
+    Strategy(
         "batchnorm affine",
         "pretrained",
         "synthetic",
@@ -248,7 +260,10 @@ STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _ALL}
 
 
 #: What asks whether it is the mask. As much is trained elsewhere, or only what moves beside it.
-CONTROLS = ("random", "random parameters", "batchnorm affine", "batchnorm statistics")
+CONTROLS = (
+    *("random", "random parameters", "importance mask"),
+    *("batchnorm affine", "batchnorm statistics"),
+)
 
 #: Those that a name alone determines (no block, no draw), which a profile may name to compare.
 COMPARED = tuple(s.name for s in _ALL if not s.balanced and not {"block", "draw"} & {*s.settings})

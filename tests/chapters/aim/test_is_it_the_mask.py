@@ -26,7 +26,10 @@ from repro.study.runs import WEIGHTS, Record
 from repro.study.session import View
 from repro.study.stages import obtain
 
-ARMS = ("random 0", "random parameters 0", "batchnorm affine", "batchnorm statistics")
+ARMS = (
+    *("random 0", "random parameters 0", "importance mask"),
+    *("batchnorm affine", "batchnorm statistics"),
+)
 
 
 def weights(record: Record) -> dict[str, Tensor]:
@@ -79,6 +82,38 @@ def test_each_control_trains_what_it_says(results: Results, computed: Computed) 
             record = results[key][seed]
             assert set(record.results["trained_tensors"]) == trained[key]
             assert record.results["trainable_parameters"] == sum(sizes[n] for n in trained[key])
+
+
+def test_the_mask_by_importance_is_of_the_groups_of_the_synthetic_images(
+    results: Results, computed: Computed
+) -> None:
+    config = controls(computed.profile, computed.profile.seeds)["importance mask"][0]
+    assert isinstance(config, FaceTuning)
+    assert config.importance is not None
+    of_all = config.importance.model_copy(update={"images": None})
+    measured, model = obtain(of_all, computed.runs), results["erm"][0]
+    balanced = synthetic_faces(config.pretrained.data, config.synthetic, seed=config.seed).balanced
+    head = []  # of the head's bias the gradient is the residual, sigmoid(z) - t
+    logits = vision.predict(trained_model(config.pretrained, model), balanced, precision="float32")
+    for p in (1, 0):
+        of_group = balanced.protected == p
+        residual = torch.sigmoid(logits[of_group]) - balanced.target[of_group]
+        head.append(float(residual.square().mean().sqrt()))
+    at = measured.results["tensors"].index("fc.bias")
+    assert measured.results["fairness"][at] == pytest.approx(abs(head[0] - head[1]), rel=1e-3)
+    assert [group[at] for group in measured.results["importance"]] == pytest.approx(head, rel=1e-3)
+    # The mask, of the images that the profile allows.
+    measured, sensitivity = (
+        obtain(config.importance, computed.runs),
+        computed.masks["train, augmented"][0],
+    )
+    absolute = sensitivity.results["draws"][0]["absolute"]["domain"]
+    names, gaps, k = measured.results["tensors"], measured.results["fairness"], config.k
+    assert k is not None
+    small = sorted(range(len(names)), key=lambda i: absolute[i])[:k]
+    large = sorted(range(len(names)), key=lambda i: -gaps[i])[:k]
+    trained = {names[i] for i in set(small) & set(large)}
+    assert set(results["importance mask"][0].results["trained_tensors"]) == trained
 
 
 def test_statistics_alone_are_the_averages_of_one_pass(

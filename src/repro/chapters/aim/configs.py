@@ -110,16 +110,38 @@ class Sensitivity(RunConfig):
         return f"sensitivities in {self.mode} mode{way}, seed {self.seed}"
 
 
+class GroupImportance(RunConfig):
+    """How much the importance of each tensor of a classifier differs between protected groups.
+
+    The groups are those of the balanced synthetic images (:mod:`repro.aimfair.importance`).
+    """
+
+    stage: ClassVar[str] = "aim-importance"
+    version: ClassVar[int] = 1
+
+    paper: Literal["aim-fair"] = "aim-fair"
+    pretrained: FaceTraining
+    synthetic: SyntheticFaces
+    data_sha256: dict[str, str]
+    images: int | None = Field(default=None, ge=1)  # of each group; None: all
+
+    @property
+    def label(self) -> str:
+        """A few words for progress lines and messages."""
+        return f"importance by group, seed {self.seed}"
+
+
 class FaceTuning(RunConfig):
     """A trained classifier of which some tensors are fine-tuned on balanced synthetic images."""
 
     stage: ClassVar[str] = "aim-finetune"
     version: ClassVar[int] = 3  # a probability of 0.5 is positive
-    later: ClassVar[Mapping[str, Any]] = {"frozen": "still"}
+    later: ClassVar[Mapping[str, Any]] = {"frozen": "still", "importance": None}
 
     paper: Literal["aim-fair"] = "aim-fair"
     pretrained: FaceTraining
     sensitivity: Sensitivity | None = None  # where a mask is selected by it
+    importance: GroupImportance | None = None  # where a mask is selected by it, too
     synthetic: SyntheticFaces
     data_sha256: dict[str, str]
     strategy: str  # of `STRATEGIES`, one that goes on from the biased classifier
@@ -140,7 +162,7 @@ class FaceTuning(RunConfig):
     def _only_what_is_read(self) -> Self:
         # A setting that means nothing would give one run two identities.
         strategy = STRATEGIES[self.strategy]
-        for name in ("sensitivity", "k", "block", "draw"):
+        for name in ("sensitivity", "importance", "k", "block", "draw"):
             wanted = name in strategy.settings
             if (getattr(self, name) is not None) != wanted:
                 raise ValueError(

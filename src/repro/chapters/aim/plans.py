@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from repro.aimfair.strategies import COMPARED, STRATEGIES
-from repro.chapters.aim.configs import Backbone, FaceTraining, FaceTuning, Sensitivity
+from repro.chapters.aim.configs import (
+    Backbone,
+    FaceTraining,
+    FaceTuning,
+    GroupImportance,
+    Sensitivity,
+)
 from repro.chapters.aim.declared import declared_sha256, stamped
 from repro.data.registry import face_set
 from repro.data.sources import DataError, digest_of
@@ -116,6 +122,20 @@ def sensitivity(
     )
 
 
+def importance(profile: Profile, base: FaceTraining, synthetic: SyntheticFaces) -> GroupImportance:
+    """Return the configuration of one measurement of all tensors' importance by group."""
+    faces = profile.faces
+    few = faces.gradient_batches
+    return GroupImportance(
+        seed=base.seed,
+        pretrained=base,
+        synthetic=synthetic,
+        data_sha256=declared_sha256(base.data, synthetic),
+        # As many images in all as the gradients of a set are taken on.
+        images=None if few is None else few * faces.pretrain.batch_size // 2,
+    )
+
+
 def tuning(
     profile: Profile,
     base: FaceTraining,
@@ -131,7 +151,8 @@ def tuning(
 ) -> FaceTuning:
     """Return the configuration of one fine-tuned classifier; ``k`` is the profile's by default."""
     synthetic = synthetic or synthetic_of(profile)
-    masked = "k" in STRATEGIES[check_name("strategy", strategy, STRATEGIES)].settings
+    settings = STRATEGIES[check_name("strategy", strategy, STRATEGIES)].settings
+    masked, weighed = "k" in settings, "importance" in settings
     k = profile.faces.k if k is None else k
     _check_tensors(profile, k=k if masked else None, block=block)
     if masked and measured is None:
@@ -141,6 +162,7 @@ def tuning(
             "seed": base.seed,
             "pretrained": base,
             "sensitivity": measured if masked else None,
+            "importance": importance(profile, base, synthetic) if weighed else None,
             "synthetic": synthetic,
             "data_sha256": declared_sha256(base.data, synthetic),
             "strategy": strategy,

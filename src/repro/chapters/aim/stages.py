@@ -14,8 +14,16 @@ from torch.optim.swa_utils import update_bn
 from repro import models, vision
 from repro.aimfair import finetune as rules
 from repro.aimfair.gradients import mean_gradients, sensitivity
+from repro.aimfair.importance import fisher, importance_gap
+from repro.aimfair.mask import select_mask
 from repro.aimfair.strategies import STRATEGIES
-from repro.chapters.aim.configs import Backbone, FaceTraining, FaceTuning, Sensitivity
+from repro.chapters.aim.configs import (
+    Backbone,
+    FaceTraining,
+    FaceTuning,
+    GroupImportance,
+    Sensitivity,
+)
 from repro.chapters.aim.data import (
     RealFaces,
     group_counts,
@@ -23,7 +31,7 @@ from repro.chapters.aim.data import (
     synthetic_faces,
     training_set,
 )
-from repro.chapters.aim.recorded_masks import mask_of
+from repro.chapters.aim.recorded_masks import mask_of, sensitivities_of
 from repro.files import sha256_of
 from repro.layout import layout_of, place
 from repro.precision import effective
@@ -141,6 +149,36 @@ def _gradients(
         return mean_gradients(model, given, vision.bce, mode=config.mode)
 
 
+@stage(GroupImportance)
+def measure_importance(config: GroupImportance, runs: Runs) -> Outcome:
+    """Measure how much the importance of every tensor differs between the protected groups."""
+    record = built_on(config.pretrained, runs)
+    model = trained_model(config.pretrained, record)
+    sets = synthetic_faces(config.pretrained.data, config.synthetic, seed=config.seed)
+    digests = real_faces(config.pretrained.data).sha256 | sets.sha256
+    check_read(config, digests)
+    groups = []
+    for protected in (1, 0):
+        at = np.flatnonzero(sets.balanced.protected.numpy() == protected)
+        order = np.random.default_rng([config.seed, protected]).permutation(at)
+        faces = sets.balanced.subset(np.sort(order[: config.images]))
+        groups.append(fisher(model, vision.plain_batches(faces, vision.device()), vision.bce))
+    gaps = importance_gap(*groups)
+    roots = [{name: float(f.mean().sqrt()) for name, f in group.items()} for group in groups]
+    return Outcome(
+        counts={"test": record.counts("test")},  # of the model whose tensors were measured
+        predictions=record.predictions(),
+        weights={"fairness": np.array(list(gaps.values()))},
+        results={
+            "tensors": list(gaps),
+            "fairness": list(gaps.values()),
+            "importance": [list(group.values()) for group in roots],  # [s][tensor], s = 1 is p = 1
+        },
+        data_sha256=digests,
+        device=vision.device(),
+    )
+
+
 @stage(FaceTuning)
 def tune(config: FaceTuning, runs: Runs) -> Outcome:
     """Fine-tune the tensors of a strategy on balanced synthetic images (1e; Figure 2, Table 4)."""
@@ -186,7 +224,13 @@ def chosen_tensors(config: FaceTuning, model: nn.Module, runs: Runs) -> frozense
         measured = built_on(config.sensitivity, runs).results
         assert config.k is not None
         kind = STRATEGIES[config.strategy].sensitivity or "absolute"
-        mask = mask_of(measured, config.k, kind=kind)
+        if config.importance is None:
+            mask = mask_of(measured, config.k, kind=kind)
+        else:
+            domain, _ = sensitivities_of(measured, kind=kind)
+            gaps = built_on(config.importance, runs).results
+            fairness = dict(zip(gaps["tensors"], gaps["fairness"], strict=True))
+            mask = select_mask(domain, fairness, config.k)
     if STRATEGIES[config.strategy].tensors == "random":
         assert mask is not None
         assert config.draw is not None
