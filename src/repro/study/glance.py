@@ -161,10 +161,14 @@ def at_a_glance_markdown(
 def _row(real: Verdict, toy: Verdict, notebooks: str) -> str:
     told = real if real.judged else toy
     chapter = f"[{real.claim.where}]({notebooks}/{real.claim.notebook}.ipynb)"
-    return (
-        f"| {chapter}: {real.statement} | {_cell(real)} | {_cell(toy)} "
-        f"| {'real' if told is real else 'simulated'}: {headline(told)} |"
-    )
+    shown = f"{'real' if told is real else 'simulated'}: {headline(told)}"
+    cells = (f"{chapter}: {real.statement}", _cell(real), _cell(toy), shown)
+    return f"| {' | '.join(map(_in_a_row, cells))} |"
+
+
+def _in_a_row(text: str) -> str:
+    """Return a text in which a bar, as in "Smiling | Male", does not end the cell."""
+    return text.replace("|", "\\|")
 
 
 def _data(profile: Profile, paper: Paper) -> str:
@@ -172,5 +176,5 @@ def _data(profile: Profile, paper: Paper) -> str:
     if paper == "win-faces" and profile.win.faces is None:
         return "not run"
     seeds = profile.seeds_of(paper)
-    label = profile.data_label(paper).replace("|", "\\|")  # else it ends the cell
-    return f"{label}, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
+    label = profile.data_label(paper)
+    return _in_a_row(f"{label}, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}")
