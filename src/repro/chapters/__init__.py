@@ -31,6 +31,7 @@ CHAPTERS = (
     "win.backbones",
     "win.rank_sweep",
     "win.neutralising",
+    "win.both_methods",
 )
 #: Modules whose functions compute runs; imported when the first is computed.
 STAGES = ("aim.stages", "aim.backbone", "win.stages", "win.face_stages")

@@ -155,9 +155,9 @@ def test_what_is_listed_alone_is_planned_whole(toy: Profile, plan: Planned) -> N
 
 def test_repairing_has_images_enough() -> None:
     # 20,000 at 1:9 are 1,000 / 9,000 / 9,000 / 1,000 (METHODS, 1b), so 8,000 are needed of a group.
-    few = load_profile("desk", {"faces.synthetic.pool": 3600})
+    few = load_profile("desk", {"faces.synthetic.pool": 1800})
     assert aim_plans.training(few, 1, strategy="repairing").synthetic.pool == 8000
-    assert aim_plans.training(few, 1, strategy="supplementation").synthetic.pool == 3600
+    assert aim_plans.training(few, 1, strategy="supplementation").synthetic.pool == 1800
     many = load_profile("desk", {"faces.synthetic.pool": 10_500})
     assert aim_plans.training(many, 1, strategy="repairing").synthetic.pool == 10_500
 

@@ -153,6 +153,21 @@ class FaceTuning(RunConfig):
     frozen: Literal["still", "decayed"] = "still"
     optimisation: ImageOptimisation
 
+    @property
+    def data(self) -> FaceData:
+        """The faces that the classifier was trained on before."""
+        return self.pretrained.data
+
+    @property
+    def architecture(self) -> str:
+        """That of the classifier."""
+        return self.pretrained.architecture
+
+    @property
+    def width(self) -> int:
+        """That of the classifier."""
+        return self.pretrained.width
+
     @field_validator("strategy")
     @classmethod
     def _known(cls, name: str) -> str:

@@ -265,7 +265,7 @@ def initial_model(config: FaceTraining, runs: Runs) -> nn.Module:
     return place(model, vision.device())
 
 
-def trained_model(config: FaceTraining | Backbone, record: Record) -> nn.Module:
+def trained_model(config: FaceTraining | FaceTuning | Backbone, record: Record) -> nn.Module:
     """Return the classifier of a finished run, on the device that trains.
 
     Of a backbone the head is a new one: what it told of an image is not a target of ours.

@@ -1,8 +1,9 @@
 """What a run of WIN on faces is: a head trained on frozen features, and that head fine-tuned.
 
-Both build on a classifier that another stage trained, on the same faces
-(:class:`~repro.chapters.aim.configs.FaceTraining`) or on FairFace's
-(:class:`~repro.chapters.aim.configs.Backbone`); its layers before the head stay as they are.
+Both build on a classifier that another stage trained or fine-tuned, on the same faces
+(:class:`~repro.chapters.aim.configs.FaceTraining`, :class:`~repro.chapters.aim.configs.FaceTuning`)
+or on FairFace's (:class:`~repro.chapters.aim.configs.Backbone`); its layers before the head stay as
+they are.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from repro.chapters.aim.configs import Backbone, FaceTraining
+from repro.chapters.aim.configs import Backbone, FaceTraining, FaceTuning
 from repro.chapters.win.configs import (
     Constraint,
     fair_key,
@@ -31,7 +32,7 @@ class FaceHead(RunConfig):
     later: ClassVar[Mapping[str, Any]] = {"data": None, "data_sha256": None}
 
     paper: Literal["win-faces"] = "win-faces"
-    backbone: FaceTraining | Backbone
+    backbone: FaceTraining | FaceTuning | Backbone
     #: the images, where the backbone learnt from others, and their declared digests
     data: FaceData | None = None
     data_sha256: dict[str, str] | None = None
@@ -59,7 +60,7 @@ class FaceHead(RunConfig):
     @property
     def images(self) -> FaceData:
         """Which images the head is trained on, their size and edition."""
-        found = self.backbone.data if isinstance(self.backbone, FaceTraining) else self.data
+        found = self.data if isinstance(self.backbone, Backbone) else self.backbone.data
         assert found is not None
         return found
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from repro.chapters.aim import plans as aim_plans
-from repro.chapters.aim.configs import Backbone, FaceTraining
+from repro.chapters.aim.configs import Backbone, FaceTraining, FaceTuning
 from repro.chapters.aim.declared import declared_sha256
 from repro.chapters.win.configs import Constraint, fair_key, key_of
 from repro.chapters.win.face_configs import FaceHead, FaceHeadTuning
@@ -39,6 +39,9 @@ def settings_of(profile: Profile) -> WinFaceSettings:
     return profile.win.faces
 
 
+Learnt = FaceTraining | FaceTuning | Backbone
+
+
 def backbone(profile: Profile, architecture: str | None = None) -> FaceTraining | Backbone:
     """Return the one run of faces whose layers before the head every seed shares.
 
@@ -57,11 +60,16 @@ def backbone(profile: Profile, architecture: str | None = None) -> FaceTraining 
 
 
 def pretrained(
-    profile: Profile, seed: int, *, head: Head = "target", architecture: str | None = None
+    profile: Profile,
+    seed: int,
+    *,
+    head: Head = "target",
+    architecture: str | None = None,
+    on: Learnt | None = None,
 ) -> FaceHead:
-    """Return the configuration of one pre-trained head."""
+    """Return the configuration of one pre-trained head, on the shared backbone or another."""
     win, data = settings_of(profile), profile.faces.data
-    learnt = backbone(profile, architecture)
+    learnt = on or backbone(profile, architecture)
     elsewhere = isinstance(learnt, Backbone)
     return FaceHead(
         seed=seed,

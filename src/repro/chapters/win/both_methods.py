@@ -1,0 +1,92 @@
+"""Chapter 48: both methods on one classifier, AIM-Fair below the head and WIN in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from repro.aimfair.strategies import COMPARED
+from repro.chapters.aim import plans as aim_plans
+from repro.chapters.aim.contrasts import WORDS
+from repro.chapters.win.configs import NAMES, key_of
+from repro.chapters.win.contrasts import SHORT
+from repro.chapters.win.face_plans import Learnt, pretrained, tuned
+from repro.chapters.win.plans import on_bases, under
+from repro.chapters.win.tables import compared
+from repro.study.experiments import Plan, experiment
+from repro.study.figures import beside_paper
+from repro.study.profiles import Profile
+from repro.study.session import View
+
+NOTEBOOK = "48_both_methods"
+
+#: Whose features a head is trained on: the biased classifier, fine-tuned whole, and selectively.
+BELOW = ("erm", "fully fine-tuning", "mask")
+#: The rank of two classes that cuts something.
+RANK = 1
+
+
+@experiment(NOTEBOOK, part="aim-fair")
+def both(profile: Profile, seeds: Sequence[int]) -> Plan:
+    """Plan WIN's strategies on the features of each classifier of `BELOW`; keys ``mask, tl``.
+
+    Each seed has a classifier of its own, as in the chapters on AIM-Fair.
+    """
+    if profile.win.faces is None or profile.faces.synthetic is None:
+        return {}
+    if not set(BELOW) <= set(aim_plans.known_strategies(profile, COMPARED)):
+        return {}
+    plan: Plan = {}
+    for name in BELOW:
+        bases = [pretrained(profile, s, on=_below(profile, s, name)) for s in seeds]
+        heads = on_bases(
+            bases, (RANK,), lambda base, how, rank: tuned(profile, base, how, rank=rank)
+        )
+        plan |= {under(name, key): configs for key, configs in heads.items()}
+    return plan
+
+
+def _below(profile: Profile, seed: int, strategy: str) -> Learnt:
+    base = aim_plans.training(profile, seed)
+    return base if strategy == "erm" else aim_plans.tuning(profile, base, strategy)
+
+
+#: The head's strategies, as keys end with them.
+HEADS = {"tl": NAMES["tl"], key_of("svd", RANK): NAMES["svd"], key_of("win", RANK): NAMES["win"]}
+
+
+def names(view: View) -> dict[str, str]:
+    """Return what to call each setting of a view."""
+    return {
+        under(name, key): f"{WORDS[name]} below, {head}"
+        for name in BELOW
+        for key, head in HEADS.items()
+        if under(name, key) in view.results
+    }
+
+
+def results(view: View) -> list[Figure | pd.DataFrame | View]:
+    """Return every setting as figure and table; no paper has them."""
+    return beside_paper(view, SHORT, names(view), None)
+
+
+_WIN = key_of("win", RANK)
+#: What is asked, the first setting and the second.
+QUESTIONS = (
+    ("AIM-Fair below, plain head: SFT − ERM", under("mask", "tl"), under("erm", "tl")),
+    ("the same by full fine-tuning", under("fully fine-tuning", "tl"), under("erm", "tl")),
+    ("WIN in the head, biased below: WIN − TL", under("erm", _WIN), under("erm", "tl")),
+    ("WIN on top of AIM-Fair: WIN − TL", under("mask", _WIN), under("mask", "tl")),
+    ("both against neither", under("mask", _WIN), under("erm", "tl")),
+)
+
+
+def seed_by_seed(view: View) -> list[str | pd.DataFrame | View]:
+    """Return each question's difference, seed by seed."""
+    pairs = [pair for pair in QUESTIONS if {*pair[1:]} <= view.results.keys()]
+    if not pairs:
+        return [f"**{view.label}**: no head is among these runs."]
+    heading = f"**{view.label}**, points, 95 % interval over seeds:"
+    return [heading, compared(view.results, pairs), view]
