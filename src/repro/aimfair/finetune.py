@@ -70,7 +70,8 @@ def trainable_tensors(
         For "random", the seed, >= 0: k tensors uniformly without replacement. For "random
         parameters" that of :func:`tensors_of_size`.
     mask
-        For "mask" and "cosine mask", names from :func:`repro.aimfair.mask.select_mask`; for
+        For "mask", "cosine mask" and "importance mask", names from
+        :func:`repro.aimfair.mask.select_mask`; for
         "random parameters" the mask that it is to be as large as.
 
     Returns

@@ -1,10 +1,10 @@
 """WIN's importance as a sensitivity of whole tensors: what a mask could be selected by instead.
 
-WIN asks how much the Fisher information of a weight differs between two protected groups, of the
-last layer alone, and makes their importance one. AIM-Fair asks of every tensor how sensitive it is
-to bias, without protected labels of real images. Both meet on synthetic images, whose groups are
-known: a tensor whose importance differs between the groups sees the bias. No paper has this; it is
-a control of AIM-Fair's mask.
+WIN takes the importance of the last layer's weights for each of two protected groups, the root of
+their Fisher information, and averages the two. AIM-Fair asks of every tensor how sensitive it is to
+bias, without protected labels of real images. Both meet on synthetic images, whose groups are
+known: a tensor whose importance *differs* between the groups sees the bias. That difference, of
+every tensor and entry by entry, is this study's own; no paper has it.
 
 Source of the importance: Zhang and Zhou (2024), arXiv 2403.00625.
 """
@@ -42,7 +42,7 @@ def fisher(
     loss
         (logits, target) -> scalar, of a batch of one.
     chunk
-        How many gradients of single examples are held at once.
+        How many gradients of single examples are held at once, whatever the batches.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def fisher(
         logits = functional_call(model, (values, buffers), (image[None],))
         return loss(logits, target[None])
 
-    gradients = vmap(grad(of_one), in_dims=(None, 0, 0), chunk_size=chunk)
+    gradients = vmap(grad(of_one), in_dims=(None, 0, 0))
     sums = {
         name: torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32))
         for name, p in parameters.items()
@@ -70,8 +70,10 @@ def fisher(
     with restored(model):
         model.eval()
         for inputs, target in batches:
-            for name, gradient in gradients(parameters, inputs, target).items():
-                sums[name] += gradient.to(sums[name].dtype).square().sum(dim=0)
+            for start in range(0, len(inputs), chunk):  # vmap's own chunks would all be held
+                part = slice(start, start + chunk)
+                for name, gradient in gradients(parameters, inputs[part], target[part]).items():
+                    sums[name] += gradient.to(sums[name].dtype).square().sum(dim=0)
             count += len(inputs)
     if count == 0:
         raise ValueError("no example: Fisher information needs at least one")

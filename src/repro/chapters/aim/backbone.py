@@ -25,7 +25,7 @@ def train_backbone(config: Backbone, runs: Runs) -> Outcome:
     """Train a classifier of age group, gender and ancestry on FairFace's adults."""
     how = config.settings
     images = fairface.load(how.size, edition=how.edition)
-    check_read(config, stamped(images.sha256))
+    check_read(config, config.data_sha256, stamped(images.sha256))
     labels = fairface.records(edition=how.edition).loc[images.attributes.index]
     adult = labels["age"].isin(fairface.ADULT).to_numpy()
     classes = {"age": fairface.ADULT, "gender": fairface.GENDERS, "race": fairface.RACES}

@@ -74,6 +74,8 @@ def _enough_to_repair(data: FaceData, synthetic: SyntheticFaces) -> SyntheticFac
     """Return the synthetic faces with a pool that fills the smaller groups up."""
     counts = biased_counts(round(data.total * data.fraction), data.bias_ratio)
     needed = max(counts) - min(counts)
+    if synthetic.source == "studio":  # which draws groups by fair coins: some to spare
+        needed = round(1.2 * needed)
     return synthetic.model_copy(update={"pool": max(synthetic.pool, needed)})
 
 
@@ -156,7 +158,7 @@ def tuning(
     k = profile.faces.k if k is None else k
     _check_tensors(profile, k=k if masked else None, block=block)
     if masked and measured is None:
-        measured = sensitivity(profile, base)
+        measured = sensitivity(profile, base, synthetic=synthetic if weighed else None)
     return FaceTuning.model_validate(
         {
             "seed": base.seed,

@@ -57,7 +57,7 @@ def train(config: FaceTraining, runs: Runs) -> Outcome:
     if config.synthetic is not None:
         sets = synthetic_faces(config.data, config.synthetic, seed=config.seed)
         digests = digests | sets.sha256
-    check_read(config, digests)
+    check_read(config, config.data_sha256, digests)
     examples = training_set(strategy.data, real.train, sets, seed=config.seed)
     model = initial_model(config, runs)
     result = _fit(model, examples, real, config.optimisation, config, runs)
@@ -77,7 +77,7 @@ def measure(config: Sensitivity, runs: Runs) -> Outcome:
     model = trained_model(config.pretrained, record)
     real = real_faces(config.pretrained.data)
     sets = synthetic_faces(config.pretrained.data, config.synthetic, seed=config.seed)
-    check_read(config, real.sha256 | sets.sha256)
+    check_read(config, config.data_sha256, real.sha256 | sets.sha256)
     how = config.pretrained.optimisation.model_copy(update={"batch_size": config.batch_size})
     parts = {"R": real.train, "S1": sets.biased, "S2": sets.balanced}
     draws = []
@@ -156,7 +156,7 @@ def measure_importance(config: GroupImportance, runs: Runs) -> Outcome:
     model = trained_model(config.pretrained, record)
     sets = synthetic_faces(config.pretrained.data, config.synthetic, seed=config.seed)
     digests = real_faces(config.pretrained.data).sha256 | sets.sha256
-    check_read(config, digests)
+    check_read(config, config.data_sha256, digests)
     groups = []
     for protected in (1, 0):
         at = np.flatnonzero(sets.balanced.protected.numpy() == protected)
@@ -186,7 +186,7 @@ def tune(config: FaceTuning, runs: Runs) -> Outcome:
     model = trained_model(config.pretrained, record)
     real = real_faces(config.pretrained.data)
     sets = synthetic_faces(config.pretrained.data, config.synthetic, seed=config.seed)
-    check_read(config, real.sha256 | sets.sha256)
+    check_read(config, config.data_sha256, real.sha256 | sets.sha256)
     trainable = chosen_tensors(config, model, runs)
     if trainable:
         trained_parameters = rules.freeze_all_but(model, trainable)
@@ -353,10 +353,9 @@ def ties_of(config: FaceTraining | FaceTuning) -> Literal["first", "last"]:
     return "last" if isinstance(config, FaceTraining) else "first"
 
 
-def check_read(config: RunConfig, read: Mapping[str, str]) -> None:
+def check_read(config: RunConfig, declared: Mapping[str, str], read: Mapping[str, str]) -> None:
     """Refuse other data than declared before hours are spent on them."""
-    declared = getattr(config, "data_sha256", None)
-    if declared is not None and read != declared:
+    if read != declared:
         raise RunError(
             f"{config.label}: the data that were read ({read}) are not those that the run "
             f"declares ({declared})"

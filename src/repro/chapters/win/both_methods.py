@@ -15,7 +15,7 @@ from repro.chapters.win.contrasts import SHORT
 from repro.chapters.win.face_plans import Learnt, pretrained, tuned
 from repro.chapters.win.plans import on_bases, under
 from repro.chapters.win.tables import compared
-from repro.study.experiments import Plan, experiment
+from repro.study.experiments import Plan
 from repro.study.figures import beside_paper
 from repro.study.profiles import Profile
 from repro.study.session import View
@@ -28,7 +28,7 @@ BELOW = ("erm", "fully fine-tuning", "mask")
 RANK = 1
 
 
-@experiment(NOTEBOOK, part="aim-fair")
+@aim_plans.aim_experiment(NOTEBOOK)
 def both(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Plan WIN's strategies on the features of each classifier of `BELOW`; keys ``mask, tl``.
 

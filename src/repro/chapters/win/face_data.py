@@ -100,7 +100,8 @@ def head_data(config: FaceHead, runs: Runs) -> HeadData:
         images, config.target, config.protected, bias_ratio=config.bias_ratio, seed=config.seed
     )
     digests = read_sha256(data, images)
-    check_read(config, digests)
+    if config.data_sha256 is not None:  # else the backbone's run has declared and checked them
+        check_read(config, config.data_sha256, digests)
     features = _features(config, runs)
     names = [str(column) for column in images.attributes.columns]
     labels = tuple(names) if config.head == "labels" else (config.target,)
