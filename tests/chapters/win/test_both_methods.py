@@ -36,6 +36,9 @@ def test_the_head_reads_the_classifier_of_its_seed_and_strategy(computed: Comput
     with torch.no_grad():
         model(augment.plain(images.images[at], head.images.size))
     torch.testing.assert_close(data.parts["task_test"].inputs[:5], seen[0], rtol=1e-3, atol=1e-4)
+    for wrong in ({"data_sha256": None}, {"backbone": plan["erm, pre-trained"][0].backbone}):
+        with pytest.raises(ValueError, match="read other images, too, needs data_sha256"):
+            FaceHead.model_validate(dict(head) | wrong)
     (tuned,) = plan["mask, win, rank 1"]
     assert isinstance(tuned, FaceHeadTuning)
     assert tuned.pretrained == head

@@ -24,6 +24,11 @@ from repro.settings import FaceData, Optimisation
 from repro.study.configs import RunConfig
 
 
+def reads_others(backbone: FaceTraining | FaceTuning | Backbone) -> bool:
+    """Whether a backbone has read more than the real images that its head reads."""
+    return isinstance(backbone, Backbone) or backbone.synthetic is not None
+
+
 class FaceHead(RunConfig):
     """A new head, pre-trained on the frozen features of the part that the backbone comes from."""
 
@@ -33,8 +38,9 @@ class FaceHead(RunConfig):
 
     paper: Literal["win-faces"] = "win-faces"
     backbone: FaceTraining | FaceTuning | Backbone
-    #: the images, where the backbone learnt from others, and their declared digests
+    #: the images, where the backbone learnt from others
     data: FaceData | None = None
+    #: their declared digests, where the backbone read others, too
     data_sha256: dict[str, str] | None = None
     target: str
     protected: str
@@ -49,11 +55,16 @@ class FaceHead(RunConfig):
         if self.target == self.protected:
             raise ValueError(f"target and protected attribute are both '{self.target}'")
         of_others = isinstance(self.backbone, Backbone)
-        if {self.data is not None, self.data_sha256 is not None} != {of_others}:
+        if (self.data is not None) != of_others:
             raise ValueError(
-                "a backbone of FairFace's labels needs data and data_sha256 of the images"
+                "a backbone of FairFace's labels needs data, the images"
                 if of_others
                 else "the images are those that the backbone learnt from: data is not needed"
+            )
+        if (self.data_sha256 is not None) != reads_others(self.backbone):
+            raise ValueError(
+                "a backbone that read other images, too, needs data_sha256 of the head's, and no "
+                "other does"
             )
         return self
 

@@ -13,7 +13,7 @@ from repro.chapters.aim import plans as aim_plans
 from repro.chapters.aim.configs import Backbone, FaceTraining, FaceTuning
 from repro.chapters.aim.declared import declared_sha256
 from repro.chapters.win.configs import Constraint, fair_key, key_of
-from repro.chapters.win.face_configs import FaceHead, FaceHeadTuning
+from repro.chapters.win.face_configs import FaceHead, FaceHeadTuning, reads_others
 from repro.chapters.win.plans import on_bases
 from repro.data.registry import FACE_SETS
 from repro.settings import FaceData, SettingsError
@@ -70,12 +70,12 @@ def pretrained(
     """Return the configuration of one pre-trained head, on the shared backbone or another."""
     win, data = settings_of(profile), profile.faces.data
     learnt = on or backbone(profile, architecture)
-    elsewhere = isinstance(learnt, Backbone)
+    images = data if isinstance(learnt, Backbone) else learnt.data
     return FaceHead(
         seed=seed,
         backbone=learnt,
-        data=data if elsewhere else None,
-        data_sha256=declared_sha256(data) if elsewhere else None,
+        data=data if isinstance(learnt, Backbone) else None,
+        data_sha256=declared_sha256(images) if reads_others(learnt) else None,
         target=win.target,
         protected=win.protected,
         bias_ratio=win.bias_ratio,
