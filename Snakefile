@@ -46,7 +46,7 @@ if IMAGES := PROFILE.image_sets():
     from repro.data.sources import DataError
 
     try:
-        for images, edition in IMAGES.items():
+        for images, edition in IMAGES:
             face_set(images).find(edition)
     except DataError as error:
         raise WorkflowError(str(error)) from None

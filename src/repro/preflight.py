@@ -94,7 +94,7 @@ def profile_check(name: str, data: Check) -> Check:
     profile = load_profile(name)
     what = f"profile {name}"
     needs = ["UCI Adult, see above"] if profile.data.name == "adult" and not data.fine else []
-    for images, edition in profile.image_sets().items():
+    for images, edition in profile.image_sets():
         try:
             face_set(images).find(edition)
         except DataError as error:

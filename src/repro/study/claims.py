@@ -7,7 +7,7 @@ judges them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -123,6 +123,8 @@ class Claim:
     checks: Callable[[Profile], Sequence[Check]] = lambda profile: ()
     #: what shows, on simulated data, that the set-up can find such an effect
     control: Callable[[Profile], Check | None] = lambda profile: None
+    #: the settings that its runs have, by what to call them, where they are not the profile's
+    under: Callable[[Profile], Mapping[str, Profile]] = lambda profile: {"": profile}
 
     def statement(self, profile: Profile) -> str:
         """Return the sentence, about the settings of a profile."""
@@ -130,4 +132,14 @@ class Claim:
 
     def substituted(self, profile: Profile) -> tuple[str, ...]:
         """Return all that was substituted in testing the claim under a profile."""
-        return (*substituted(profile, self.paper, self.touches), *self.substitutions)
+        told = {
+            name: substituted(one, self.paper, self.touches)
+            for name, one in (self.under(profile) or {"": profile}).items()
+        }
+        everywhere = set[str].intersection(*map(set, told.values()))
+        lines = (
+            line if line in everywhere else f"{name}: {line}"
+            for name, each in told.items()
+            for line in each
+        )
+        return (*dict.fromkeys(lines), *self.substitutions)

@@ -148,6 +148,7 @@ def _needed(
             f".yaml, or set it and all of them by hand, e.g. {example}"
         )
     needed = _NOTHING_ELSEWHERE.get(dataset, {}) | profile.datasets[dataset]
+    needed = {"faces.also_tasks": ()} | needed  # which are the profile's own data set's
     # A part of the study that this notebook is not on, or the profile does not run, stays.
     return {
         name: value

@@ -126,6 +126,10 @@ TABLE_5 = (
 )
 
 
+def _task(data: FaceData) -> tuple[object, ...]:
+    return data.name, data.target, data.protected, data.bias_ratio
+
+
 class FaceSettings(Strict):
     """Sizes and choices of the AIM-Fair half (Zhao et al., 2025); defaults are the paper's."""
 
@@ -179,6 +183,18 @@ class FaceSettings(Strict):
             for name in names:
                 check_name("experiment", name, known)
         return names
+
+    @property
+    def other_tasks(self) -> tuple[FaceData, ...]:
+        """Those of ``also_tasks`` that are not the task of ``data``, which a parameter may set."""
+        return tuple(task for task in self.also_tasks if _task(task) != _task(self.data))
+
+    @field_validator("also_tasks")
+    @classmethod
+    def _different_tasks(cls, tasks: tuple[FaceData, ...]) -> tuple[FaceData, ...]:
+        if len(set(map(_task, tasks))) < len(tasks):
+            raise ValueError("a task may be named once, with one number of images")
+        return tasks
 
     @field_validator("strategies", "controls")
     @classmethod
@@ -237,16 +253,18 @@ class Profile(Strict):
         """Return whether the numbers of one part of the study are portable."""
         return (self.faces.numbers if paper in ("aim-fair", "win-faces") else None) or self.numbers
 
-    def image_sets(self) -> dict[str, str]:
-        """Return the editions of the image sets that have to be found, by name of the set."""
-        faces, found = self.faces, dict[str, str]()
-        for data in (*faces.also_tasks, faces.data):
-            if not FACE_SETS[data.name].simulated:
-                found[data.name] = data.edition
+    def image_sets(self) -> tuple[tuple[str, str], ...]:
+        """Return the image sets that have to be found, (name, edition) of each."""
+        faces = self.faces
+        read = [
+            (data.name, str(data.edition))
+            for data in (faces.data, *faces.other_tasks)
+            if not FACE_SETS[data.name].simulated
+        ]
         learnt = self.win.faces is not None and self.win.faces.backbone == "fairface"
         if learnt or "fairface" in (faces.initialisation, *faces.also_from):
-            found["fairface"] = faces.backbone.edition
-        return found
+            read.append(("fairface", str(faces.backbone.edition)))
+        return tuple(dict.fromkeys(read))
 
     def is_simulated(self, paper: Paper) -> bool:
         """Whether the data of one part of the study are this project's own simulation."""

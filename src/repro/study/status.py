@@ -71,10 +71,10 @@ def status(profile: Profile, runs: Runs | None = None) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for each notebook that asks for runs: ``notebook``; how many ``runs``; of these
-        ``here``, ``recorded`` (in the files of the book), ``missing`` in both; the ``minutes`` of
-        one core that the missing ones will take, as far as is known, and of how many nothing is
-        (``unknown``).
+        A row for each notebook that asks for runs which no earlier one does: ``notebook``; how many
+        ``runs``; of these ``here``, ``recorded`` (in the files of the book), ``missing`` in both;
+        the ``minutes`` of one core that the missing ones will take, as far as is known, and of how
+        many nothing is (``unknown``).
     """
     store, seconds, seen = runs or Runs(), expected_seconds(profile, runs), set[str]()
     rows = []

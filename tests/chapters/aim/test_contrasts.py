@@ -84,7 +84,8 @@ def test_the_paper_supports_its_own_claims(claim: Claim, desk: Profile) -> None:
 @each_claim
 def test_nothing_is_reported_of_another_task(claim: Claim, desk: Profile) -> None:
     data = desk.faces.data.model_copy(update={"target": "Wavy_Hair"})
-    faces = desk.faces.model_copy(update={"data": data, "also_tasks": (data,)})
+    another = data.model_copy(update={"protected": "Young"})
+    faces = desk.faces.model_copy(update={"data": data, "also_tasks": (another,)})
     other = desk.model_copy(update={"faces": faces})
     assert [c.reported for c in claim.contrasts(other)] == [None] * len(claim.contrasts(other))
     # What must still be found there is half of the paper's difference on its main task.

@@ -10,6 +10,8 @@ from tests.conftest import MakeRecord
 
 from repro.chapters.aim import other_tasks, plans
 from repro.chapters.aim.contrasts import EO
+from repro.settings import SettingsError
+from repro.study import parameters
 from repro.study.profiles import Profile, load_profile
 from repro.study.session import View
 
@@ -27,7 +29,7 @@ def test_the_runs_are_those_of_a_profile_with_that_task(desk: Profile) -> None:
     (task,) = desk.faces.also_tasks
     every = load_profile("desk", {"faces.also_tasks": [YOUNG], "faces.experiments": None})
     planned = other_tasks.other_tasks(every, [400])
-    assert planned == {f"celeba Smiling | Young 1:9, {key}": runs for key, runs in alone.items()}
+    assert planned == {f"CelebA Smiling | Young 1:9, {key}": runs for key, runs in alone.items()}
     assert next(iter(planned)) == other_tasks.task_key(task, "erm")
     assert other_tasks.other_tasks(load_profile("smoke"), [0]) == {}
 
@@ -37,14 +39,42 @@ def test_contrasts_have_the_numbers_of_their_task() -> None:
     paper = load_profile("paper")
     told = {c.first: c for c in claim.contrasts(paper)}
     assert {key: (c.reported, c.quantity) for key, c in told.items()} == {
-        # Tables 3, 1 and 3 of the paper: AIM-Fair's equalised odds against ERM's.
-        "celeba Smiling | Young 1:9, mask": (pytest.approx(0.0544 - 0.1737), EO),
-        "celeba Young | Male 1:9, mask": (pytest.approx(0.2818 - 0.5200), EO),
-        "utkface Female | White 1:9, mask": (pytest.approx(0.0481 - 0.1659), EO),
+        # Tables 3 and 1 of the paper: AIM-Fair's equalised odds against ERM's.
+        "CelebA Smiling | Young 1:9, mask": (pytest.approx(0.0544 - 0.1737), EO),
+        "CelebA Young | Male 1:9, mask": (pytest.approx(0.2818 - 0.5200), EO),
     }
-    assert told["celeba Young | Male 1:9, mask"].margin == pytest.approx(0.2382 / 2)
-    assert "celeba Young | Male 1:9" in claim.statement(paper)
+    assert told["CelebA Young | Male 1:9, mask"].margin == pytest.approx(0.2382 / 2)
+    assert "CelebA Young | Male 1:9" in claim.statement(paper)
     assert claim.contrasts(load_profile("toy")) == []
+
+
+def test_each_task_has_its_own_substitutions() -> None:
+    (claim,) = other_tasks.CLAIMS
+    told = claim.substituted(load_profile("desk", {"faces.also_tasks": [YOUNG]}))
+    assert "10,000 training images, not 20,000" in told
+    two = [YOUNG, {**YOUNG, "target": "Young", "protected": "Male", "total": 14_000}]
+    told = claim.substituted(load_profile("desk", {"faces.also_tasks": two}))
+    assert "CelebA Smiling | Young 1:9: 10,000 training images, not 20,000" in told
+    assert "CelebA Young | Male 1:9: 14,000 training images, not 20,000" in told
+    assert len(set(told)) == len(told)
+
+
+def test_tasks_are_different_and_those_of_the_profiles_data_set() -> None:
+    with pytest.raises(SettingsError, match="a task may be named once"):
+        load_profile("desk", {"faces.also_tasks": [YOUNG, {**YOUNG, "total": 50}]})
+    own = load_profile("desk", {"faces.also_tasks": [YOUNG], "faces.data.protected": "Young"})
+    assert own.faces.other_tasks == ()  # it is the profile's own now
+    assert other_tasks.other_tasks(own, [400]) == {}
+    elsewhere = parameters.check(
+        {
+            "profile": "desk",
+            "dataset": "toyfaces",
+            "__annotations__": {"profile": str, "dataset": str},
+        },
+        notebook="25_selective_finetuning",
+        paper="aim-fair",
+    )
+    assert elsewhere.profile.faces.also_tasks == ()
 
 
 def test_a_task_that_is_not_set_up_tests_nothing(desk: Profile, made_up: MakeRecord) -> None:

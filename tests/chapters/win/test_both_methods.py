@@ -75,6 +75,15 @@ def test_each_question_has_its_difference(made_up: MakeRecord) -> None:
     assert "no head" in str(said)
 
 
+def test_it_says_which_tasks_are_stacked() -> None:
+    same = both_methods.tasks(load_profile("toy"))
+    assert "0.11 times as large as the others; the heads learn Smiling | Male, small" in same
+    assert same.endswith("That is the same task, on other images and with another bias.")
+    another = both_methods.tasks(load_profile("paper"))
+    assert another.endswith("the heads learn Wavy_Hair | Male, as the data are.")
+    assert "does not run WIN" in both_methods.tasks(load_profile("smoke", {"win.faces": None}))
+
+
 @pytest.mark.parametrize("question", both_methods.QUESTIONS, ids=lambda q: q[0])
 def test_a_question_names_settings_of_the_plan(question: tuple[str, str, str]) -> None:
     plan = both_methods.both(load_profile("toy"), [20])

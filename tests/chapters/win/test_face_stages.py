@@ -346,7 +346,10 @@ def test_a_constraint_is_part_of_the_loss(faces: Faces) -> None:
 def test_the_positive_control_asks_for_a_fairer_head(faces: Faces, made_up: MakeRecord) -> None:
     check = win_on_faces.finds_fairness(faces.profile)
     assert check is not None
-    fair, unfair = ([made_up(s, (0, 0, 0, gap)) for s in range(3)] for gap in (100, 300))
+    # Of 1,000 people a group, those of target 1 that are found differ by the gap.
+    fair, unfair = ([made_up(s, (0, 0, 900, 900 - gap)) for s in range(3)] for gap in (100, 300))
+    guesses = [made_up(s, (500, 500, 500, 500)) for s in range(3)]
     assert check.keys == ("tl eo 3", "tl")
     assert check.passes({"tl": unfair, "tl eo 3": fair})[0]
     assert not check.passes({"tl": fair, "tl eo 3": unfair})[0]
+    assert not check.passes({"tl": unfair, "tl eo 3": guesses})[0]  # fair, and of no use

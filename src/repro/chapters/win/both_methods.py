@@ -53,6 +53,22 @@ def _below(profile: Profile, seed: int, strategy: str) -> Learnt:
     return base if strategy == "erm" else aim_plans.tuning(profile, base, strategy)
 
 
+def tasks(profile: Profile) -> str:
+    """Say what the classifiers below have learnt to tell, and what the heads learn."""
+    task, below = profile.win.faces, profile.faces.data
+    if task is None:
+        return f"Profile `{profile.name}` does not run WIN on faces."
+    said = f"Profile `{profile.name}`: the classifiers below tell {below.target} | "
+    said += f"{below.protected}, small groups {below.bias_ratio:.2f} times as large as the others; "
+    bias = "as the data are"
+    if task.bias_ratio is not None:
+        bias = f"small groups {task.bias_ratio:.2f} times as large, in every part"
+    said += f"the heads learn {task.target} | {task.protected}, {bias}."
+    if (task.target, task.protected) == (below.target, below.protected):
+        said += " That is the same task, on other images and with another bias."
+    return said
+
+
 #: The head's strategies, as keys end with them.
 HEADS = {"tl": NAMES["tl"], key_of("svd", RANK): NAMES["svd"], key_of("win", RANK): NAMES["win"]}
 
