@@ -86,8 +86,8 @@ def fisher(
 def importance_gap(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, float]:
     """Return how much the importance of each tensor differs between two groups.
 
-    b_j = mean over the entries of |sqrt F_1 - sqrt F_2|. The root is the importance that WIN mixes;
-    the mean over entries is AIM-Fair's for gradients, in whose place it stands.
+    b_j = mean over the entries of abs(sqrt F_1 - sqrt F_2). The root is the importance that WIN
+    mixes; the mean over entries is AIM-Fair's for gradients, in whose place it stands.
 
     Parameters
     ----------
