@@ -41,13 +41,17 @@ IRRELEVANT = {
             "fractions",
         )
     },
-    **{f"faces.{n}": SWEEP for n in ("prompt_sets.", "amounts", "s1_ratios", "random_draws")},
+    **{
+        f"faces.{n}": SWEEP
+        for n in ("also_tasks.", "prompt_sets.", "amounts", "s1_ratios", "random_draws")
+    },
     **{f"win.{n}": SWEEP for n in ("constraints", "intensities", "architectures", "ranks")},
     **{f"win.{n}": SWEEP for n in ("weights", "faces.architectures", "faces.ranks")},
     **{f"win.{n}": SILENT for n in ("pretrain.", "finetune.", "importance_floor")},
     **{f"win.faces.{n}": SILENT for n in ("pretrain.", "finetune.", "importance_floor")},
     **dict.fromkeys(("win.other_budget.", "win.permutations"), OURS),
     **dict.fromkeys(("win.faces.label_ranks", "win.faces.control_rank"), OURS),
+    "win.faces.control_intensities": OURS,
     **dict.fromkeys(("faces.wider_gap", "faces.fainter_smile", "faces.gradient_draws"), OURS),
     "datasets": "parameter dataset sets them, and what it set is compared",
     "generators.": "the synthetic images name the generator that draws them",
@@ -77,8 +81,9 @@ EXPECTED: dict[tuple[str, Any], list[str]] = {
         COPY,
         "images at 64x64, not 224x224",
         "network: width 16 (not 64), initialisation scratch (not imagenet)",
-        "training: rate 0.05 (not 0.01), crops of 40 % of the frame and more (not 8 %)",
-        "synthetic images by generator 'faces', not by Stable Diffusion v2.1-base",
+        "training: rate 0.05 (not 0.01), epochs 10 (not 15), milestones 7 (not 10), crops of 70 % "
+        "of the frame and more (not 8 %)",
+        "synthetic images by generator 'faces_ages', not by Stable Diffusion v2.1-base",
         "drawn with 12 steps (not 50), scheduler as shipped (not DDIM), guidance 3 (not 9), "
         "64 pixels a side (not 512)",
         GRAMMAR,
@@ -86,8 +91,8 @@ EXPECTED: dict[tuple[str, Any], list[str]] = {
         "a pool of 1,800 synthetic images a group, not 10,500",
         "4,000 synthetic images in a set, not 20,000",
         "4,000 images of each set of prompts, not 20,000",
-        "fine-tuning: rate 0.05 (not 0.06), crops of 40 % of the frame and more (not 8 %)",
-        "3 seeds, not 10",
+        "fine-tuning: rate 0.05 (not 0.06), crops of 70 % of the frame and more (not 8 %)",
+        "5 seeds, not 10",
     ],
     ("desk", "win-faces"): [
         COPY,
@@ -238,7 +243,7 @@ def test_a_claim_prints_what_it_rests_on() -> None:
         found = " ".join(substitutions(desk, "aim-fair", touches))
         return [part in found for part in parts]
 
-    every = ("64x64", "3 seeds", "training: rate", "generator", "grammar", "fine-tuning", "4,000 s")
+    every = ("64x64", "5 seeds", "training: rate", "generator", "grammar", "fine-tuning", "4,000 s")
     assert has(words.MASKED, *every) == [True] * 7
     assert has(words.ERM, *every) == [True, True, True, False, False, False, False]
     assert has(words.PROMPT_SETS, *every) == [True, True, True, True, True, False, False]

@@ -46,7 +46,7 @@ def test_every_setting_is_part_of_the_identity(stages: dict[str, RunConfig]) -> 
 
 
 def test_upstream_enters_by_its_identity(stages: dict[str, RunConfig]) -> None:
-    assert len(stages) == 3 + 2 + 3  # of WIN, of WIN on faces, of AIM-Fair
+    assert len(stages) == 3 + 2 + 4  # of WIN, of WIN on faces, of AIM-Fair
     for config in stages.values():
         for name, above in config.upstream().items():
             assert config.describe()[name] == above.identity

@@ -16,8 +16,8 @@ PINNED = {
     "smoke": (233, "bdb466604dadb3e1"),
     "quick": (170, "b4dba87a2b910f3e"),
     "toy": (1907, "409b26ec871cf40a"),
-    "desk": (1241, "8491b58a0e312bc0"),
-    "paper": (2324, "4717cdc19055f791"),
+    "desk": (955, "09913714fb0c9435"),
+    "paper": (2244, "8a9baad3e8b761a9"),
 }
 
 

@@ -234,7 +234,7 @@ def test_the_command_to_compute_again_gives_the_same_study() -> None:
 
 def test_seeds_of_one_half_are_not_those_of_the_other() -> None:
     desk = load_profile("desk")
-    assert desk.seeds_of("aim-fair") == (100, 200, 300)
+    assert desk.seeds_of("aim-fair") == (500, 600, 700, 800, 900)
     assert desk.seeds_of("win") == desk.seeds == tuple(range(10))
     quick = load_profile("quick")
     assert quick.seeds_of("aim-fair") == quick.seeds_of("win") == quick.seeds
@@ -280,12 +280,13 @@ def test_a_data_set_comes_with_the_generator_of_its_kind(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     desk = load_profile("desk").faces.synthetic
-    assert (desk.generator, desk.prompts) == ("faces", "contextual")
+    assert (desk.generator, desk.prompts) == ("faces_ages", "contextual")
     study = check_faces("desk", dataset="toyfaces")
     assert capsys.readouterr().out == (
-        "For this data set, too: faces.synthetic.generator = toyfaces (not faces), "
+        "For this data set, too: faces.synthetic.generator = toyfaces (not faces_ages), "
         "faces.synthetic.prompts = contextual with head poses (not contextual). "
         "Parameters and -p overrides set each otherwise.\n"
+        "The other tasks of the profile, of its own data set, are left out.\n"
     )
     drawn = study.profile.faces.synthetic
     numbers = (drawn.source, drawn.total, drawn.pool)
@@ -300,7 +301,7 @@ def test_a_data_set_comes_with_the_generator_of_its_kind(
     given = check_faces("desk", dataset="toyfaces", overrides={"faces.synthetic": own})
     assert given.profile.faces.synthetic is not None
     assert given.profile.faces.synthetic.pool == 300
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out.startswith("The other tasks of the profile")  # and no more
 
 
 #: What a data set of faces changes beside its name, written by hand: profile and data set ->
@@ -313,8 +314,8 @@ CHOSEN = {
     ("quick", "celeba"): ("faces", "reduced", 32, "Smiling", 1400),
     ("quick", "utkface"): ("faces", "reduced", 32, "Female", 1400),
     ("desk", "toyfaces"): ("toyfaces", "reduced", 64, "Smiling", 20_000),
-    ("desk", "celeba"): ("faces", "reduced", 64, "Smiling", 20_000),
-    ("desk", "utkface"): ("faces", "reduced", 64, "Female", 8000),
+    ("desk", "celeba"): ("faces_ages", "reduced", 64, "Smiling", 20_000),
+    ("desk", "utkface"): ("faces_ages", "reduced", 64, "Female", 8000),
     ("paper", "toyfaces"): ("toyfaces", "reduced", 32, "Smiling", 20_000),
     ("paper", "celeba"): (SD, "official", 224, "Smiling", 20_000),
     ("paper", "utkface"): (SD, "found", 224, "Female", 8000),
@@ -334,7 +335,9 @@ def test_a_data_set_changes_nothing_without_saying_so(
     assert (data.name, *chosen) == (dataset, *CHOSEN[profile, dataset])
     old, new = leaves(before), leaves(after)
     assert old.keys() == new.keys()
-    for name in new.keys() - {"faces.data.name"}:
+    left_out = old["faces.also_tasks"] != new["faces.also_tasks"]
+    assert left_out == ("The other tasks of the profile" in said)
+    for name in new.keys() - {"faces.data.name", "faces.also_tasks"}:
         assert (old[name] != new[name]) == (f"{name} = {new[name]} (not {old[name]})" in said)
     # It can be drawn from, a generator that it has not got is a substitution, and the data set's
     # files are those of an edition that there is.
@@ -468,7 +471,7 @@ def test_a_part_of_a_profile_differs_from_it_by_its_own_settings_alone() -> None
     own = {name for name in toy if toy[name] != quick[name]}
     assert own == {"name", "description", "part_of", "seeds", "faces"}
     faces = {name for name in toy["faces"] if toy["faces"][name] != quick["faces"][name]}
-    assert faces == {"wider_gap", "fainter_smile"}
+    assert faces == {"wider_gap", "fainter_smile", "controls"}
     assert (quick["part_of"], len(quick["seeds"])) == ("toy", 1)
     assert set(quick["seeds"]) < set(toy["seeds"])
     assert load_profile("quick", {"faces.k": 40}).faces.k == 40

@@ -359,7 +359,7 @@ def test_words_and_tables(results: Any, desk: Profile) -> None:
     assert said.startswith(
         f"**Table 0: It is so on desk.** {SIGNS[IN_PART]} *{IN_PART}* (faces): of 2"
     )
-    assert said.endswith("; 3 seeds, not 10; images.</p></details>\n")
+    assert said.endswith("; 5 seeds, not 10; images.</p></details>\n")
     kept = decide(claim(contrast(pair=PAIRS["s"], kind="no worse")), desk, results)
     assert judging.contrast_table(kept)["claimed"].tolist() == ["no worse"]
     assert judging.tally([found, kept, found]) == {IN_PART: 2, OPEN: 1}
@@ -390,11 +390,10 @@ def test_verdicts_of_a_profile_that_was_run(
         assert verdict.word in SIGNS
         assert verdict.pilot == (verdict.word not in (UNTESTED, CONSTRUCTED))
         said = {j.outcome for j in verdict.judged}
-        # Its images come from no prompts, its k are none of the paper's, and it has no backbones.
-        nothing = {"33_prompt_diversity", "31_top_k"}
-        assert bool(said) == (
-            verdict.claim.notebook not in nothing and verdict.claim.name != "backbones"
-        )
+        # Its images come from no prompts, its k are none of the paper's, and it has no backbones
+        # and no other tasks.
+        nothing = {"33_prompt_diversity", "31_top_k", "backbones", "sft-vs-erm-elsewhere"}
+        assert bool(said) == (not nothing & {verdict.claim.notebook, verdict.claim.name})
         if verdict.word == HOLDS and verdict.claim.kind == "all":
             assert said == {SUPPORTED}
         if verdict.word == NOT and verdict.claim.kind != "best":

@@ -95,8 +95,11 @@ def _head_words(base: Mapping[str, Any], known: Mapping[str, Record]) -> list[st
     words = ["one logit a label" if base["head"] == "labels" else "two classes"]
     words += [f"{base['target']}|{base['protected']}"]
     if base["backbone"] in known:
-        backbone = known[base["backbone"]].config
-        words += ["on", backbone["data"]["name"], backbone["architecture"]]
+        below = known[base["backbone"]].config
+        tuned = below["strategy"] if "pretrained" in below else ""
+        below = known[below["pretrained"]].config if below.get("pretrained") in known else below
+        data = below.get("data") or base.get("data") or {}
+        words += ["on", tuned, data.get("name", ""), below.get("architecture", "")]
     return words
 
 
@@ -123,7 +126,7 @@ def describe(record: Record, known: Mapping[str, Record]) -> str:
         words += ["by gradients in eval mode"]
     words += [f"rank {config['rank']}" if config.get("rank") else ""]
     words += [f"a={config['weight']:g}" if config.get("weight") is not None else ""]
-    if config.get("importance") not in (None, "neutralised"):
+    if config.get("importance") not in (None, "neutralised") and "sensitivity" not in config:
         words += [f"importance {config['importance']}"]
     words += ["matched rate" if config.get("matched") else ""]
     for name, one in (("", config), ("from ", base if base is not config else {})):

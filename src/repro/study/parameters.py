@@ -161,9 +161,13 @@ def _say_what_else_changed(before: Profile, after: Profile, overrides: Mapping[s
     """Print every setting that changed without being set by hand."""
     old, new = leaves(before), leaves(after)
     names = [n for n in old.keys() & new.keys() if old[n] != new[n] and not _covers(overrides, n)]
+    others = "faces.also_tasks" in names
+    names = [n for n in names if n != "faces.also_tasks"]
     if names:
         told = ", ".join(f"{name} = {new[name]} (not {old[name]})" for name in sorted(names))
         print(f"For this data set, too: {told}. Parameters and -p overrides set each otherwise.")
+    if others:
+        print("The other tasks of the profile, of its own data set, are left out.")
 
 
 def _covers(overrides: Mapping[str, Any], name: str) -> bool:
