@@ -53,7 +53,8 @@ def test_verdicts(invoke: Invoke) -> None:
         if claim.notebook == "33_prompt_diversity":  # the images of "tiny" come from no prompts
             assert words == UNTESTED
             assert "not among the runs of profile 'tiny': " in why
-        elif claim.name in ("backbones", "top-k"):  # nor has it other backbones, nor the paper's k
+        elif claim.name in ("backbones", "top-k", "sft-vs-erm-elsewhere"):
+            # Nor has it other backbones or tasks, nor the paper's k.
             assert words == UNTESTED
             assert "leave nothing to compare" in why
         elif claim.kind != "construction":
@@ -112,7 +113,8 @@ def test_export_then_read_without_the_runs(
     here = invoke("verdicts", "tiny").output
     same = invoke("compare", str(computed.runs.root), "tiny")
     assert same.exit_code == 0
-    comparisons = len(COMPARED) * n // 3  # three seeds of each setting
+    # Three seeds of each setting; eight heads of chapter 48 are more seeds of another's.
+    comparisons = len(COMPARED) * (n - 8) // 3
     assert f"{comparisons} comparisons: {comparisons} identical, 0 agree" in same.output
     monkeypatch.setenv("REPRO_RUNS", str(tmp_path / "none"))
     assert invoke("verdicts", "tiny").output == here

@@ -18,7 +18,7 @@ from repro.chapters.aim import is_it_the_mask
 from repro.chapters.aim.configs import FaceTuning
 from repro.chapters.aim.data import synthetic_faces
 from repro.chapters.aim.is_it_the_mask import controls
-from repro.chapters.aim.stages import trained_model
+from repro.chapters.aim.stages import measure_importance, trained_model
 from repro.settings import SettingsError
 from repro.study.profiles import load_profile
 from repro.study.records import Results
@@ -91,7 +91,7 @@ def test_the_mask_by_importance_is_of_the_groups_of_the_synthetic_images(
     assert isinstance(config, FaceTuning)
     assert config.importance is not None
     of_all = config.importance.model_copy(update={"images": None})
-    measured, model = obtain(of_all, computed.runs), results["erm"][0]
+    measured, model = measure_importance(of_all, computed.runs), results["erm"][0]
     balanced = synthetic_faces(config.pretrained.data, config.synthetic, seed=config.seed).balanced
     head = []  # of the head's bias the gradient is the residual, sigmoid(z) - t
     logits = vision.predict(trained_model(config.pretrained, model), balanced, precision="float32")
@@ -103,12 +103,12 @@ def test_the_mask_by_importance_is_of_the_groups_of_the_synthetic_images(
     assert measured.results["fairness"][at] == pytest.approx(abs(head[0] - head[1]), rel=1e-3)
     assert [group[at] for group in measured.results["importance"]] == pytest.approx(head, rel=1e-3)
     # The mask, of the images that the profile allows.
-    measured, sensitivity = (
+    recorded, sensitivity = (
         obtain(config.importance, computed.runs),
         computed.masks["train, augmented"][0],
     )
     absolute = sensitivity.results["draws"][0]["absolute"]["domain"]
-    names, gaps, k = measured.results["tensors"], measured.results["fairness"], config.k
+    names, gaps, k = recorded.results["tensors"], recorded.results["fairness"], config.k
     assert k is not None
     small = sorted(range(len(names)), key=lambda i: absolute[i])[:k]
     large = sorted(range(len(names)), key=lambda i: -gaps[i])[:k]

@@ -92,7 +92,9 @@ Planned = Callable[[Profile, Sequence[int]], Plan]
 
 @each_plan
 def test_a_plan_has_every_seed_once(toy: Profile, plan: Planned) -> None:
-    planned = plan(with_faces(toy, controls=CONTROLS, also_from=("scratch",)), [5, 3])
+    task = toy.faces.data.model_copy(update={"protected": "Young"})
+    every = with_faces(toy, controls=CONTROLS, also_from=("scratch",), also_tasks=(task,))
+    planned = plan(every, [5, 3])
     assert planned
     for key, configs in planned.items():
         seeds = [config.seed for config in configs]

@@ -48,7 +48,7 @@ def test_each_strategy_is_told_by_its_rule(computed: Computed) -> None:
 def test_schedules_are_those_of_the_profile() -> None:
     training, tuning = selective_finetuning.schedules(view_of({}).profile)
     assert training == (
-        "Profile `desk`, training: SGD, rate 0.05, 15 epochs, batches of 128, kept epoch by "
+        "Profile `desk`, training: SGD, rate 0.05, 10 epochs, batches of 128, kept epoch by "
         "accuracy on real validation images."
     )
     assert "fine-tuning: SGD, rate 0.05, 10 epochs" in tuning

@@ -136,4 +136,5 @@ class FaceHeadTuning(RunConfig):
 
 
 def _which(base: FaceHead) -> str:
-    return ", all labels" if base.head == "labels" else ""
+    below = f" after {base.backbone.strategy}" if isinstance(base.backbone, FaceTuning) else ""
+    return f"{below}{', all labels' if base.head == 'labels' else ''}"
