@@ -91,6 +91,11 @@ def mean_gradients(
             count += 1
     if count == 0:
         raise ValueError("no batch: a mean gradient needs at least one")
+    return averaged(sums, count)
+
+
+def averaged(sums: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    """Return sums over ``count`` by name; one that is not finite is an error that names it."""
     means = {name: total / count for name, total in sums.items()}
     if bad := [name for name, mean in means.items() if not mean.isfinite().all()]:
         raise ValueError(f"the gradient of {listed(bad)} is not finite")

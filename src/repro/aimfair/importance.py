@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from repro.aimfair.gradients import restored
-from repro.tensors import check_same_tensors, listed
+from repro.aimfair.gradients import averaged, restored
+from repro.tensors import check_same_tensors
 
 
 def fisher(
@@ -77,10 +77,7 @@ def fisher(
             count += len(inputs)
     if count == 0:
         raise ValueError("no example: Fisher information needs at least one")
-    means = {name: total / count for name, total in sums.items()}
-    if bad := [name for name, mean in means.items() if not mean.isfinite().all()]:
-        raise ValueError(f"the gradient of {listed(bad)} is not finite")
-    return means
+    return averaged(sums, count)
 
 
 def importance_gap(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, float]:
