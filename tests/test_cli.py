@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import Computed, Invoke, copied, lines
 
 from repro import cli
-from repro.cli import README_MARKS, write_readme
+from repro.cli import write_readme
 from repro.settings import SettingsError
 from repro.study import glance
 from repro.study import records as records_module
@@ -81,23 +81,29 @@ def test_verdicts_into_the_readme(
     once_made = functools.cache(glance.at_a_glance_markdown)  # it takes half a minute
     monkeypatch.setattr(glance, "at_a_glance_markdown", once_made)
     readme = own_project / "README.md"
-    begin, end = README_MARKS
-    readme.write_text(f"# Before\n{begin}\nSTALE\n{end}\nafter\n", encoding="utf-8")
+    begin, end = "<!-- verdicts:begin -->", "<!-- verdicts:end -->"
+    short = "<!-- in short:begin -->", "<!-- in short:end -->"
+    readme.write_text(
+        f"# Before\n{short[0]}\nSTALE\n{short[1]}\n{begin}\nSTALE\n{end}\nafter\n",
+        encoding="utf-8",
+    )
     lines(invoke("verdicts", "tiny", "--readme"))
     once = readme.read_text(encoding="utf-8")
-    assert once.startswith(f"# Before\n{begin}\n**Real data** (profile `tiny`), ")
+    assert once.startswith(f"# Before\n{short[0]}\n| Question | Difference | ")
+    assert f"{short[1]}\n{begin}\n**Real data** (profile `tiny`), " in once
+    assert (own_project / "book" / "_static" / "in_short.svg").is_file()
     assert once.endswith(f"{end}\nafter\n")
     assert "STALE" not in once
     lines(invoke("verdicts", "tiny", "--readme"))
     assert readme.read_text(encoding="utf-8") == once
 
 
-@pytest.mark.parametrize("text", ["no marks", README_MARKS[0], README_MARKS[1]])
+@pytest.mark.parametrize("text", ["no marks", "<!-- it:begin -->", "<!-- it:end -->"])
 def test_a_readme_without_the_marks_is_left_alone(tmp_path: Path, text: str) -> None:
     path = tmp_path / "README.md"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError, match=r"README\.md lacks the marks"):
-        write_readme(lambda: pytest.fail("made for nothing"), path)
+        write_readme({"it": lambda: pytest.fail("made for nothing")}, path)
     assert path.read_text(encoding="utf-8") == text
 
 

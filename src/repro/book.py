@@ -92,6 +92,7 @@ def stage(profile: str, root: Path, pages: Path, destination: Path) -> None:
 def generated(profile: str) -> dict[str, str]:
     """Return the texts that prose includes from ``book/generated/``, by file name."""
     # Verdicts read every record; tests of the rest of this module do without.
+    from repro.chapters import in_short
     from repro.study.costs import costs_markdown
     from repro.study.glance import at_a_glance_markdown
     from repro.study.records import recorded
@@ -108,6 +109,7 @@ def generated(profile: str) -> dict[str, str]:
     # Always the recorded ones, whatever this profile computed.
     verdicts = at_a_glance_markdown(*RECORDED, notebooks="../notebooks")
     return {
+        "in_short.md": in_short.markdown(*RECORDED, notebooks="../notebooks"),
         "verdicts_at_a_glance.md": verdicts,
         "built_with.md": built_with,
         "costs.md": "\n".join(costs_markdown(recorded(name).values(), name) for name in RECORDED),

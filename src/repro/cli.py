@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +26,6 @@ app = typer.Typer(
     help="An executable reproducibility study of selective fine-tuning for fairness.",
 )
 EXPECTED = (UnknownNameError, SettingsError, RecordError, RunError, DataError)
-README_MARKS = ("<!-- verdicts:begin -->", "<!-- verdicts:end -->")
 
 
 @app.command()
@@ -42,14 +41,21 @@ def preflight() -> None:
 def verdicts(
     profile: Annotated[str, typer.Argument(help="whose records to judge by")] = "desk",
     markdown: Annotated[bool, typer.Option(help="print a Markdown table")] = False,
-    readme: Annotated[bool, typer.Option(help="rewrite the table in README.md")] = False,
+    readme: Annotated[bool, typer.Option(help="rewrite README.md's tables and picture")] = False,
 ) -> None:
     """Print the verdict on every claim."""
+    from repro.chapters import in_short
     from repro.study import verdicts as judge
     from repro.study.glance import at_a_glance_markdown
 
     if readme:
-        write_readme(partial(at_a_glance_markdown, profile))
+        write_readme(
+            {
+                "in short": partial(in_short.markdown, profile),
+                "verdicts": partial(at_a_glance_markdown, profile),
+            }
+        )
+        in_short.draw(project_root() / "book" / in_short.PICTURE, profile)
     elif markdown:
         typer.echo(at_a_glance_markdown(profile), nl=False)
     else:
@@ -266,16 +272,18 @@ def find_run(beginning: str) -> Record:
     return next(iter(found.values()))
 
 
-def write_readme(make: Callable[[], str], path: Path | None = None) -> None:
-    """Put the table of verdicts between the marks in README.md; it is made once they are found."""
+def write_readme(blocks: Mapping[str, Callable[[], str]], path: Path | None = None) -> None:
+    """Put each block between its marks in README.md; it is made once all marks are found."""
     target = path or project_root() / "README.md"
     text = target.read_text(encoding="utf-8")
-    begin, end = README_MARKS
-    before, _, rest = text.partition(begin)
-    _, mark, after = rest.partition(end)
-    if not mark:
-        raise SettingsError(f"{target.name} lacks the marks {begin} and {end}")
-    target.write_text(f"{before}{begin}\n{make()}{end}{after}", encoding="utf-8")
+    marks = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in blocks}
+    for begin, end in marks.values():
+        if end not in text.partition(begin)[2]:
+            raise SettingsError(f"{target.name} lacks the marks {begin} and {end}")
+    for name, (begin, end) in marks.items():
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n{blocks[name]()}{end}{rest.partition(end)[2]}"
+    target.write_text(text, encoding="utf-8")
 
 
 def main() -> None:

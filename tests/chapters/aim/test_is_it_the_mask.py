@@ -194,7 +194,7 @@ def view(made_up: MakeRecord) -> View:
 
 
 def test_draws_of_one_kind_are_one_arm(view: View) -> None:
-    assert is_it_the_mask.arms(view) == {
+    assert is_it_the_mask.arms(view.profile, view.results) == {
         "random": ("random 0", "random 1"),
         "random parameters": ("random parameters 0",),
         "batchnorm affine": ("batchnorm affine",),

@@ -16,6 +16,7 @@ from repro.study.experiments import Plan
 from repro.study.figures import beside_paper as beside
 from repro.study.intervals import paired_interval
 from repro.study.profiles import Profile
+from repro.study.records import Results
 from repro.study.tables import Html, folded, known_values, mean_value, points, show
 
 if TYPE_CHECKING:
@@ -50,11 +51,11 @@ def controls(profile: Profile, seeds: Sequence[int]) -> Plan:
     return plan
 
 
-def arms(view: View) -> dict[str, tuple[str, ...]]:
-    """Return the keys of each control of a view; the draws of one kind are one arm."""
+def arms(profile: Profile, results: Results) -> dict[str, tuple[str, ...]]:
+    """Return the keys of each control that has runs; the draws of one kind are one arm."""
     found: dict[str, tuple[str, ...]] = {}
-    for name in view.profile.faces.controls:
-        keys = [key for key in view.results if key == name or _draw_of(key) == name]
+    for name in profile.faces.controls:
+        keys = [key for key in results if key == name or _draw_of(key) == name]
         if keys:
             found[name] = tuple(keys)
     return found
@@ -68,7 +69,7 @@ def _draw_of(key: str) -> str | None:
 def names(view: View) -> dict[str, str]:
     """Return what to call each setting, the controls after what they are compared with."""
     named = {key: WORDS[key] for key in REFERENCES if key in view.results}
-    for name, keys in arms(view).items():
+    for name, keys in arms(view.profile, view.results).items():
         for key in keys:
             number = f", draw {int(key.rpartition(' ')[2]) + 1}" if len(keys) > 1 else ""
             named[key] = f"{WORDS[name]}{number}"
@@ -96,7 +97,10 @@ def seed_by_seed(view: View) -> list[str | pd.DataFrame]:
     """Return SFT against each control, seed by seed; draws of one kind by their mean."""
     return paired(
         view,
-        [(f"SFT − {_called(name, keys)}", "mask", keys) for name, keys in arms(view).items()],
+        [
+            (f"SFT − {called(name, keys)}", "mask", keys)
+            for name, keys in arms(view.profile, view.results).items()
+        ],
     )
 
 
@@ -113,12 +117,12 @@ def of_the_gain(view: View) -> list[str | pd.DataFrame]:
     if gain.n < 2 or gain.low <= 0:
         return [f"**{view.label}**: SFT has no gain over ERM that these seeds can tell from none."]
     rows = []
-    for name, keys in {"mask": ("mask",), **arms(view)}.items():
+    for name, keys in {"mask": ("mask",), **arms(view.profile, view.results)}.items():
         mean = sum(mean_value(view.results[key], EO) for key in keys) / len(keys)
         part = (mean_value(view.results["erm"], EO) - mean) / gain.mean
         rows.append(
             {
-                "setting": _called(name, keys),
+                "setting": called(name, keys),
                 "EO (max)": points(mean),
                 "gain over ERM": points(mean_value(view.results["erm"], EO) - mean),
                 "part of SFT's": f"{100 * part:.0f} %",
@@ -127,5 +131,6 @@ def of_the_gain(view: View) -> list[str | pd.DataFrame]:
     return [f"**{view.label}**, means over {gain.n} seeds:", pd.DataFrame(rows)]
 
 
-def _called(name: str, keys: Sequence[str]) -> str:
+def called(name: str, keys: Sequence[str]) -> str:
+    """Return what to call a control, of several draws their mean."""
     return f"{WORDS[name]}, mean of {len(keys)} draws" if len(keys) > 1 else WORDS[name]
