@@ -60,7 +60,7 @@ ROOMS = {
 ROOMS["chapters"] = ROOMS["study"] | {"study", "win"}
 ROOMS["preflight"] = ROOMS["chapters"] | {"chapters"}
 ROOMS["cli"] = ROOMS["preflight"] | {"preflight"}
-ROOMS["book"] = {"study", "files"}
+ROOMS["book"] = {"study", "files", "chapters"}  # its first page tells what chapters found
 ROOMS["environment"] = {"study"}
 
 
