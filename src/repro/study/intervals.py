@@ -81,15 +81,6 @@ def paired_interval(
     return mean_interval(exact, confidence)
 
 
-def overlap_factor(seeds: int, test: int, train: int) -> float:
-    """Return how much wider an interval over overlapping random splits has to be.
-
-    Nadeau and Bengio (2003), "Inference for the generalization error", equation 7: with n splits of
-    the same examples the variance of a mean is (1/n + n_test / n_train) s^2 rather than s^2 / n.
-    """
-    return math.sqrt(1 + seeds * test / train)
-
-
 def seeds_for(deviation: float, half: float, *, per_seed: float = 0.0) -> int | None:
     """Return the fewest seeds whose 95 % interval is ``half`` wide to either side, at least 2.
 
@@ -100,7 +91,7 @@ def seeds_for(deviation: float, half: float, *, per_seed: float = 0.0) -> int | 
     half
         The half-width that is wanted, above 0.
     per_seed
-        n_test / n_train of overlapping splits (see `overlap_factor`), 0 where seeds share none.
+        n_test / n_train of overlapping splits, 0 where seeds share none.
 
     Returns
     -------

@@ -200,20 +200,3 @@ def value(record: Record, quantity: str) -> float | None:
     counts: Mapping[str, Any] = record.body["counts"]
     check_name("part", part or "test", counts)
     return record.metrics(part or "test")[name]
-
-
-def frame(results: Results, quantities: Sequence[str]) -> pd.DataFrame:
-    """Return a tidy table: a row for each key and seed, a column for each quantity.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns setting, seed, run, then the quantities (fractions).
-    """
-    rows = [
-        {"setting": key, "seed": record.config["seed"], "run": record.run}
-        | {quantity: value(record, quantity) for quantity in quantities}
-        for key, records in results.items()
-        for record in records
-    ]
-    return pd.DataFrame(rows, columns=["setting", "seed", "run", *quantities])

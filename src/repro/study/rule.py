@@ -110,7 +110,9 @@ def outcome(
     kind
         ``better``, or ``no worse``.
     per_seed
-        n_test / n_train of overlapping splits, see `repro.study.intervals.overlap_factor`.
+        n_test / n_train of overlapping splits: with n of the same examples the variance of a mean
+        is (1/n + n_test / n_train) s^2 rather than s^2 / n (Nadeau and Bengio 2003, "Inference for
+        the generalization error", equation 7).
     floor
         Half-width of a difference without any spread: 3 / n of the smallest group (rule of three).
     sampling
