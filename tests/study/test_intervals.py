@@ -28,10 +28,10 @@ values = st.lists(st.floats(-1, 1).map(lambda x: round(x, 4)), min_size=2, max_s
 spread = values.filter(lambda found: len(set(found)) > 1)
 
 
-@given(spread, st.sampled_from([0.5, 0.9, 0.95, 0.99]))
-def test_interval_is_that_of_the_t_test(found: list[float], confidence: float) -> None:
-    ours = mean_interval(found, confidence)
-    theirs = stats.ttest_1samp(found, 0).confidence_interval(confidence)
+@given(spread)
+def test_interval_is_that_of_the_t_test(found: list[float]) -> None:
+    ours = mean_interval(found)
+    theirs = stats.ttest_1samp(found, 0).confidence_interval(0.95)
     assert (ours.low, ours.high) == pytest.approx(tuple(theirs), abs=1e-12)
     assert ours.mean == pytest.approx(np.mean(found))
     assert ours.n == len(found)

@@ -200,3 +200,28 @@ def value(record: Record, quantity: str) -> float | None:
     counts: Mapping[str, Any] = record.body["counts"]
     check_name("part", part or "test", counts)
     return record.metrics(part or "test")[name]
+
+
+def paired(
+    first: Sequence[Record],
+    seconds: Sequence[Sequence[Record]],
+    quantity: str,
+    second_quantity: str | None = None,
+) -> tuple[list[float], list[float]]:
+    """Return a quantity of one setting and the mean of others, seed by seed, where all have it.
+
+    Parameters
+    ----------
+    first, seconds
+        Records of one setting, and of the others, all in the same order of seeds.
+    second_quantity
+        What is taken of the others, if not the same.
+    """
+    both = []
+    for record, *others in zip(first, *seconds, strict=True):
+        found = [value(record, quantity)]
+        found += [value(other, second_quantity or quantity) for other in others]
+        known = [number for number in found if number is not None]
+        if len(known) == len(found):
+            both.append((known[0], sum(known[1:]) / len(others)))
+    return [a for a, _ in both], [b for _, b in both]
