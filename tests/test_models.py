@@ -28,7 +28,6 @@ from repro.models import (
     last_linear,
     mlp,
     parameter_count,
-    replace_module,
 )
 from repro.names import UnknownNameError
 from repro.settings import SettingsError
@@ -59,13 +58,6 @@ def test_the_networks_of_742_parameters() -> None:
     assert [of for of, size in sizes.items() if size == 742] == [
         (38, 5), (49, 4), (60, 3), (71, 2),
     ]  # fmt: skip
-
-
-def test_only_what_trains_is_counted() -> None:
-    model = mlp(7, layers=2, hidden=10, classes=2, seed=0)
-    model[0].requires_grad_(False)
-    assert parameter_count(model) == 7 * 10 + 10 + 10 * 2 + 2
-    assert parameter_count(model, trainable_only=True) == 10 * 2 + 2
 
 
 def test_build_by_name() -> None:
@@ -124,18 +116,6 @@ def test_last_linear_is_the_head_itself() -> None:
 def test_a_model_without_a_linear_head(model: nn.Module, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         last_linear(model)
-
-
-def test_replace_module_puts_it_in_place() -> None:
-    model = nn.Sequential(nn.Sequential(nn.Linear(3, 2)), nn.ReLU())
-    other = nn.Linear(3, 5)
-    replace_module(model, "0.0", other)
-    assert model.get_submodule("0.0") is other
-    assert model(torch.zeros(1, 3)).shape == (1, 5)
-    with pytest.raises(UnknownNameError, match=r"unknown module '0\.1'"):
-        replace_module(model, "0.1", other)
-    with pytest.raises(ValueError, match="cannot be replaced in place"):
-        replace_module(model, "", other)
 
 
 # Image classifiers

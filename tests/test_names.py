@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from repro.names import UnknownNameError, check_name, nearest
+from repro.names import UnknownNameError, check_name, hint
 
 STRATEGIES = ("tl", "svd", "win", "retrain")
 
@@ -51,4 +51,4 @@ METRICS = ("equalized_odds_max", "equalized_odds_mean")
     ],
 )
 def test_nearest(name: str, valid: Sequence[str], expected: str | None) -> None:
-    assert nearest(name, valid) == expected
+    assert hint(name, valid) == (f"; did you mean {expected!r}?" if expected else "")

@@ -79,24 +79,6 @@ def test_sgd_is_that_of_torch_step_by_step() -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_a_killed_training_goes_on_as_if_it_had_not_been() -> None:
-    whole, fitted = trained()
-    saved: list[Progress] = []
-
-    def stop_after_two(progress: Progress) -> None:
-        saved.append(copy.deepcopy(progress))
-        if progress.epoch == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        trained(save=stop_after_two)
-    resumed, again = trained(progress=saved[-1])
-    assert same(whole, resumed)
-    assert again == fitted
-    # It says so, and that is the only difference.
-    assert (fitted.resumed_from, again.resumed_from) == (None, 2)
-
-
 def test_frozen_tensors_stay_bit_for_bit() -> None:
     net = model()
     for name, parameter in net.named_parameters():

@@ -150,26 +150,15 @@ def clean_notebook(notebook: dict[str, Any]) -> dict[str, Any]:
     Dropped are progress and warnings on standard error, live widgets, and the timings, paths and
     environment that papermill notes in the metadata.
     """
-    metadata = {
-        key: value
-        for key, value in notebook["metadata"].items()
-        if key not in ("papermill", "widgets")
-    }
     return {
         **notebook,
-        "metadata": metadata,
+        "metadata": _without(notebook["metadata"], "papermill", "widgets"),
         "cells": [_clean_cell(cell) for cell in notebook["cells"]],
     }
 
 
 def _clean_cell(cell: dict[str, Any]) -> dict[str, Any]:
-    """Return one cell without noise; its tags stay."""
-    metadata = {
-        key: value
-        for key, value in cell["metadata"].items()
-        if key not in ("papermill", "execution")
-    }
-    cleaned = {**cell, "metadata": metadata}
+    cleaned = {**cell, "metadata": _without(cell["metadata"], "papermill", "execution")}
     if "outputs" in cell:
         cleaned["outputs"] = [
             output
@@ -177,6 +166,10 @@ def _clean_cell(cell: dict[str, Any]) -> dict[str, Any]:
             if output.get("name") != "stderr" and _WIDGET not in output.get("data", {})
         ]
     return cleaned
+
+
+def _without(metadata: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in metadata.items() if key not in names}
 
 
 def _toc_files(entry: Any) -> Iterator[str]:

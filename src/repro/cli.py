@@ -125,20 +125,18 @@ def verify(
     """Check that records, and the files of runs, are as they were written; exit with 1 if not."""
     from repro.study.compare import read_set
 
-    root, wrong = Path(which) if which else Runs().root, 0
-    if root.is_dir() or not which:
-        folders = sorted(root.iterdir()) if root.is_dir() else []
-        runs = [path for path in folders if path.is_dir() and not path.name.startswith(".")]
-        readers = [partial(read_record, path) for path in runs]
+    wrong, found = 0, list[Path | Record]()
+    if not which or Path(which).is_dir():
+        found += Runs(Path(which) if which else None).folders()
     else:
-        readers = [partial(Record, r.body, r.folder) for r in read_set(which).values()]
-    for read in readers:
+        found += read_set(which).values()
+    for one in found:
         try:
-            read().verify()
+            (read_record(one) if isinstance(one, Path) else one).verify()
         except RecordError as error:
             wrong += 1
             typer.echo(str(error), err=True)
-    typer.echo(f"{len(readers) - wrong} of {len(readers)} records are as they were written")
+    typer.echo(f"{len(found) - wrong} of {len(found)} records are as they were written")
     if wrong:
         raise typer.Exit(1)
 
@@ -223,20 +221,11 @@ def show(
     if whole:
         typer.echo(json.dumps(body, indent=2))
         return
-    told: tuple[str, ...] = (
-        "run",
-        "config",
-        "counts",
-        "seconds",
-        "device",
-        "precision",
-        "machine",
-        "instructions",
-        "python",
-        "versions",
+    about = (
+        *("run", "config", "counts", "seconds", "device", "precision", "machine", "instructions"),
+        *("python", "versions", "git_commit", "finished", "data_sha256"),
     )
-    told += ("git_commit", "finished", "data_sha256")
-    for name in told:
+    for name in about:
         if name in body:  # older records lack some
             typer.echo(f"{name}: {json.dumps(body[name])}")
     for part, metrics in body["metrics"].items():
@@ -260,10 +249,8 @@ def find_run(beginning: str) -> Record:
     for path in sorted(recorded_folder().glob("*.parquet")):
         found |= {k: r for k, r in read_exported(path).items() if k.startswith(beginning)}
     # Only those that are asked for: a corrupt one elsewhere is not in the way.
-    root = Runs().root
-    for folder in sorted(root.iterdir()) if root.is_dir() else []:
-        hidden = folder.name.startswith(".")
-        if folder.is_dir() and not hidden and folder.name.startswith(beginning):
+    for folder in Runs().folders():
+        if folder.name.startswith(beginning):
             found[folder.name] = read_record(folder)
     if len(found) != 1:
         few = ", ".join(sorted(found)[:3])

@@ -39,17 +39,15 @@ def processor() -> str:
 def instructions() -> list[str]:
     """Return the instruction sets of the processor that bear on numbers, by name."""
     has = _capabilities()
-    return sorted(name for name, value in has.items() if value is True and _numeric(name))
+    return sorted(
+        name for name, value in has.items() if value is True and name.startswith(_NUMERIC)
+    )
 
 
 def _capabilities() -> dict[str, object]:
     import torch  # here: who reads a record needs none of it
 
     return dict(torch.cpu.get_capabilities())
-
-
-def _numeric(name: str) -> bool:
-    return name.startswith(_NUMERIC)
 
 
 def describe(device: str = "cpu") -> str:

@@ -65,9 +65,9 @@ def build(architecture: str, inputs: int, *, hidden: int, classes: int, seed: in
     return mlp(inputs, layers=layers, hidden=hidden, classes=classes, seed=seed)
 
 
-def parameter_count(model: nn.Module, *, trainable_only: bool = False) -> int:
+def parameter_count(model: nn.Module) -> int:
     """Return the number of scalar parameters of ``model``."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
+    return sum(p.numel() for p in model.parameters())
 
 
 @torch.no_grad()
@@ -119,8 +119,8 @@ def last_linear(model: nn.Module) -> tuple[str, nn.Linear]:
     Returns
     -------
     name : str
-        Qualified name, for example ``"fc"``, for :func:`replace_module`; empty if ``model`` is
-        itself the layer.
+        Qualified name, for example ``"fc"``, as ``set_submodule`` takes it; empty if ``model``
+        is itself the layer.
     layer : torch.nn.Linear
         The layer itself, not a copy.
 
@@ -144,32 +144,6 @@ def last_linear(model: nn.Module) -> tuple[str, nn.Linear]:
             f"is {name!r}, a {type(module).__name__}"
         )
     return name, module
-
-
-def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Put ``module`` in the place of the part of ``model`` with this name, in place.
-
-    Parameters
-    ----------
-    model
-        The model to change.
-    name
-        Qualified name of a part, such as ``"fc"`` or ``"layers.2"``.
-    module
-        What to put there.
-
-    Raises
-    ------
-    ValueError
-        If ``name`` is empty: a model cannot be replaced within itself.
-    repro.names.UnknownNameError
-        If the model has no part of that name.
-    """
-    if not name:
-        raise ValueError("name is empty: the model itself cannot be replaced in place")
-    check_name("module", name, [part for part, _ in model.named_modules() if part])
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
 
 
 class NarrowResNet(ResNet):  # type: ignore[misc]  # torchvision has no type hints

@@ -10,8 +10,8 @@ class UnknownNameError(ValueError):
     """A name that is not among the valid ones; the message suggests the nearest."""
 
 
-def nearest(name: str, valid: Iterable[str]) -> str | None:
-    """Return the valid name that is most like ``name``, or None where none is like it.
+def hint(name: str, valid: Iterable[str]) -> str:
+    """Return "; did you mean 'win'?" with the valid name that is most like ``name``, or nothing.
 
     Parameters
     ----------
@@ -19,16 +19,11 @@ def nearest(name: str, valid: Iterable[str]) -> str | None:
         What was typed. Upper and lower case are not told apart.
     valid
         The names to choose from.
-
-    Returns
-    -------
-    str or None
-        One of ``valid``, as spelt there.
     """
     # Ratios are computed on folded case: difflib finds nothing in common between WIN and win.
     spelling = {candidate.casefold(): candidate for candidate in valid}
     matches = difflib.get_close_matches(name.casefold(), spelling, n=1)
-    return spelling[matches[0]] if matches else None
+    return f"; did you mean {spelling[matches[0]]!r}?" if matches else ""
 
 
 def check_name(kind: str, name: str, valid: Iterable[str]) -> str:
@@ -57,6 +52,6 @@ def check_name(kind: str, name: str, valid: Iterable[str]) -> str:
     names = list(valid)
     if name in names:
         return name
-    guess = nearest(name, names)
-    suggestion = f"; did you mean {guess!r}?" if guess is not None else ""
-    raise UnknownNameError(f"unknown {kind} {name!r}{suggestion} (valid: {', '.join(names)})")
+    raise UnknownNameError(
+        f"unknown {kind} {name!r}{hint(name, names)} (valid: {', '.join(names)})"
+    )

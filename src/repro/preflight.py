@@ -40,36 +40,7 @@ def adult_check() -> Check:
             find_file("adult", file, download=False)
     except DataError as error:
         return Check(what, False, str(error))
-    return Check("data: UCI Adult", True, "both files found, sha256 as published")
-
-
-def device_check() -> Check:
-    """Say on what models train."""
-    import torch
-
-    name = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU"
-    return Check("device", True, f"{name}, {os.cpu_count()} cores, torch {torch.__version__}")
-
-
-def keys_check() -> Check:
-    """Say whether a language model can be asked; never what the key is."""
-    known = bool(os.environ.get("OPENAI_API_KEY"))
-    return Check(
-        "key: OPENAI_API_KEY", True, "set" if known else "not set (nothing in this study needs it)"
-    )
-
-
-def weights_check() -> Check:
-    """Say which pre-trained weights are needed."""
-    names = [
-        name for name in profile_names() if load_profile(name).faces.initialisation == "imagenet"
-    ]
-    return Check(
-        "weights",
-        True,
-        f"ImageNet weights of torchvision are fetched for profile {', '.join(names)}; the others "
-        "train from scratch",
-    )
+    return Check(what, True, "both files found, sha256 as published")
 
 
 def runs_check() -> Check:
@@ -107,14 +78,26 @@ def profile_check(name: str, data: Check) -> Check:
 
 def preflight() -> list[Check]:
     """Return every check; profiles last."""
+    import torch
+
     data = adult_check()
     where = "REPRO_DATA" if os.environ.get("REPRO_DATA") else "the default of REPRO_DATA"
-    checks = [
+    names = profile_names()
+    fetched = [n for n in names if load_profile(n).faces.initialisation == "imagenet"]
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU"
+    # Whether a language model can be asked; never what the key is.
+    key = "set" if os.environ.get("OPENAI_API_KEY") else "not set (nothing in this study needs it)"
+    return [
         Check("project", True, f"{project_root().name}/, data folder {data_root()} ({where})"),
         data,
-        weights_check(),
-        device_check(),
-        keys_check(),
+        Check(
+            "weights",
+            True,
+            f"ImageNet weights of torchvision are fetched for profile {', '.join(fetched)}; the "
+            "others train from scratch",
+        ),
+        Check("device", True, f"{device}, {os.cpu_count()} cores, torch {torch.__version__}"),
+        Check("key: OPENAI_API_KEY", True, key),
         runs_check(),
+        *(profile_check(name, data) for name in names),
     ]
-    return checks + [profile_check(name, data) for name in profile_names()]

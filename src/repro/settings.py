@@ -6,7 +6,7 @@ of the stages that read it. Importing this module is cheap: the sweep reads prof
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from repro.data.registry import FACE_SETS
-from repro.names import UnknownNameError, check_name, nearest
+from repro.names import UnknownNameError, check_name, hint
 
 T = TypeVar("T", bound=BaseModel)
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -74,26 +74,28 @@ def validate(model: type[T], values: dict[str, Any], where: str) -> T:
             if detail["type"] == "extra_forbidden":
                 key = str(detail["loc"][-1])
                 valid = _fields_at(model, detail["loc"][:-1])
-                guess = nearest(key, valid)
-                hint = f"; did you mean '{guess}'?" if guess else ""
                 raise UnknownNameError(
-                    f"{where}: unknown setting '{path}'{hint} (valid: {', '.join(valid)})"
+                    f"{where}: unknown setting '{path}'{hint(key, valid)} "
+                    f"(valid: {', '.join(valid)})"
                 ) from None
             given = detail.get("input")
             problems.append(f"{path or 'value'} = {given!r}: {detail['msg']}")
         raise SettingsError(f"{where}: " + "; ".join(problems)) from None
 
 
+def nested(annotation: Any) -> type[BaseModel] | None:
+    """Return the settings class that a field holds, alone or in a union or tuple, or None."""
+    members = (annotation, *get_args(annotation))
+    return next((m for m in members if isinstance(m, type) and issubclass(m, BaseModel)), None)
+
+
 def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
     """Return the field names of the nested settings class that ``path`` leads to."""
-    current: Any = model
     for part in path:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            field = current.model_fields.get(str(part))
-            current = field.annotation if field else None
-    if isinstance(current, type) and issubclass(current, BaseModel):
-        return sorted(current.model_fields)
-    return []
+        field = model.model_fields.get(str(part))
+        inner = nested(field.annotation) if field else None
+        model = inner or model  # a place in a tuple leads no further
+    return sorted(model.model_fields)
 
 
 class Optimisation(Strict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from repro.names import UnknownNameError, nearest
+from repro.names import UnknownNameError, hint
 
 if TYPE_CHECKING:
     import torch
@@ -107,11 +107,10 @@ def check_tensors(model: torch.nn.Module, names: Iterable[str]) -> None:
     """Raise `UnknownNameError` for a name that is no parameter tensor of the model."""
     valid = dict(model.named_parameters())
     if unknown := sorted({*names} - valid.keys()):
-        guess = nearest(unknown[0], valid)  # Not check_name: it would list some hundred names.
+        # Not check_name: it would list some hundred names.
         raise UnknownNameError(
-            f"unknown tensor {unknown[0]!r}"
-            + (f"; did you mean {guess!r}?" if guess else "")
-            + f" ({type(model).__name__} has {len(valid)} tensors)"
+            f"unknown tensor {unknown[0]!r}{hint(unknown[0], valid)} "
+            f"({type(model).__name__} has {len(valid)} tensors)"
         )
 
 

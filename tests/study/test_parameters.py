@@ -208,7 +208,7 @@ def test_a_notebook_on_aim_fair_sets_the_faces() -> None:
     assert faces.finetune == plain.faces.finetune.model_copy(update={"epochs": 5})
     # The other half of the profile is as it was, its seeds included.
     assert study.profile.model_copy(update={"faces": plain.faces}) == plain
-    assert study.half("win").seeds == plain.seeds
+    assert study.profile.seeds_of("win") == plain.seeds
     assert study.data_label == "toyfaces (simulated), Young | Smiling, 32x32"
 
 
@@ -409,6 +409,10 @@ def test_a_real_data_set_has_no_seed_of_the_drawing(root: Path, name: str) -> No
         ({"overrides": {"faces.finetune.epoch": 1}}, "'epoch'; did you mean 'epochs'"),
         ({"overrides": {"faces.data.edtion": "x"}}, "'edtion'; did you mean 'edition'"),
         ({"overrides": {"faces.synthetic.totl": 1}}, "'totl'; did you mean 'total'"),
+        (
+            {"overrides": {"faces.synthetic": {"source": "studio", "totl": 1}}},
+            r"'faces\.synthetic\.totl'; did you mean 'total'",
+        ),
         ({"overrides": {"face.k": 1}}, "'face'; did you mean 'faces'"),
     ],
 )
@@ -451,12 +455,6 @@ def test_a_value_of_the_faces_that_cannot_be_used_is_named(
 
 
 # Profiles
-
-
-@pytest.mark.parametrize("name", ["smoke", "quick", "desk", "paper"])
-def test_every_profile_loads(name: str) -> None:
-    assert name in profile_names()
-    assert load_profile(name).name == name
 
 
 def test_every_file_is_a_profile_and_has_three_seeds_or_is_for_tests() -> None:
@@ -594,7 +592,7 @@ def test_a_notebook_on_win_with_faces_sets_its_own_task_and_not_the_backbone() -
     assert (own.ranks, own.label_ranks, own.architectures) == ((1,), (1, 4), ("resnet50",))
     assert own.finetune.epochs == 5
     assert study.profile.faces == plain.faces
-    assert study.half("win").seeds == study.half("aim-fair").seeds == plain.seeds
+    assert study.profile.seeds == study.profile.seeds_of("aim-fair") == plain.seeds
     assert study.data_label == ("toyfaces (simulated), Wavy_Hair | Young, 32x32, frozen features")
     assert study.profile.is_simulated("win-faces")
 

@@ -67,8 +67,13 @@ def test_an_interval_takes_in_overlap_and_the_choice_of_examples() -> None:
     differences = [0.01, 0.02, 0.03]  # standard deviation 0.01, t of two degrees 4.3027
     plain = outcome(differences, 0.01)
     assert plain.interval.high - 0.02 == pytest.approx(4.3027 * 0.01 / math.sqrt(3), abs=1e-6)
-    wider = outcome(differences, 0.01, per_seed=1.0)
+    wider = outcome(differences, 0.01, per_seed=1.0)  # sqrt(1 + 3) times as wide
     assert wider.interval.high - 0.02 == pytest.approx(2 * (plain.interval.high - 0.02))
+    # sqrt(1 + 10 x 0.59669), computed by hand
+    ten = [
+        outcome([0.01, 0.03] * 5, 0.01, per_seed=share).interval for share in (0, 10_315 / 17_287)
+    ]
+    assert (ten[1].high - 0.02) / (ten[0].high - 0.02) == pytest.approx(2.6395, abs=5e-5)
     sampled = outcome(differences, 0.01, sampling=1e-4 - 1e-4 / 3)
     assert sampled.interval.high - 0.02 == pytest.approx(4.3027 * 0.01, abs=1e-6)
     # With overlap no number of seeds is enough, where the splits alone are too alike.

@@ -82,11 +82,11 @@ def test_it_is_added_from_ten_seeds_on_where_they_share_a_test_set(
             for s in range(10)
         ],
     }
-    plain = judge(CONTRAST, results, paper="win").found
+    plain = judge(CONTRAST, results, paper="aim-fair", simulated=True).found
     wider = judge(CONTRAST, results, paper="aim-fair").found
     half, wide = (o.interval.high - o.interval.mean for o in (plain, wider))
     assert wide == pytest.approx(np.hypot(half, 2.2621571628 * 0.02))  # t of 9 at 97.5 %
-    assert judge(CONTRAST, results, paper="aim-fair", simulated=True).found == plain
+    assert sampling.of_contrast(CONTRAST, results, "win", simulated=False) == 0
     few = {key: group[:9] for key, group in results.items()}
     assert sampling.of_contrast(CONTRAST, few, "aim-fair", simulated=False) == 0
 

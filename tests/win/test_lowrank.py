@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from repro.models import last_linear, replace_module
-from repro.names import UnknownNameError
+from repro.models import last_linear
 from repro.win import (
     LowRankLinear,
     floor_importance,
@@ -368,18 +367,11 @@ def test_the_head_of_a_model_can_be_replaced(make: object) -> None:
     model.eval()
     before = model(x)
     name, head = last_linear(model)
-    replace_module(model, name, LowRankLinear.from_linear(head, None, 2))
+    model.set_submodule(name, LowRankLinear.from_linear(head, None, 2))
     assert isinstance(model.get_submodule(name), LowRankLinear)
     torch.testing.assert_close(model(x), before, rtol=1e-4, atol=1e-5)
     assert f"{name}.A" in dict(model.named_parameters())
     assert f"{name}.weight" not in dict(model.named_parameters())
-
-
-def test_replacing_what_is_not_there() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown module 'fcs'; did you mean 'fc'\?"):
-        replace_module(resnet18(weights=None), "fcs", nn.Identity())
-    with pytest.raises(ValueError, match="name is empty"):
-        replace_module(nn.Linear(3, 2), "", nn.Identity())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -22,8 +22,8 @@ from repro.chapters.win.plans import against_retraining
 from repro.chapters.win.tables import named, papers, row_of, settings
 from repro.files import whole
 from repro.study.claims import Contrast
-from repro.study.intervals import mean_interval
-from repro.study.judging import PER_SEED, amount, judge
+from repro.study.intervals import amount, mean_interval
+from repro.study.judging import judge
 from repro.study.profiles import Paper, Profile, load_profile
 from repro.study.records import ExportedFirst, Results, look_up, value
 from repro.study.runs import Record
@@ -225,13 +225,7 @@ def _numbers(
     told = {}
     for contrast in contrasts:
         if {*contrast.keys} <= found.keys():
-            judged = judge(
-                contrast,
-                found,
-                per_seed=PER_SEED.get(paper, 0.0),
-                simulated=profile.is_simulated(paper),
-                paper=paper,
-            )
+            judged = judge(contrast, found, simulated=profile.is_simulated(paper), paper=paper)
             interval = judged.interval
             low, mean, high = (
                 amount(x, "points") for x in (interval.low, interval.mean, interval.high)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -34,7 +34,7 @@ def answers(study: Study) -> list[Answer]:
     """Return the verdict on every claim, by the records and by the runs of this call."""
     found = []
     for claim in claims():
-        part = study.half(claim.paper)
+        part = replace(study, paper=claim.paper)
         found += [Answer(claim, v, part.decide(claim, v)) for v in part.views(claim.plan)]
     return found
 

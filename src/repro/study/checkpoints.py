@@ -62,8 +62,9 @@ class Checkpoint:
         """Write where the run stands, if the last checkpoint is old enough."""
         if time.monotonic() - self._last < self.every:
             return
+        # Copies: one tensor may stand in two states, which safetensors refuses.
         tensors = {
-            f"{state}/{name}": tensor.detach().cpu().contiguous()
+            f"{state}/{name}": tensor.detach().cpu().contiguous().clone()
             for state in _STATES
             for name, tensor in getattr(progress, state).items()
         }
@@ -72,12 +73,10 @@ class Checkpoint:
             "history": progress.history,
             "best_epoch": progress.best_epoch,
         }
-        # Copies: one tensor may stand in two states, which safetensors refuses.
-        copies = {name: tensor.clone() for name, tensor in tensors.items()}
         notes = {"progress": json.dumps(about), "stamp": self.stamp}
         # A full disk costs the checkpoint, not the run; the record will say if it must.
         with suppress(OSError, SafetensorError), whole(self.path) as part:
-            save_file(copies, part, metadata=notes)
+            save_file(tensors, part, metadata=notes)
         self._last = time.monotonic()
 
     def remove(self) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from repro.names import check_name
+from repro.study.configs import seedless
 from repro.study.profiles import load_profile, profile_names
 from repro.study.records import read_exported, recorded, recorded_folder
 from repro.study.runs import Record, RecordError, Runs, by_identity
@@ -60,24 +60,11 @@ def read_set(name: str) -> dict[str, Record]:
     return found
 
 
-# What a configuration draws from, at any depth, and the digests of what is drawn: toy faces and
-# lists of prompts may be drawn anew in every seed, and are then as much the seed's as the seed.
-_OF_THE_SEED = (
-    *("seed", "toy_seed"),
-    *("toyfaces camera", "toyfaces studio", "synthetic faces"),
-)
-
-
 def settings_key(record: Record, known: Mapping[str, Record]) -> str:
     """Return what a run is, without seeds, so that sets of other seeds compare.
 
     Upstream runs enter by their own settings, not by their identities, which hold the seed.
     """
-
-    def seedless(value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {k: seedless(v) for k, v in value.items() if k not in _OF_THE_SEED}
 
     def plain(one: Record) -> dict[str, Any]:
         config: dict[str, Any] = seedless(one.config)
@@ -235,22 +222,22 @@ def _grouped(records: Mapping[str, Record], known: Mapping[str, Record]) -> dict
 
 
 def _welch(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return p of Welch's test; of a single seed, of its being one more of the others."""
     if max(len(a), len(b)) < 2:
         return math.nan
-    if min(len(a), len(b)) < 2:
-        (one,), more = sorted((a, b), key=len)
-        n, spread = len(more), float(np.std(more, ddof=1))
-        away = abs(one - float(np.mean(more)))
-        if spread < 1e-12:
-            return 1.0 if away < 1e-12 else 0.0
-        return float(2 * special.stdtr(n - 1, -away / (spread * math.sqrt(1 + 1 / n))))
     if np.ptp(a) < 1e-12 and np.ptp(b) < 1e-12:  # no spread on either side: equal or not
         return 1.0 if math.isclose(a[0], b[0], abs_tol=1e-12) else 0.0
-    # From the moments: on a side without any spread ttest_ind itself warns of lost precision.
-    moments = [part for x in (a, b) for part in (np.mean(x), np.std(x, ddof=1), len(x))]
     from scipy import stats  # which takes a while to load
 
-    return float(stats.ttest_ind_from_stats(*moments, equal_var=False).pvalue)
+    # From the moments: on a side without any spread ttest_ind itself warns of lost precision. With
+    # equal variances a single one adds no freedom: t = d / (s sqrt(1 + 1/n)) of n - 1.
+    single = min(len(a), len(b)) < 2
+    moments = [
+        part
+        for x in (a, b)
+        for part in (np.mean(x), np.std(x, ddof=1) if len(x) > 1 else 0.0, len(x))
+    ]
+    return float(stats.ttest_ind_from_stats(*moments, equal_var=single).pvalue)
 
 
 def _synthetic_words(config: Mapping[str, Any], known: Mapping[str, Record]) -> list[str]:

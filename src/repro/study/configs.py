@@ -58,6 +58,21 @@ class RunConfig(Strict):
         return f"{self.stage} seed {self.seed}"
 
 
+# What a configuration draws from, at any depth, and the digests of what is drawn: toy faces and
+# lists of prompts may be drawn anew in every seed, and are then as much the seed's as the seed.
+_OF_THE_SEED = (
+    *("seed", "toy_seed"),
+    *("toyfaces camera", "toyfaces studio", "synthetic faces"),
+)
+
+
+def seedless(values: Any) -> Any:
+    """Return a configuration as plain values without what is the seed's."""
+    if not isinstance(values, dict):
+        return values
+    return {name: seedless(v) for name, v in values.items() if name not in _OF_THE_SEED}
+
+
 def digest(values: Any) -> str:
     """Return the sha256 of plain values, independent of the order of keys."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -9,49 +9,32 @@ import pandas as pd
 from repro.study.runs import Record
 
 
-def costs(records: Iterable[Record]) -> pd.DataFrame:
-    """Return how long runs took, from their records; each had one thread, and others beside it.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each part of the study and stage: part, stage, runs, seeds, and in seconds the
-        median of a run and the sum.
-    """
-    rows = [
-        {
-            "part": str(record.config["paper"]),
-            "stage": str(record.config["stage"]),
-            "seed": record.config["seed"],
-            "seconds": float(record.body["seconds"]),
-        }
-        for record in records
-    ]
-    table = pd.DataFrame(rows, columns=["part", "stage", "seed", "seconds"])
-    return (
-        table.groupby(["part", "stage"], sort=False)
-        .agg(
-            runs=("seconds", "size"),
-            seeds=("seed", "nunique"),
-            median=("seconds", "median"),
-            total=("seconds", "sum"),
-        )
-        .reset_index()
-        .sort_values(["part", "total"], ascending=[True, False], ignore_index=True)
-    )
-
-
 def costs_markdown(records: Iterable[Record], name: str) -> str:
-    """Return the costs of a profile's runs as Markdown.
+    """Return how long a profile's runs took as Markdown, a row for each part and stage.
+
+    Each run had one thread, and others beside it.
 
     Parameters
     ----------
     name
         Of the profile.
     """
-    table = costs(records)
-    if table.empty:
+    rows = [
+        (r.config["paper"], r.config["stage"], r.config["seed"], float(r.body["seconds"]))
+        for r in records
+    ]
+    if not rows:
         return f"No run of profile `{name}` is recorded.\n"
+    groups = pd.DataFrame(rows, columns=["part", "stage", "seed", "seconds"]).groupby(
+        ["part", "stage"], sort=False
+    )
+    table = groups.agg(
+        runs=("seconds", "size"),
+        seeds=("seed", "nunique"),
+        median=("seconds", "median"),
+        total=("seconds", "sum"),
+    ).reset_index()
+    table = table.sort_values(["part", "total"], ascending=[True, False])
     lines = [
         f"| `{name}` | stage | runs | seeds | a run (s, median) | together (min) |",
         "|---|---|---|---|---|---|",

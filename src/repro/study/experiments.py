@@ -105,6 +105,24 @@ def everything(profile: Profile) -> Plan:
     return plan
 
 
+def first_asked(profile: Profile) -> dict[str, list[RunConfig]]:
+    """Return, by notebook, the runs of a profile that it is the first to ask for.
+
+    With them come those that they build on, which no earlier notebook leaves.
+    """
+    first, seen = {}, set[str]()
+    with one_reading():
+        for notebook, (part, plans) in experiments().items():
+            asked: dict[str, RunConfig] = {}
+            for plan_of in plans:
+                for group in plan_of(profile, profile.seeds_of(part)).values():
+                    for config in group:
+                        asked |= {c.identity: c for c in (*with_upstream(config), config)}
+            first[notebook] = [config for run, config in asked.items() if run not in seen]
+            seen |= asked.keys()
+    return first
+
+
 def with_upstream(config: RunConfig) -> Iterator[RunConfig]:
     """Yield the runs that a run builds on, at any depth."""
     for upstream in config.upstream().values():

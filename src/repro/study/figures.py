@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repro.study.intervals import Interval, mean_interval
-from repro.study.records import Results, value
+from repro.study.records import Results
 from repro.study.runs import Record
-from repro.study.tables import Reported, means
+from repro.study.tables import Reported, known_values, means
 
 if TYPE_CHECKING:
     from repro.study.session import View
@@ -61,23 +61,25 @@ def palette(name: str, number: int | None = None) -> list[tuple[float, float, fl
 
 def in_points(records: Sequence[Record], quantity: str) -> list[float]:
     """Return a quantity of each record in percentage points, where it exists."""
-    found = [value(record, quantity) for record in records]
-    return [100 * number for number in found if number is not None]
+    return [100 * number for number in known_values(records, quantity)]
 
 
-def _dots(axes: Axes, at: float, values: Sequence[float], colour: str, label: str = "") -> None:
+def _dots(axes: Axes, at: float, values: Sequence[float]) -> None:
     """Draw the seeds as dots and, beside them, mean and interval; nothing where there are none."""
     if not values:
         return
     spread = np.linspace(-0.08, 0.08, len(values)) if len(values) > 1 else np.zeros(1)
-    axes.plot(at + spread, values, "o", color=colour, alpha=0.35, markersize=4, linestyle="none")
+    axes.plot(at + spread, values, "o", color=GREY, alpha=0.35, markersize=4, linestyle="none")
     interval = mean_interval(values)
-    error = [[interval.mean - interval.low], [interval.high - interval.mean]]
-    shown = None if interval.n < 2 else error
     axes.errorbar(
-        at + 0.2, interval.mean, yerr=shown, fmt="s", color=colour, capsize=3, markersize=5,
-        label=label or None,
-    )  # fmt: skip
+        at + 0.2,
+        interval.mean,
+        yerr=interval.whiskers,
+        fmt="s",
+        color=GREY,
+        capsize=3,
+        markersize=5,
+    )
 
 
 def draw_seeds(
@@ -127,7 +129,7 @@ def settings_figure(
     )
     for axes, quantity in zip(panels.ravel(), quantities, strict=True):
         for at, key in enumerate(shown):
-            _dots(axes, at, in_points(results[key], quantity), GREY)
+            _dots(axes, at, in_points(results[key], quantity))
             paper = (reported or {}).get((key, quantity))
             if paper is not None:
                 axes.plot(at - 0.2, 100 * paper, "D", color=PAPER, markersize=6)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from repro.study.judging import Judged, amount
+from repro.study.intervals import amount, in_words
+from repro.study.judging import Judged
 from repro.study.profiles import Paper, Profile, load_profile
 from repro.study.rule import CONSTRUCTED, OPEN, SIGNS, UNTESTED
 from repro.study.runs import Runs
@@ -38,19 +39,13 @@ def headline(verdict: Verdict) -> str:
         most = max(told, key=lambda j: abs(j.contrast.reported or 0.0))
     else:
         most = clearest(verdict.judged)
-    return _in_words(most, verdict.simulated)
-
-
-def _in_words(judged: Judged, simulated: bool) -> str:
-    contrast, interval = judged.contrast, judged.interval
+    contrast, interval = most.contrast, most.interval
     if math.isnan(interval.mean):
         return f"{contrast.text}: no seed has a value"
-    low, mean, high = (
-        amount(x, contrast.unit) for x in (interval.low, interval.mean, interval.high)
-    )
-    told = "" if simulated else amount(contrast.reported, contrast.unit)
-    ends = f" [{low}, {high}]" if contrast.unit == "points" else ""
-    return f"{contrast.text}: {f'paper {told}, ' if told else ''}ours {mean}{ends}"
+    paper = "" if verdict.simulated else amount(contrast.reported, contrast.unit)
+    points = contrast.unit == "points"
+    ours = in_words(interval) if points else amount(interval.mean, contrast.unit)
+    return f"{contrast.text}: {f'paper {paper}, ' if paper else ''}ours {ours}"
 
 
 def counts(found: Sequence[Verdict], about: str) -> str:

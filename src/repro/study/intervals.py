@@ -39,8 +39,26 @@ class Interval:
         return bool(value < self.low or value > self.high)
 
 
-def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """Return mean and two-sided Student t interval of ``values`` (n,), one for each seed.
+def amount(number: float | None, unit: str = "points") -> str:
+    """Return a signed difference, a fraction in percentage points; nothing for None and NaN."""
+    if number is None or math.isnan(number):
+        return ""
+    return f"{100 * number:+.2f}" if unit == "points" else f"{number:+.0f}"
+
+
+def in_words(interval: Interval, unit: str = "points") -> str:
+    """Return a difference and, of more than one seed, its interval."""
+    low, mean, high = (amount(x, unit) for x in (interval.low, interval.mean, interval.high))
+    return f"{mean} [{low}, {high}]" if low else mean
+
+
+def student(freedom: int) -> float:
+    """Return the two-sided 95 % quantile of Student's t."""
+    return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Return mean and two-sided 95 % Student t interval of ``values`` (n,), one for each seed.
 
     Raises
     ------
@@ -55,13 +73,11 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
         return Interval(mean, math.nan, math.nan, 1)
     # Rounding can leave identical values a spread of 1e-17; that is no uncertainty.
     error = 0.0 if np.ptp(array) < ROUNDING else float(array.std(ddof=1)) / math.sqrt(n)
-    half = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * error
+    half = student(n - 1) * error
     return Interval(mean, mean - half, mean + half, n)
 
 
-def paired_interval(
-    first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE
-) -> Interval:
+def paired_interval(first: Sequence[float], second: Sequence[float]) -> Interval:
     """Return the interval of ``first - second``, seed by seed.
 
     Two strategies of one seed share data split, pre-trained model and order of batches; the
@@ -78,16 +94,7 @@ def paired_interval(
     # Two ways to the same rate may end in neighbouring floats: that is no difference, and must not
     # leave an interval without width on one side of zero.
     exact = [0.0 if abs(d) < ROUNDING else d for d in differences]
-    return mean_interval(exact, confidence)
-
-
-def overlap_factor(seeds: int, test: int, train: int) -> float:
-    """Return how much wider an interval over overlapping random splits has to be.
-
-    Nadeau and Bengio (2003), "Inference for the generalization error", equation 7: with n splits of
-    the same examples the variance of a mean is (1/n + n_test / n_train) s^2 rather than s^2 / n.
-    """
-    return math.sqrt(1 + seeds * test / train)
+    return mean_interval(exact)
 
 
 def seeds_for(deviation: float, half: float, *, per_seed: float = 0.0) -> int | None:
@@ -100,7 +107,7 @@ def seeds_for(deviation: float, half: float, *, per_seed: float = 0.0) -> int | 
     half
         The half-width that is wanted, above 0.
     per_seed
-        n_test / n_train of overlapping splits (see `overlap_factor`), 0 where seeds share none.
+        n_test / n_train of overlapping splits, 0 where seeds share none.
 
     Returns
     -------
@@ -109,8 +116,7 @@ def seeds_for(deviation: float, half: float, *, per_seed: float = 0.0) -> int | 
     """
 
     def wide(n: int) -> bool:
-        quantile = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2))
-        return quantile * deviation * math.sqrt(1 / n + per_seed) > half
+        return student(n - 1) * deviation * math.sqrt(1 / n + per_seed) > half
 
     low, high = 1, 2
     while wide(high):
@@ -139,13 +145,13 @@ def residuals(values: ArrayLike) -> tuple[float, int]:
 
 
 @lru_cache(maxsize=64)
-def many_to_one(rivals: int, freedom: int, confidence: float = CONFIDENCE) -> float:
+def many_to_one(rivals: int, freedom: int) -> float:
     """Return Dunnett's two-sided critical value for ``rivals`` compared with one setting.
 
     All have as many seeds, so two differences from the one correlate by one half (Dunnett 1955).
     """
     if rivals == 1:
-        return float(special.stdtrit(freedom, (1 + confidence) / 2))
+        return student(freedom)
     from scipy import optimize, stats  # which take a while to load
 
     correlations = np.full((rivals, rivals), 0.5) + 0.5 * np.eye(rivals)
@@ -153,8 +159,7 @@ def many_to_one(rivals: int, freedom: int, confidence: float = CONFIDENCE) -> fl
 
     def surplus(value: float) -> float:
         ends = np.full(rivals, value)
-        return float(both.cdf(ends, lower_limit=-ends, random_state=1)) - confidence
+        return float(both.cdf(ends, lower_limit=-ends, random_state=1)) - CONFIDENCE
 
-    single = float(special.stdtrit(freedom, (1 + confidence) / 2))
-    bonferroni = float(special.stdtrit(freedom, 1 - (1 - confidence) / (2 * rivals)))
-    return float(optimize.brentq(surplus, 0.99 * single, 1.01 * bonferroni, xtol=1e-3))
+    bonferroni = float(special.stdtrit(freedom, 1 - (1 - CONFIDENCE) / (2 * rivals)))
+    return float(optimize.brentq(surplus, 0.99 * student(freedom), 1.01 * bonferroni, xtol=1e-3))

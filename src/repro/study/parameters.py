@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from repro import numerics
 from repro.data.registry import FACE_SETS, TABLES
-from repro.names import UnknownNameError, check_name, nearest
+from repro.names import UnknownNameError, check_name, hint
 from repro.settings import TOY, SettingsError, Strict, leaves
 from repro.study.profiles import (
     FaceSettings,
@@ -100,10 +100,9 @@ def check(namespace: Mapping[str, Any], *, notebook: str, paper: Paper = "win") 
     given = {name: v for name, v in namespace.items() if _is_parameter(name, v)}
     for name in given:
         if name not in valid:
-            guess = nearest(name, valid)
-            hint = f"; did you mean '{guess}'?" if guess else ""
             raise UnknownNameError(
-                f"this notebook has no parameter '{name}'{hint} (valid: {', '.join(valid)})"
+                f"this notebook has no parameter '{name}'{hint(name, valid)} "
+                f"(valid: {', '.join(valid)})"
             )
     values = {name: _typed(name, given[name], valid[name]) for name in valid if name in given}
     overrides = dict(values.get("overrides") or {})
@@ -209,5 +208,5 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
         return TypeAdapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
         reasons = "; ".join(detail["msg"] for detail in error.errors())
-        hint = f", e.g. -p {name} '{EXAMPLES[name]}'" if name in EXAMPLES else ""
-        raise SettingsError(f"parameter {name} = {value!r}: {reasons}{hint}") from None
+        example = f", e.g. -p {name} '{EXAMPLES[name]}'" if name in EXAMPLES else ""
+        raise SettingsError(f"parameter {name} = {value!r}: {reasons}{example}") from None

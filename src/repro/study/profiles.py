@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator
 
 from repro.aimfair.strategies import COMPARED, CONTROLS, rows_of
 from repro.data.registry import FACE_SETS, TABLES, DataSet
@@ -25,6 +25,7 @@ from repro.settings import (
     SettingsError,
     Strict,
     SyntheticFaces,
+    nested,
     validate,
 )
 
@@ -375,17 +376,15 @@ def _read(name: str) -> dict[str, Any]:
     return values
 
 
-def _replace(values: dict[str, Any], dotted: str, value: Any, model: type[Strict]) -> None:
+def _replace(values: dict[str, Any], dotted: str, value: Any, model: type[BaseModel]) -> None:
     """Set ``values['a']['b']`` for ``'a.b'``, checking each part against the settings classes."""
     part, _, rest = dotted.partition(".")
     check_name("setting", part, list(model.model_fields))
     if not rest:
         values[part] = value
         return
-    inner = model.model_fields[part].annotation
-    for member in get_args(inner):  # of a setting that may be left out
-        inner = member if isinstance(member, type) and issubclass(member, Strict) else inner
-    if not (isinstance(inner, type) and issubclass(inner, Strict)):
+    inner = nested(model.model_fields[part].annotation)
+    if inner is None:
         raise SettingsError(f"setting '{part}' has no parts, so '{dotted}' cannot be set")
     values[part] = dict(values.get(part) or {})
     _replace(values[part], rest, value, inner)

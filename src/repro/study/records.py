@@ -202,18 +202,26 @@ def value(record: Record, quantity: str) -> float | None:
     return record.metrics(part or "test")[name]
 
 
-def frame(results: Results, quantities: Sequence[str]) -> pd.DataFrame:
-    """Return a tidy table: a row for each key and seed, a column for each quantity.
+def paired(
+    first: Sequence[Record],
+    seconds: Sequence[Sequence[Record]],
+    quantity: str,
+    second_quantity: str | None = None,
+) -> tuple[list[float], list[float]]:
+    """Return a quantity of one setting and the mean of others, seed by seed, where all have it.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Columns setting, seed, run, then the quantities (fractions).
+    Parameters
+    ----------
+    first, seconds
+        Records of one setting, and of the others, all in the same order of seeds.
+    second_quantity
+        What is taken of the others, if not the same.
     """
-    rows = [
-        {"setting": key, "seed": record.config["seed"], "run": record.run}
-        | {quantity: value(record, quantity) for quantity in quantities}
-        for key, records in results.items()
-        for record in records
-    ]
-    return pd.DataFrame(rows, columns=["setting", "seed", "run", *quantities])
+    both = []
+    for record, *others in zip(first, *seconds, strict=True):
+        found = [value(record, quantity)]
+        found += [value(other, second_quantity or quantity) for other in others]
+        known = [number for number in found if number is not None]
+        if len(known) == len(found):
+            both.append((known[0], sum(known[1:]) / len(others)))
+    return [a for a, _ in both], [b for _, b in both]

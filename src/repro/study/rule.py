@@ -31,7 +31,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from repro.study.intervals import CONFIDENCE, ROUNDING, Interval, many_to_one, residuals, seeds_for
+from repro.study.intervals import (
+    CONFIDENCE,
+    ROUNDING,
+    Interval,
+    many_to_one,
+    residuals,
+    seeds_for,
+    student,
+)
 
 SUPPORTED, CONTRADICTED, ABSENT, UNDECIDED = "supported", "contradicted", "absent", "undecided"
 OUTCOMES = (SUPPORTED, CONTRADICTED, ABSENT, UNDECIDED)
@@ -110,7 +118,9 @@ def outcome(
     kind
         ``better``, or ``no worse``.
     per_seed
-        n_test / n_train of overlapping splits, see `repro.study.intervals.overlap_factor`.
+        n_test / n_train of overlapping splits: with n of the same examples the variance of a mean
+        is (1/n + n_test / n_train) s^2 rather than s^2 / n (Nadeau and Bengio 2003, "Inference for
+        the generalization error", equation 7).
     floor
         Half-width of a difference without any spread: 3 / n of the smallest group (rule of three).
     sampling
@@ -127,7 +137,7 @@ def outcome(
     mean = float(d.mean())
     deviation = 0.0 if np.ptp(d) < ROUNDING else float(d.std(ddof=1))
     error = math.sqrt(deviation**2 * (1 / n + per_seed) + sampling)
-    quantile = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2))
+    quantile = student(n - 1)
     half = quantile * error if deviation else max(floor, quantile * error)
     error = half / quantile
     interval = Interval(mean, mean - half, mean + half, n)
@@ -263,8 +273,7 @@ def size_in_words(mean: float, deviation: float, n: int, reported: float) -> str
     """
     if n < MIN_SEEDS:
         return ""
-    half = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * deviation
-    half *= math.sqrt(1 / n + 1 / PAPER_SEEDS)
+    half = student(n - 1) * deviation * math.sqrt(1 / n + 1 / PAPER_SEEDS)
     if reported > mean + half:
         return "smaller than reported"
     return "larger than reported" if reported < mean - half else "as reported"

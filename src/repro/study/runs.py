@@ -274,12 +274,16 @@ class Runs:
             outcome = compute(config)
             return self._write(config, outcome, time.perf_counter() - start)
 
-    def records(self) -> list[Record]:
-        """Return every finished run in the folder, by identity."""
+    def folders(self) -> list[Path]:
+        """Return the folder of every finished run, by identity."""
         if not self.root.is_dir():
             return []
-        folders = (path for path in self.root.iterdir() if path.is_dir())
-        return [read_record(path) for path in sorted(folders) if not path.name.startswith(".")]
+        found = sorted(path for path in self.root.iterdir() if path.is_dir())
+        return [path for path in found if not path.name.startswith(".")]
+
+    def records(self) -> list[Record]:
+        """Return every finished run in the folder, by identity."""
+        return [read_record(path) for path in self.folders()]
 
     def _write(self, config: RunConfig, outcome: Outcome, seconds: float) -> Record:
         declared = _declared(config)

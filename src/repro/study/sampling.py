@@ -8,7 +8,6 @@ exported beside the records, so that a verdict is the same everywhere.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from repro.files import whole
+from repro.files import digest_of_values, whole
 from repro.metrics import METRICS, confusion_counts, flatten_metrics, metrics_from_counts
 from repro.study.claims import Contrast
 from repro.study.profiles import Paper
@@ -39,7 +38,6 @@ def variance(
     metric: str,
     *,
     draws: int = DRAWS,
-    seed: int = 0,
 ) -> float:
     """Return the variance that the choice of test examples gives the mean difference over seeds.
 
@@ -57,7 +55,7 @@ def variance(
     tables = [table.sort_values("example") for tables in (first, *seconds) for table in tables]
     target, protected = (tables[0][name].to_numpy() for name in ("target", "protected"))
     positive = np.stack([table["score"].to_numpy() >= 0.5 for table in tables])  # (runs, examples)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     groups = [np.flatnonzero((target == t) & (protected == p)) for t in (0, 1) for p in (0, 1)]
     of_settings = np.repeat(np.arange(1 + len(seconds)), len(first))
     means = []
@@ -93,8 +91,7 @@ def of_contrast(contrast: Contrast, results: Results, paper: Paper, *, simulated
 
 def _key(contrast: Contrast, records: Sequence[Sequence[Record]]) -> str:
     runs = [[record.run for record in group] for group in records]
-    text = json.dumps([contrast.quantity, runs])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest_of_values([contrast.quantity, runs])[:16]
 
 
 def export(found: Sequence[tuple[Contrast, Results, Paper]], path: Path) -> int:

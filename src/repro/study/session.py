@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -78,10 +78,6 @@ class Study:
     def data_label(self) -> str:
         """What the numbers are about, with the word "simulated" where they are."""
         return self.profile.data_label(self.paper)
-
-    def half(self, paper: Paper) -> Study:
-        """Return the same study, about one of the papers."""
-        return replace(self, paper=paper)
 
     def compute(self, plan: Mapping[str, Sequence[RunConfig]]) -> Results:
         """Find or compute every run of ``plan``, saying on standard error how far it is."""

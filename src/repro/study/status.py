@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
 
 import pandas as pd
 
-from repro.study.configs import RunConfig, digest
-from repro.study.experiments import everything, experiments, with_upstream
+from repro.study.configs import RunConfig, digest, seedless
+from repro.study.experiments import first_asked
 from repro.study.once import one_reading
 from repro.study.profiles import Profile
-from repro.study.records import exported
+from repro.study.records import exported, find
 from repro.study.runs import Runs
 
 
@@ -28,10 +27,10 @@ def expected_seconds(
         other seeds took on average; None if nothing is known of it.
     """
     store, of_alike = runs or Runs(), defaultdict[str, list[float]](list)
-    every = {c.identity: c for group in everything(profile).values() for c in group}
-    for config in every.values():
-        if record := store.find(config) or exported(config.identity):
-            of_alike[_alike(config)].append(record.body["seconds"])
+    for configs in first_asked(profile).values():
+        for config in configs:
+            if record := find(config, store):
+                of_alike[_alike(config)].append(record.body["seconds"])
 
     def seconds(config: RunConfig) -> float | None:
         if store.find(config) is not None:
@@ -44,22 +43,11 @@ def expected_seconds(
     return seconds
 
 
-#: Settings in which runs of several seeds differ; some draw their data by their seed.
-_OF_THE_SEED = ("seed", "toy_seed", "data_sha256")
-
-
 def _alike(config: RunConfig) -> str:
     """Return the same text for runs that differ in nothing but the seed."""
-
-    def without(value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {name: without(v) for name, v in value.items() if name not in _OF_THE_SEED}
-
     above = {name: _alike(run) for name, run in config.upstream().items()}
-    return digest(
-        [config.stage, without(config.model_dump(mode="json", exclude=set(above))), above]
-    )
+    own = config.model_dump(mode="json", exclude=set(above))
+    return digest([config.stage, seedless(own), above])
 
 
 @one_reading()
@@ -76,16 +64,9 @@ def status(profile: Profile, runs: Runs | None = None) -> pd.DataFrame:
         the ``minutes`` of one core that the missing ones will take, as far as is known, and of how
         many nothing is (``unknown``).
     """
-    store, seconds, seen = runs or Runs(), expected_seconds(profile, runs), set[str]()
+    store, seconds = runs or Runs(), expected_seconds(profile, runs)
     rows = []
-    for notebook, (part, plans) in experiments().items():
-        asked: dict[str, RunConfig] = {}
-        for plan in plans:
-            for group in plan(profile, profile.seeds_of(part)).values():
-                for config in group:
-                    asked |= {c.identity: c for c in (*with_upstream(config), config)}
-        new = [config for run, config in asked.items() if run not in seen]
-        seen |= asked.keys()
+    for notebook, new in first_asked(profile).items():
         if not new:
             continue
         here = [store.find(config) is not None for config in new]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from repro.study.configs import RunConfig
-from repro.study.experiments import Plan, experiments, with_upstream
+from repro.study.experiments import experiments, first_asked, with_upstream
 from repro.study.profiles import Profile
 
 #: The notebook whose page draws the pool of synthetic images, which is no run.
@@ -40,7 +40,7 @@ def sweeps(profile: Profile, *, drawn: bool = False) -> dict[str, Sweep]:
     drawn
         Whether the pool of synthetic images is there, so that nobody waits for it.
     """
-    plans = {name: _runs(profile, name, _seeds(profile, name)) for name in experiments()}
+    plans = {name: _runs(profile, name) for name in experiments()}
     leaves: dict[str, str] = {}  # run -> the first notebook that leaves it
     for name, runs in plans.items():
         for run in runs:
@@ -72,13 +72,9 @@ def forecast(
         it is there, None if nothing is known of it.
     """
     costs: dict[str, float] = {}
-    runs, unknown, seen = 0, 0, set[str]()
-    for name in experiments():
-        asked = _runs(profile, name, _seeds(profile, name))
-        built_on = {u.identity: u for run in asked.values() for u in with_upstream(run)}
-        todo = {i: seconds(run) for i, run in {**built_on, **asked}.items() if i not in seen}
-        seen |= todo.keys()
-        left = [cost for cost in todo.values() if cost != 0]
+    runs, unknown = 0, 0
+    for name, asked in first_asked(profile).items():
+        left = [cost for config in asked if (cost := seconds(config)) != 0]
         runs += len(left)
         unknown += left.count(None)
         costs[name] = sum(cost for cost in left if cost is not None)
@@ -109,18 +105,16 @@ def _longest(
     return max((end(name) for name in found), key=lambda one: one[1])
 
 
-def _seeds(profile: Profile, name: str) -> tuple[int, ...]:
-    return profile.seeds_of(experiments()[name][0])
-
-
-def _runs(profile: Profile, name: str, seeds: Sequence[int]) -> dict[str, RunConfig]:
+def _runs(profile: Profile, name: str, seeds: Sequence[int] | None = None) -> dict[str, RunConfig]:
     """Return the runs that a notebook asks for, without those that they build on."""
-    plans: list[Plan] = [plan(profile, seeds) for plan in experiments()[name][1]]
-    return {c.identity: c for plan in plans for group in plan.values() for c in group}
+    part, plans = experiments()[name]
+    asked = (plan(profile, seeds or profile.seeds_of(part)) for plan in plans)
+    return {c.identity: c for plan in asked for group in plan.values() for c in group}
 
 
 def _jobs(profile: Profile, name: str, runs: dict[str, RunConfig]) -> tuple[tuple[int, ...], ...]:
-    seeds, size = _seeds(profile, name), profile.seeds_per_job_of(experiments()[name][0])
+    part, _ = experiments()[name]
+    seeds, size = profile.seeds_of(part), profile.seeds_per_job_of(part)
     jobs = tuple(seeds[i : i + size] for i in range(0, len(seeds), size))
     # A notebook that reads but one of its seeds would ask for another run in each job.
     shared = set(chain.from_iterable(_runs(profile, name, job) for job in jobs))

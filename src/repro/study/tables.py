@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from repro.study.intervals import mean_interval, paired_interval
+from repro.study.intervals import in_words, mean_interval, paired_interval
 from repro.study.provenance import machines_in_words
-from repro.study.records import Results, value
+from repro.study.records import Results, paired, value
 from repro.study.rule import MIN_SEEDS
 from repro.study.runs import Record
 
@@ -110,29 +110,11 @@ def differences(
             continue
         row = {"difference": label}
         for quantity, heading in quantities.items():
-            both = _paired(results[first], [results[key] for key in second], quantity)
-            if not both[0]:
-                row[heading] = ""
-                continue
-            interval = paired_interval(*both)
-            ends = f" [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
-            row[heading] = f"{100 * interval.mean:+.2f}" + (ends if interval.n > 1 else "")
+            both = paired(results[first], [results[key] for key in second], quantity)
+            row[heading] = in_words(paired_interval(*both)) if both[0] else ""
         row["seeds"] = str(len(results[first]))
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _paired(
-    first: Sequence[Record], seconds: Sequence[Sequence[Record]], quantity: str
-) -> tuple[list[float], list[float]]:
-    """Return a quantity of one setting and the mean of others, seed by seed, where all have it."""
-    both = []
-    for record, *others in zip(first, *seconds, strict=True):
-        found = [value(one, quantity) for one in (record, *others)]
-        known = [number for number in found if number is not None]
-        if len(known) == len(found):
-            both.append((known[0], sum(known[1:]) / len(others)))
-    return [a for a, _ in both], [b for _, b in both]
 
 
 def decided(
@@ -147,7 +129,7 @@ def decided(
         if first not in results or second not in results:
             continue
         for quantity, name in quantities.items():
-            both = _paired(results[first], [results[second]], quantity)
+            both = paired(results[first], [results[second]], quantity)
             interval = paired_interval(*both) if len(both[0]) >= MIN_SEEDS else None
             if interval is not None and interval.high < 0:
                 below.append(f"{label}, {name}")

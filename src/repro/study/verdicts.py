@@ -11,8 +11,8 @@ import pandas as pd
 
 from repro.study.claims import Check, Claim, Contrast
 from repro.study.experiments import Plan, claims
-from repro.study.intervals import Interval
-from repro.study.judging import PER_SEED, Judged, amount, in_interval, judge, turned
+from repro.study.intervals import Interval, amount, in_words
+from repro.study.judging import Judged, judge, turned
 from repro.study.once import one_reading
 from repro.study.profiles import Profile, load_profile
 from repro.study.provenance import precision_substitution
@@ -49,7 +49,6 @@ class Verdict:
     judged: tuple[Judged, ...]
     beside: tuple[Judged, ...]  # shown, not counted
     reason: str
-    profile: str
     simulated: bool
     substitutions: tuple[str, ...]
     seeds: int = 0
@@ -78,7 +77,6 @@ def decide(claim: Claim, profile: Profile, results: Results, runs: Runs | None =
     The runs of checks and controls are looked up in ``runs``, and among the recorded ones.
     """
     simulated = profile.is_simulated(claim.paper)
-    per_seed = PER_SEED.get(claim.paper, 0.0)
     seeds = profile.seeds_of(claim.paper)
     empty = Verdict(
         claim,
@@ -87,7 +85,6 @@ def decide(claim: Claim, profile: Profile, results: Results, runs: Runs | None =
         (),
         (),
         "",
-        profile.name,
         simulated,
         claim.substituted(profile),
         len(seeds),
@@ -97,7 +94,7 @@ def decide(claim: Claim, profile: Profile, results: Results, runs: Runs | None =
         return replace(empty, reason=why)
 
     def judged_of(contrast: Contrast) -> Judged:
-        return judge(contrast, results, per_seed=per_seed, simulated=simulated, paper=claim.paper)
+        return judge(contrast, results, simulated=simulated, paper=claim.paper)
 
     if claim.kind == "construction":
         judged = tuple(judged_of(c) for c in contrasts)
@@ -329,7 +326,7 @@ def sentence(verdict: Verdict, label: str) -> str:
 
 def proportion(verdict: Verdict) -> str:
     """Return what stands beside a verdict, as sentences that begin with a space; or nothing."""
-    told = [f"{j.contrast.text}: {in_interval(j)}" for j in verdict.beside]
+    told = [f"{j.contrast.text}: {in_words(j.interval, j.contrast.unit)}" for j in verdict.beside]
     return f" Beside it, in points: {'; '.join(told)}." if told else ""
 
 
@@ -372,7 +369,10 @@ def contrast_table(verdict: Verdict) -> pd.DataFrame:
             "outcome": "" if where else j.outcome,
             "size": "" if where else j.size,
             "seeds that would decide": "" if where or j.found.lacks is None else str(j.found.lacks),
-            **{f"beside: {name}": _stated(told) for name, told in j.beside.items()},
+            **{
+                f"beside: {name}": in_words(told) if isinstance(told, Interval) else amount(told)
+                for name, told in j.beside.items()
+            },
         }
         rows.append(row)
     table = pd.DataFrame(rows).fillna("")
@@ -380,12 +380,6 @@ def contrast_table(verdict: Verdict) -> pd.DataFrame:
     if verdict.simulated or silent:
         table = table.drop(columns=["paper", "size"], errors="ignore")
     return table
-
-
-def _stated(told: Interval | float) -> str:
-    if isinstance(told, Interval):
-        return f"{amount(told.mean)} [{amount(told.low)}, {amount(told.high)}]"
-    return amount(told)
 
 
 def tally(found: Sequence[Verdict]) -> dict[str, int]:

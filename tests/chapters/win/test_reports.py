@@ -25,7 +25,7 @@ def judged(mean: float, half: float) -> Judged:
     contrast = claim.contrasts(load_profile("quick"))[0]
     interval = Interval(mean, mean - half, mean + half, 3)
     found = rule.Outcome(interval, rule.UNDECIDED, 1.0, 1.0, half, contrast.margin)
-    return Judged(contrast, interval, found, ())
+    return Judged(contrast, interval, found)
 
 
 def test_clearest_contrast() -> None:
@@ -59,9 +59,7 @@ def test_table_at_a_glance_has_every_claim_and_its_links() -> None:
 def verdict(word: str, seeds: int = 5, note: str = "", lacks: int | None = None) -> Verdict:
     claim = experiments.claim_named("win-vs-original")
     found = (judged(0.0, 0.1),)
-    return Verdict(
-        claim, "It is so.", word, found, (), "why", "desk", False, (), seeds, note, lacks
-    )
+    return Verdict(claim, "It is so.", word, found, (), "why", False, (), seeds, note, lacks)
 
 
 def test_counts_head_the_table() -> None:

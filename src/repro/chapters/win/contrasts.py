@@ -10,7 +10,7 @@ from repro.chapters.win.configs import NAMES, fair_key, key_of
 from repro.chapters.win.plans import under
 from repro.study.claims import Check, Contrast
 from repro.study.experiments import Experiment
-from repro.study.judging import PER_SEED, control
+from repro.study.judging import control
 from repro.study.profiles import Profile
 from repro.study.records import Results
 from repro.study.tables import mean_value, points
@@ -162,7 +162,7 @@ def _retrained(profile: Profile, metric: str | None, what: str) -> Check | None:
         f"this set-up finds {what} where there is one",
         plans.against_retraining,
         contrast,
-        per_seed=PER_SEED["win"],
+        paper="win",
     )
 
 

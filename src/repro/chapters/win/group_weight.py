@@ -17,7 +17,7 @@ from repro.study.claims import Check, Claim, Contrast
 from repro.study.experiments import Plan, experiment
 from repro.study.figures import LABELS, draw_seeds, in_points
 from repro.study.intervals import paired_interval
-from repro.study.judging import PER_SEED, control
+from repro.study.judging import control
 from repro.study.profiles import Profile
 from repro.study.records import Results
 from repro.study.runs import Record
@@ -59,7 +59,7 @@ def _importances_differ(profile: Profile) -> Sequence[Check]:
             "the groups' importances differ",
             weight_importance.probes,
             weight_importance.beyond_chance("null", "permuted groups"),
-            per_seed=PER_SEED["win"],
+            paper="win",
         ),
     )
 
