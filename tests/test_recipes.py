@@ -101,7 +101,7 @@ print(CliRunner().invoke(app, ["preflight"]).output)
 
 
 #: The other side of a claim that is there: what it says must come out the other way.
-CLAIM = """    fine_tuning_claim(
+CLAIM = """    aim_claim(
         "more-than-forty",
         "Figure 5",
         "A mask of k = 55 is more accurate than one of k = 40.",
@@ -209,10 +209,10 @@ def test_a_set_of_faces(tree: Path) -> None:
 def test_a_claim(tree: Path) -> None:
     chapter = tree / "src/repro/chapters/aim/top_k.py"
     text = chapter.read_text(encoding="utf-8")
-    names = "best, fine_tuning_claim"
+    names = "aim_claim, best, task"
     assert text.count(names) == 1
     chapter.write_text(text.replace(names, f"{names}, versus"), encoding="utf-8")
-    put(chapter, '    fine_tuning_claim(\n        "top-k",', CLAIM)
+    put(chapter, '    aim_claim(\n        "top-k",', CLAIM)
     told = said(tree, JUDGED)
     assert told.startswith("A mask of k = 55 is more accurate than one of k = 40. | ")
     assert told.endswith(f"k 55 against k 40: ACC {len(load_profile('toy').seeds)}\n")

@@ -11,6 +11,7 @@ from repro.chapters.reported import aim_fair_reported
 from repro.chapters.win.configs import Pretrain
 from repro.chapters.win.data import census_settings
 from repro.data.schema import PROTECTED_COLUMN, PROTECTED_VALUES
+from repro.data.splits import GROUPS
 from repro.data.toycensus import Paths, counterfactual, counterfactual_records
 from repro.metrics import group_metrics
 from repro.study.runs import Record, Runs
@@ -36,8 +37,7 @@ def groups(record: Record) -> pd.DataFrame:
                 "predicted 1": counts[t, p, 1],
                 "accuracy (%)": f"{100 * counts[t, p, t] / counts[t, p].sum():.1f}",
             }
-            for t in (0, 1)
-            for p in (0, 1)
+            for t, p in GROUPS
         ]
     )
 
@@ -53,7 +53,7 @@ def printed_odds() -> pd.DataFrame:
     wide = aim_fair_reported().pivot_table(
         index=["table", "task", "setting"], columns="metric", values="value"
     )
-    wide = wide.dropna(subset=["EO", *(f"ACC_t{t}_p{p}" for t in (0, 1) for p in (0, 1))])
+    wide = wide.dropna(subset=["EO", *(f"ACC_t{t}_p{p}" for t, p in GROUPS)])
     gaps = np.array([(wide[f"ACC_t{t}_p0"] - wide[f"ACC_t{t}_p1"]).abs() for t in (0, 1)])
     return pd.DataFrame(
         {

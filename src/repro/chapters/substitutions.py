@@ -6,11 +6,10 @@ here has a reason in the tests why a difference of it is no substitution.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from repro.chapters.aim.synthetic import generation_settings
 from repro.chapters.reported import aim_fair_reported
@@ -85,17 +84,36 @@ def _papers(root: Path) -> Profile:
     return load_profile("paper", {"faces.synthetic.writer": _GPT_4})
 
 
-def _value(profile: Profile, field: str) -> Any:
-    return leaves(profile)[field]
-
-
 def _plain(field: str, words: str, *parts: str) -> Entry:
     """Return an entry for a field of numbers: ``words`` has {ours} and {theirs}."""
-    return Entry(
-        (field,),
-        lambda ours, own: words.format(ours=_value(ours, field), theirs=_value(own, field)),
-        frozenset(parts),
-    )
+
+    def said(ours: Profile, own: Profile) -> str:
+        return words.format(ours=leaves(ours)[field], theirs=leaves(own)[field])
+
+    return Entry((field,), said, frozenset(parts))
+
+
+def _each(
+    words: str,
+    told: Callable[[Profile, Profile], dict[str, str] | None],
+    fields: Iterable[str],
+    *parts: str,
+) -> Entry:
+    """Return an entry that says every value that differs.
+
+    ``told`` takes a profile and ours, and returns its values by keys with a place for them; None
+    where there is nothing to compare.
+    """
+
+    def said(ours: Profile, own: Profile) -> str | None:
+        values, theirs = told(ours, ours), told(own, ours)
+        if values is None or theirs is None:
+            return None
+        differ = {key: v for key, v in values.items() if v != theirs[key]}
+        shown = [f"{key.format(v)} (not {theirs[key]})" for key, v in differ.items()]
+        return f"{words} {', '.join(shown)}" if shown else None
+
+    return Entry(tuple(fields), said, frozenset(parts))
 
 
 def _called(data: FaceData) -> str:
@@ -124,20 +142,10 @@ def _training_images(ours: Profile, own: Profile) -> str:
     return f"{data.total * data.fraction:,.0f} training images, not {theirs.total:,}{of}"
 
 
-def _differences(words: str, ours: dict[str, str], theirs: dict[str, str]) -> str | None:
-    """Say every value that differs; the keys have a place for it."""
-    told = [f"{key.format(v)} (not {theirs[key]})" for key, v in ours.items() if v != theirs[key]]
-    return f"{words} {', '.join(told)}" if told else None
-
-
 def _stage(name: str, words: str) -> Entry:
-    """Return the entry of one stage of training: every setting that differs, in one string."""
-
-    def said(ours: Profile, own: Profile) -> str | None:
-        return _differences(words, *(_told(getattr(one.faces, name)) for one in (ours, own)))
-
-    fields = [f for f in ImageOptimisation.model_fields if f != "precision"]
-    return Entry(tuple(f"faces.{name}.{f}" for f in fields), said, frozenset((name,)))
+    """Return the entry of one stage of training."""
+    fields = [f"faces.{name}.{f}" for f in ImageOptimisation.model_fields if f != "precision"]
+    return _each(words, lambda one, _: _told(getattr(one.faces, name)), fields, name)
 
 
 def _told(how: ImageOptimisation) -> dict[str, str]:
@@ -172,23 +180,23 @@ def _generator(ours: Profile, own: Profile) -> str | None:
     return f"synthetic images by generator '{name}', not by Stable Diffusion v2.1-base"
 
 
-def _sampler(ours: Profile, own: Profile) -> str | None:
-    told = []
-    for one in (ours, own):
-        assert one.faces.synthetic is not None
-        if one.faces.synthetic.source == "studio":
-            return None
-        how = generation_settings(one.faces.data, one.faces.synthetic)
-        values = str(how.steps), _SCHEDULERS[how.scheduler], f"{how.guidance:g}", f"{how.size}"
-        keys = ("{} steps", "scheduler {}", "guidance {}", "{} pixels a side")
-        told.append(dict(zip(keys, values, strict=True)))
-    return _differences("drawn with", *told)
+def _sampler(one: Profile, ours: Profile) -> dict[str, str] | None:
+    assert one.faces.synthetic is not None
+    if one.faces.synthetic.source == "studio":
+        return None
+    how = generation_settings(one.faces.data, one.faces.synthetic)
+    return {
+        "{} steps": str(how.steps),
+        "scheduler {}": _SCHEDULERS[how.scheduler],
+        "guidance {}": f"{how.guidance:g}",
+        "{} pixels a side": f"{how.size}",
+    }
 
 
 def _prompts(ours: Profile, own: Profile) -> str | None:
     drawn = ours.faces.synthetic
     # The authors' own lists are no substitution.
-    if drawn is None or drawn.source == "studio" or getattr(drawn, "prompts_file", None):
+    if drawn is None or drawn.source == "studio" or drawn.prompts_file:
         return None
     if drawn.writer is None:
         return "prompts written by a grammar, not by GPT-4"
@@ -196,18 +204,13 @@ def _prompts(ours: Profile, own: Profile) -> str | None:
     return None if same else f"prompts written by {drawn.writer}, not by GPT-4"
 
 
-def _prompt_set(ours: Profile, own: Profile) -> str | None:
-    told = []
-    for one in (ours, own):
-        drawn = one.faces.synthetic
-        assert drawn is not None
-        if drawn.source == "studio" or getattr(drawn, "prompts_file", None):
-            return None
-        kind = drawn.prompts
-        if one is own and (ours.faces.data.target, ours.faces.data.protected) == _NO_POSE:
-            kind = "contextual"
-        told.append({"{}": str(kind), "{} a group": str(drawn.prompts_per_group)})
-    return _differences("prompts:", *told)
+def _prompt_set(one: Profile, ours: Profile) -> dict[str, str] | None:
+    drawn, task = one.faces.synthetic, (ours.faces.data.target, ours.faces.data.protected)
+    assert drawn is not None
+    if drawn.source == "studio" or drawn.prompts_file:
+        return None
+    kind = "contextual" if one is not ours and task == _NO_POSE else drawn.prompts
+    return {"{}": str(kind), "{} a group": str(drawn.prompts_per_group)}
 
 
 def _prompt_total(ours: Profile, own: Profile) -> str | None:
@@ -220,16 +223,13 @@ def _prompt_total(ours: Profile, own: Profile) -> str | None:
     return f"{totals[0]:,} images of each set of prompts, not {totals[1]:,}"
 
 
-def _network(ours: Profile, own: Profile) -> str | None:
-    told = [
-        {
-            "{}": faces.architecture,
-            "width {}": str(faces.width),
-            "initialisation {}": faces.initialisation,
-        }
-        for faces in (ours.faces, own.faces)
-    ]
-    return _differences("network:", *told)
+def _network(one: Profile, ours: Profile) -> dict[str, str]:
+    faces = one.faces
+    return {
+        "{}": faces.architecture,
+        "width {}": str(faces.width),
+        "initialisation {}": faces.initialisation,
+    }
 
 
 def _win_task(ours: Profile, own: Profile) -> str | None:
@@ -251,20 +251,13 @@ def _win_bias(ours: Profile, own: Profile) -> str:
     )
 
 
-def _win_backbone(ours: Profile, own: Profile) -> str:
-    return "features of a classifier of FairFace's labels of age, gender and ancestry"
-
-
-def _win_network(ours: Profile, own: Profile) -> str | None:
-    told = []
-    for one in (ours, own):
-        width = (one.win.faces and one.win.faces.width) or one.faces.width
-        told.append({"{}": one.faces.architecture, "width {}": str(width)})
-    task = ours.win.faces
-    if task is None or task.backbone == "erm":  # the other starts from random weights
-        for one, words in zip((ours, own), told, strict=True):
-            words["initialisation {}"] = one.faces.initialisation
-    return _differences("network:", *told)
+def _win_network(one: Profile, ours: Profile) -> dict[str, str]:
+    told, task = _network(one, ours), ours.win.faces
+    if one.win.faces and one.win.faces.width:
+        told["width {}"] = str(one.win.faces.width)
+    if task is not None and task.backbone != "erm":  # it starts from random weights
+        del told["initialisation {}"]
+    return told
 
 
 _IMAGES = (
@@ -277,7 +270,7 @@ ENTRIES: dict[Paper, tuple[Entry, ...]] = {
     "aim-fair": (
         Entry(tuple(f"faces.data.{n}" for n in ("name", "target", "protected")), _task),
         *_IMAGES,
-        Entry(_NETWORK, _network),
+        _each("network:", _network, _NETWORK),
         Entry(("faces.data.total", "faces.data.fraction"), _training_images, frozenset(("real",))),
         _plain("faces.data.bias_ratio", "training groups at {ours:.2g}, not {theirs:.2g}", "real"),
         _stage("pretrain", "training:"),
@@ -286,20 +279,22 @@ ENTRIES: dict[Paper, tuple[Entry, ...]] = {
             _generator,
             frozenset(("synthetic",)),
         ),
-        Entry(
-            tuple(f"faces.synthetic.{n}" for n in ("generator", "scheduler", "steps", "guidance")),
+        _each(
+            "drawn with",
             _sampler,
-            frozenset(("synthetic",)),
+            (f"faces.synthetic.{n}" for n in ("generator", "scheduler", "steps", "guidance")),
+            "synthetic",
         ),
         Entry(
             ("faces.synthetic.writer", "faces.synthetic.prompts_file"),
             _prompts,
             frozenset(("prompts",)),
         ),
-        Entry(
-            ("faces.synthetic.prompts", "faces.synthetic.prompts_per_group"),
+        _each(
+            "prompts:",
             _prompt_set,
-            frozenset(("S2",)),
+            ("faces.synthetic.prompts", "faces.synthetic.prompts_per_group"),
+            "S2",
         ),
         _plain(
             "faces.synthetic.pool",
@@ -330,8 +325,11 @@ ENTRIES: dict[Paper, tuple[Entry, ...]] = {
     "win-faces": (
         Entry(("faces.data.name", "win.faces.target", "win.faces.protected"), _win_task),
         *_IMAGES,
-        Entry((*_NETWORK, "win.faces.width"), _win_network),
-        Entry(("win.faces.backbone",), _win_backbone),
+        _each("network:", _win_network, (*_NETWORK, "win.faces.width")),
+        _plain(
+            "win.faces.backbone",
+            "features of a classifier of FairFace's labels of age, gender and ancestry",
+        ),
         Entry(("win.faces.bias_ratio",), _win_bias),
     ),
 }

@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import pandas as pd
-from matplotlib.figure import Figure
-
 from repro.chapters.win.low_rank_head import trained_parameters
 from repro.study import simulation, tables
 from repro.study.claims import Claim
 from repro.study.experiments import claims
 from repro.study.figures import words_by_effect
 from repro.study.rule import SIGNS
-from repro.study.session import Study, View
+from repro.study.session import Part, Study, View
 from repro.study.verdicts import Verdict, contrast_table, tally, verdict_table
-
-#: What :meth:`repro.study.session.Study.show` displays.
-Part = Figure | pd.DataFrame | tables.Html | View | str
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from repro.study.runs import Record
 from repro.study.tables import Reported, known_values, means
 
 if TYPE_CHECKING:
-    from repro.study.session import View
+    from repro.study.session import Part, View
 
 #: quantity -> axis label
 LABELS = {
@@ -92,6 +92,34 @@ def draw_seeds(
     )
 
 
+def draw_line(
+    axes: Axes,
+    values: Mapping[float, Sequence[float]],
+    colour: str | tuple[float, float, float],
+    label: str,
+    *,
+    dots: float = 4,
+) -> None:
+    """Draw seeds as dots above numbers, and a line through means with their intervals.
+
+    Parameters
+    ----------
+    values
+        Where on the horizontal axis -> what the seeds have there.
+    dots
+        Size of the dots.
+    """
+    for at, each in values.items():
+        axes.plot([at] * len(each), each, "o", color=colour, alpha=0.3, markersize=dots)
+    found = [mean_interval(each) for each in values.values()]
+    # Of a single seed no length: there is a mean, but no interval.
+    ends = [np.ravel(interval.whiskers or (0.0, 0.0)) for interval in found]
+    axes.errorbar(
+        list(values), [interval.mean for interval in found], yerr=np.reshape(ends, (-1, 2)).T,
+        fmt="s-", color=colour, capsize=3, markersize=4, linewidth=1, label=label,
+    )  # fmt: skip
+
+
 def settings_figure(
     results: Results,
     quantities: Sequence[str],
@@ -149,7 +177,7 @@ def beside_paper(
     names: Mapping[str, str],
     reported: Reported | None = None,
     drawn: Sequence[str] | None = None,
-) -> list[Figure | pd.DataFrame | View]:
+) -> list[Part]:
     """Return figure and table of settings beside what the paper reports, and which runs they are.
 
     Parameters

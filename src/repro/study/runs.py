@@ -71,6 +71,18 @@ class Outcome:
     precision: str = "float32"  # in which the forward pass really ran
 
 
+def predictions_of(
+    examples: np.ndarray | pd.Index,
+    target: np.ndarray,
+    protected: np.ndarray,
+    score: np.ndarray,
+) -> pd.DataFrame:
+    """Return the predictions of an outcome: (n,) ids, labels 0 or 1, and scores from 0 to 1."""
+    return pd.DataFrame(
+        {"example": examples, "target": target, "protected": protected, "score": score}
+    )
+
+
 @dataclass(frozen=True)
 class Record:
     """A finished run, as read from disk or from an exported table."""

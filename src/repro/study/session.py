@@ -56,6 +56,10 @@ class View:
         return tables.source(self.results, self.label, self.again)
 
 
+#: What :meth:`Study.show` displays.
+Part = Figure | pd.DataFrame | tables.Html | View | str
+
+
 @dataclass(frozen=True)
 class Study:
     """One profile (with a notebook's own settings) and the folder of runs."""
@@ -198,7 +202,7 @@ class Study:
             told += f". Kernels that round otherwise here: {', '.join(dict.fromkeys(kernels))}"
         return told
 
-    def show(self, *parts: Figure | pd.DataFrame | tables.Html | View | str) -> None:
+    def show(self, *parts: Part) -> None:
         """Show figures, tables, Markdown, and of views where their numbers are from, in order."""
         from IPython import display  # of notebooks alone
         from matplotlib import pyplot as plt

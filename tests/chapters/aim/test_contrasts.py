@@ -85,8 +85,7 @@ def test_the_paper_supports_its_own_claims(claim: Claim, desk: Profile) -> None:
 def test_nothing_is_reported_of_another_task(claim: Claim, desk: Profile) -> None:
     data = desk.faces.data.model_copy(update={"target": "Wavy_Hair"})
     another = data.model_copy(update={"protected": "Young"})
-    faces = desk.faces.model_copy(update={"data": data, "also_tasks": (another,)})
-    other = desk.model_copy(update={"faces": faces})
+    other = aim_plans.with_faces(desk, data=data, also_tasks=(another,))
     assert [c.reported for c in claim.contrasts(other)] == [None] * len(claim.contrasts(other))
     # What must still be found there is half of the paper's difference on its main task.
     margins = [c.margin for c in claim.contrasts(other)]
@@ -193,7 +192,7 @@ def test_a_null_on_toy_faces_takes_a_control_by_its_own_metric(
         assert claim.name == "biased-training"
         return
     task = toy.faces.data.model_copy(update={"protected": "Young"})  # an other one, for its claim
-    toy = toy.model_copy(update={"faces": toy.faces.model_copy(update={"also_tasks": (task,)})})
+    toy = aim_plans.with_faces(toy, also_tasks=(task,))
     metrics = {c.quantity for c in claim.contrasts(toy) if c.kind == "better"}
     assert [m for m in (EO, ACC) if m in metrics]
     made = control.plan(toy, [0])

@@ -18,6 +18,7 @@ from repro.chapters.aim import (
 )
 from repro.chapters.aim import plans as aim_plans
 from repro.chapters.aim.configs import FaceTraining, FaceTuning
+from repro.chapters.aim.plans import with_faces
 from repro.names import UnknownNameError
 from repro.settings import SettingsError
 from repro.study.experiments import Plan, of_part, with_upstream
@@ -31,10 +32,6 @@ each_plan = pytest.mark.parametrize("plan", EXPERIMENTS.values(), ids=EXPERIMENT
 @pytest.fixture(scope="module")
 def toy() -> Profile:
     return load_profile("quick", {"faces.wider_gap": 1.5, "faces.fainter_smile": 0.5})
-
-
-def with_faces(profile: Profile, **changed: object) -> Profile:
-    return profile.model_copy(update={"faces": profile.faces.model_copy(update=changed)})
 
 
 # A run

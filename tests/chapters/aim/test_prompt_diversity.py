@@ -12,6 +12,7 @@ from tests.conftest import MakeRecord, drawn
 from repro.aimfair.prompt_form import words
 from repro.chapters.aim import prompt_diversity, synthetic
 from repro.chapters.aim.configs import FaceTraining
+from repro.chapters.aim.plans import with_faces
 from repro.chapters.aim.prompt_diversity import PLAIN, POSED
 from repro.settings import SyntheticFaces
 from repro.study.configs import RunConfig
@@ -31,8 +32,7 @@ READ = {
 @pytest.fixture(scope="module")
 def studio(toy: Profile) -> Profile:
     """Return a profile whose synthetic faces the renderer draws."""
-    faces = toy.faces.model_copy(update={"synthetic": SyntheticFaces(total=200, pool=200)})
-    return toy.model_copy(update={"faces": faces})
+    return with_faces(toy, synthetic=SyntheticFaces(total=200, pool=200))
 
 
 @pytest.fixture
@@ -90,8 +90,7 @@ def test_every_seed_has_prompts_and_images_of_its_own(toy: Profile) -> None:
 def test_given_lists_serve_the_sets_of_their_own_kind(toy: Profile) -> None:
     assert toy.faces.synthetic is not None
     given = toy.faces.synthetic.model_copy(update={"prompts_file": "somewhere"})
-    faces = toy.faces.model_copy(update={"synthetic": given})
-    sets = prompt_diversity.prompt_sets(toy.model_copy(update={"faces": faces}), 0)
+    sets = prompt_diversity.prompt_sets(with_faces(toy, synthetic=given), 0)
     assert {key for key, asked in sets.items() if asked.prompts_file} == {POSED}
 
 

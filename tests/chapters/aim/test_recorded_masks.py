@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from scipy import stats
 from tests.chapters.aim.measurements import (
     DOMAIN,
     ENTERS,
@@ -55,3 +57,12 @@ def test_every_two_draws_of_a_model_are_compared() -> None:
     assert len(set(expected)) > 1
     assert recorded_masks.of_other_batches(records, 4) == pytest.approx(expected)
     assert recorded_masks.of_other_batches([random_measurement(1, draws=1)], 4) == []
+
+
+@pytest.mark.parametrize("kind", ["absolute", "cosine"])
+def test_rank_correlation_is_that_of_the_squared_differences_of_ranks(kind: str) -> None:
+    record = random_measurement(3)
+    values = record.results["draws"][0][kind]
+    apart = stats.rankdata(values["domain"]) - stats.rankdata(values["fairness"])
+    expected = 1 - 6 * np.sum(apart**2) / (6 * (6**2 - 1))  # without ties
+    assert recorded_masks.rank_correlation(record, kind) == pytest.approx(expected)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
@@ -12,7 +11,6 @@ from tests.chapters.aim.measurements import (
     jaccard_by_hand,
     mask_by_hand,
     measured,
-    random_measurement,
 )
 from tests.chapters.conftest import without
 from tests.conftest import Computed, MakeRecord
@@ -151,15 +149,6 @@ def test_one_setting_is_told_and_not_drawn(view: View) -> None:
 
 
 # Absolute against cosine
-
-
-@pytest.mark.parametrize("kind", ["absolute", "cosine"])
-def test_rank_correlation_is_that_of_the_squared_differences_of_ranks(kind: str) -> None:
-    record = random_measurement(3)
-    values = record.results["draws"][0][kind]
-    apart = stats.rankdata(values["domain"]) - stats.rankdata(values["fairness"])
-    expected = 1 - 6 * np.sum(apart**2) / (6 * (6**2 - 1))  # without ties
-    assert selection_rules.rank_correlation(record, kind) == pytest.approx(expected)
 
 
 def test_two_masks_are_compared_seed_by_seed(computed: Computed) -> None:

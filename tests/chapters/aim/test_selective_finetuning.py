@@ -11,7 +11,8 @@ from tests.chapters.conftest import view_of
 from tests.conftest import Computed, MakeRecord, drawn
 
 from repro.chapters.aim import selective_finetuning
-from repro.study.profiles import Start
+from repro.chapters.aim.plans import with_faces
+from repro.study.profiles import Start, load_profile
 from repro.study.records import Results
 from repro.study.runs import Record
 from repro.study.session import View
@@ -40,8 +41,7 @@ def test_each_strategy_is_told_by_its_rule(computed: Computed) -> None:
         "initial", "repaired",
     ]  # fmt: skip
     assert table.loc["SFT", "starts from"] == "pretrained"
-    faces = computed.profile.faces.model_copy(update={"strategies": ("mask", "erm")})
-    few = computed.profile.model_copy(update={"faces": faces})
+    few = with_faces(computed.profile, strategies=("mask", "erm"))
     assert selective_finetuning.what_trains(few)["strategy"].tolist() == ["ERM", "SFT"]
 
 
@@ -55,9 +55,10 @@ def test_schedules_are_those_of_the_profile() -> None:
 
 
 def test_every_strategy_of_a_view_has_its_name(view: View) -> None:
-    assert list(selective_finetuning.names(view).values()) == NAMES
-    more = view_of({"mask": [], "cosine mask": [], "unheard of": [], "erm": []})
-    assert list(selective_finetuning.names(more)) == ["erm", "cosine mask", "mask"]
+    shown = [name for key, name in selective_finetuning.NAMES.items() if key in view.results]
+    assert shown == NAMES
+    places = [list(selective_finetuning.NAMES).index(key) for key in ("erm", "cosine mask", "mask")]
+    assert places == sorted(places)
 
 
 def test_the_papers_table_3_stands_beside_photographs(made_up: MakeRecord) -> None:
@@ -141,8 +142,8 @@ def test_domains_further_apart_are_told_with_the_usual_gap(
     results: Results = {"erm": [made_up(0)], "mask": [made_up(0, (0, 0, 0, 400))]}
     quick = view_of(results, "quick").profile
     data = quick.faces.data.model_copy(update={"toy_domain_gap": usual})
-    faces = quick.faces.model_copy(update={"data": data, "wider_gap": 2.5})
-    wide = View("data", results, "again", quick.model_copy(update={"faces": faces}), "aim-fair")
+    apart = with_faces(quick, data=data, wider_gap=2.5)
+    wide = View("data", results, "again", apart, "aim-fair")
     heading, table, differences, source = selective_finetuning.further_apart(wide)
     assert heading == f"**data**, domain gap 2.5 in place of {told}"
     assert table["setting"].tolist() == ["ERM", "SFT"]
@@ -159,9 +160,8 @@ def test_where_faces_smile_less_the_page_says_whether_the_premise_holds(
         "erm": [made_up(0, (0, 0, 0, 400))],
         "synthetic only": [made_up(0, (0, 0, 100, 400))],
     }
-    quick = view_of(results, "quick").profile
-    faces = quick.faces.model_copy(update={"fainter_smile": 0.25})
-    faint = View("data", results, "again", quick.model_copy(update={"faces": faces}), "aim-fair")
+    quick = with_faces(load_profile("quick"), fainter_smile=0.25)
+    faint = View("data", results, "again", quick, "aim-fair")
     heading, table, differences, premise, source = selective_finetuning.smiling_less(faint)
     assert heading == (
         "**data**, smiles 0.25 as visible before the camera in place of 1; the synthetic ones "
@@ -182,9 +182,8 @@ def test_what_started_elsewhere_is_set_against_its_own_erm(made_up: MakeRecord) 
         "from fairface, erm": [made_up(0, (0, 0, 0, 400))],
         "from fairface, mask": [made_up(0, (0, 0, 0, 600))],
     }
-    desk = view_of(results, "desk").profile
-    faces = desk.faces.model_copy(update={"also_from": ("scratch", "fairface")})
-    view = View("data", results, "again", desk.model_copy(update={"faces": faces}), "aim-fair")
+    desk = with_faces(load_profile("desk"), also_from=("scratch", "fairface"))
+    view = View("data", results, "again", desk, "aim-fair")
     _, table, differences, source = selective_finetuning.started_elsewhere(view)
     assert table["setting"].tolist() == [
         "ERM, from random weights",

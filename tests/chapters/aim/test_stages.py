@@ -25,7 +25,7 @@ from repro.chapters.aim import plans as aim_plans
 from repro.chapters.aim import stages as aim_stages
 from repro.chapters.aim.configs import FaceTraining, FaceTuning, Sensitivity
 from repro.chapters.aim.data import real_faces, synthetic_faces
-from repro.chapters.aim.recorded_masks import mask_of
+from repro.chapters.aim.recorded_masks import mask
 from repro.chapters.aim.stages import chosen_tensors, initial_model, trained_model
 from repro.layout import layout_of
 from repro.metrics import metrics_from_counts
@@ -293,8 +293,8 @@ def test_sensitivities_are_those_of_the_loaded_model(computed: Computed, way: st
     assert len(record.results["draws"]) == 2
     # The mask that trains is the first draw's; another draw has other gradients.
     assert record.results["draws"][0] != record.results["draws"][1]
-    assert mask_of(record.results, 40) == mask_by_hand(record, 40)
-    assert mask_of(record.results, 40, kind="cosine") == mask_by_hand(record, 40, kind="cosine")
+    assert mask(record, 40) == mask_by_hand(record, 40)
+    assert mask(record, 40, kind="cosine") == mask_by_hand(record, 40, kind="cosine")
 
 
 def test_a_sensitivity_record_describes_the_tensors(computed: Computed) -> None:
@@ -583,10 +583,8 @@ def test_a_stage_needs_what_it_builds_on(longer: Longer, tmp_path: Path) -> None
 
 
 def of_file(longer: Longer, path: Path, **overrides: Any) -> Profile:
-    faces = longer.profile.faces.model_copy(
-        update={"initialisation": "file", "weights_file": str(path), **overrides}
-    )
-    return longer.profile.model_copy(update={"faces": faces})
+    given = {"initialisation": "file", "weights_file": str(path), **overrides}
+    return aim_plans.with_faces(longer.profile, **given)
 
 
 def store(path: Path, seed: int = 42, **changed: Any) -> dict[str, Tensor]:
@@ -659,9 +657,9 @@ def test_weights_of_another_architecture_are_refused_with_names(
 def test_a_file_that_is_not_there_is_said_when_planning(longer: Longer, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"weights_file: .*none\.safetensors cannot be read"):
         aim_plans.training(of_file(longer, tmp_path / "none.safetensors"), 7)
-    faces = longer.profile.faces.model_copy(update={"initialisation": "file"})
+    without = aim_plans.with_faces(longer.profile, initialisation="file")
     with pytest.raises(SettingsError, match="needs weights_file, a safetensors file"):
-        aim_plans.training(longer.profile.model_copy(update={"faces": faces}), 7)
+        aim_plans.training(without, 7)
 
 
 def test_a_file_that_is_not_asked_for_is_not_part_of_a_run(longer: Longer) -> None:

@@ -16,6 +16,7 @@ from repro.aimfair.packedset import pack, unpack
 from repro.aimfair.prompt_writer import VocabularyError
 from repro.chapters.aim import data as aim_data
 from repro.chapters.aim import prompt_diversity, synthetic
+from repro.chapters.aim.plans import with_faces
 from repro.data.splits import GROUPS
 from repro.settings import FaceData, SettingsError, SyntheticFaces
 from repro.study.profiles import load_profile, project_root, synthetic_of
@@ -106,9 +107,7 @@ def test_a_pool_that_ships_is_not_drawn_and_a_part_of_it_is_drawn_again(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     images = synthetic.pool(DATA, ASKED)
     folder, shipped = synthetic.pool_folder(DATA, ASKED), tmp_path / "shipped"
-    plain = load_profile("smoke")
-    faces = plain.faces.model_copy(update={"data": DATA, "synthetic": ASKED})
-    profile = plain.model_copy(update={"faces": faces})
+    profile = with_faces(load_profile("smoke"), data=DATA, synthetic=ASKED)
     assert synthetic.is_there(profile)
     pack(folder, shipped / folder.name)
     shutil.rmtree(folder)

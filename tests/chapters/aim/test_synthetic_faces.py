@@ -60,7 +60,7 @@ def drawn() -> synthetic_faces.Drawn:
 
 @pytest.fixture
 def readers(monkeypatch: pytest.MonkeyPatch, made_up: MakeRecord) -> dict[str, Any]:
-    def model(_: Study, __: Any, which: str) -> nn.Module:
+    def model(_: Any, which: str) -> nn.Module:
         """Reads one channel; its features are the means of all three."""
         head = nn.Linear(3, 1)
         with torch.no_grad():
@@ -112,9 +112,9 @@ def test_prompts_are_drawn_at_their_agreement_and_the_worst_come_first(
 
 
 def test_distances_are_of_pixels_and_of_the_features_of_the_reader(
-    study: Study, drawn: synthetic_faces.Drawn, readers: dict[str, Any]
+    drawn: synthetic_faces.Drawn, readers: dict[str, Any]
 ) -> None:
-    (table,) = synthetic_faces.variety(study, drawn, readers)
+    (table,) = synthetic_faces.variety(drawn, readers)
     (row,) = table.to_dict("records")
     assert row["prompts"] == "contextual"
     # The two of (1,1) differ by 255 in two of three channels; those of the others by nothing.
@@ -151,7 +151,7 @@ def test_without_readers_the_page_says_so_and_shows_the_rest(
         "This profile does not list `readers` under `faces.experiments`."
     ]
     assert synthetic_faces.by_prompt(found) == []
-    (table,) = synthetic_faces.variety(study, drawn, some)
+    (table,) = synthetic_faces.variety(drawn, some)
     assert [name for name in table if name.endswith("pixels")] == [
         f"({t},{p}) pixels" for t, p in GROUPS
     ]
@@ -164,18 +164,7 @@ def test_images_of_the_renderer_leave_the_page_empty_and_it_says_so() -> None:
     (words,) = synthetic_faces.notice(study.profile)
     assert "come from the renderer, not from prompts" in words
     assert synthetic_faces.notice(load_profile("smoke")) == []
-    readers = study.compute(plans.readers(study.profile, study.seeds))
-    drawn = synthetic_faces.drawn(study.profile, 0)
-    found = synthetic_faces.alignment(study, drawn, readers)
-    parts = [
-        *synthetic_faces.look(drawn),
-        *synthetic_faces.first_of_each_group(drawn),
-        *synthetic_faces.read_as_asked(study, drawn, readers, found),
-        *synthetic_faces.by_prompt(found),
-        *synthetic_faces.variety(study, drawn, readers),
-        *synthetic_faces.thrown_away_and_twice(drawn),
-    ]
-    assert (drawn, parts) == (None, [])
+    assert synthetic_faces.drawn(study.profile, 0) == []
 
 
 def test_a_pool_of_plain_prompts_stands_beside_the_profiles_own(
@@ -184,11 +173,11 @@ def test_a_pool_of_plain_prompts_stands_beside_the_profiles_own(
     pool = drawn.pool
     monkeypatch.setattr(synthetic, "pool", lambda _, asked: {"plain": "P"}.get(asked.prompts, pool))
     monkeypatch.setattr(synthetic, "manifest", lambda *_: drawn.manifest)
-    both = synthetic_faces.drawn(load_profile("smoke"), 0)
+    (both,) = synthetic_faces.drawn(load_profile("smoke"), 0)
     assert both.sets == {"contextual": pool, "plain": "P"}
     assert both.pool is pool
     sets = {"faces.prompt_sets": [{"prompts": "contextual", "number": 25}]}
-    alone = synthetic_faces.drawn(load_profile("smoke", sets), 0)
+    (alone,) = synthetic_faces.drawn(load_profile("smoke", sets), 0)
     assert alone.sets == {"contextual": pool}
 
 

@@ -66,7 +66,7 @@ def test_each_question_has_its_difference(made_up: MakeRecord) -> None:
     view = view_of(found)
     shown = both_methods.results(view)
     assert isinstance(shown[0], Figure)
-    assert both_methods.names(view)["mask, win, rank 1"] == "SFT below, WIN"
+    assert both_methods.SETTINGS["mask, win, rank 1"] == "SFT below, WIN"
     _, table, _ = both_methods.seed_by_seed(view)
     assert isinstance(table, pd.DataFrame)
     odds = [text.split(" ")[0] for text in table["ΔEO (sum)"]]

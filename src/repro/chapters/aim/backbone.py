@@ -7,7 +7,6 @@ ancestry are attributes of this study, too, so its features know more of them th
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import torch
 
 from repro.chapters.aim.configs import Backbone
@@ -16,7 +15,7 @@ from repro.chapters.aim.stages import check_read
 from repro.data import fairface
 from repro.generator import oracle
 from repro.metrics import confusion_counts
-from repro.study.runs import Outcome, Runs
+from repro.study.runs import Outcome, Runs, predictions_of
 from repro.study.stages import stage
 
 
@@ -52,14 +51,7 @@ def train_backbone(config: Backbone, runs: Runs) -> Outcome:
     )
     return Outcome(
         counts={"test": confusion_counts(male, found, white)},
-        predictions=pd.DataFrame(
-            {
-                "example": true.index,
-                "target": male,
-                "protected": white,
-                "score": found.astype(float),
-            }
-        ),
+        predictions=predictions_of(true.index, male, white, found.astype(float)),
         weights={name: tensor.numpy() for name, tensor in reader.model.state_dict().items()},
         results={"accuracy": right, "training_images": len(train)},
         data_sha256=config.data_sha256,

@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from repro.aimfair.mask import jaccard
 from repro.chapters.aim.configs import FaceTuning
-from repro.chapters.aim.contrasts import best, fine_tuning_claim, task
+from repro.chapters.aim.contrasts import aim_claim, best, task
 from repro.chapters.aim.plans import aim_experiment, bases_of, sensitivity, tuning
-from repro.chapters.aim.recorded_masks import mask, of_other_batches, sensitivities
+from repro.chapters.aim.recorded_masks import agreement, of_other_batches, sensitivities
 from repro.chapters.aim.tables import METRICS, nothing_of, paired
 from repro.chapters.reported import aim_keyed
 from repro.study import figures
@@ -24,9 +22,7 @@ from repro.study.claims import Contrast
 from repro.study.experiments import Plan
 from repro.study.figures import MEN
 from repro.study.profiles import Profile, synthetic_of
-
-if TYPE_CHECKING:
-    from repro.study.session import View
+from repro.study.session import Part, View
 
 NOTEBOOK = "35_bias_ratio"
 
@@ -96,7 +92,7 @@ def _strong_bias(profile: Profile) -> list[Contrast]:
 
 
 CLAIMS = (
-    fine_tuning_claim(
+    aim_claim(
         "s1-bias",
         "Table 7",
         lambda profile: (
@@ -116,14 +112,14 @@ def ratios(view: View) -> list[str]:
     return [ratio for ratio in view.profile.faces.s1_ratios if ratio in view.results]
 
 
-def overlaps(view: View) -> list[str | pd.DataFrame | View]:
+def overlaps(view: View) -> list[Part]:
     """Return how far masks of two ratios on one model agree, and those of two draws of batches."""
     if not ratios(view):
         return [nothing_of(view, "sensitivities are")]
     k, found = view.profile.faces.k, {}
     for first, second in combinations(ratios(view), 2):
-        pairs = zip(view.results[first], view.results[second], strict=True)
-        found[f"{first} and {second}"] = [jaccard(mask(a, k), mask(b, k)) for a, b in pairs]
+        both = view.results[first], view.results[second]
+        found[f"{first} and {second}"] = agreement(*both, k)
     for ratio in ratios(view):
         found[f"{ratio}, other batches"] = of_other_batches(view.results[ratio], k)
     rows = [
@@ -154,13 +150,13 @@ def sensitivity_figures(view: View) -> list[Figure]:
     return [figure]
 
 
-def beside_paper(view: View) -> list[Figure | pd.DataFrame | View]:
+def beside_paper(view: View) -> list[Part]:
     """Return figure and table of each ratio, beside what the paper reports."""
     names = {"erm": "ERM"} | {ratio: f"SFT, S1 at {ratio}" for ratio in ratios(view)}
     return figures.beside_paper(view, METRICS, names, aim_keyed("7", task(view.profile), TABLE_7))
 
 
-def seed_by_seed(view: View) -> list[str | pd.DataFrame]:
+def seed_by_seed(view: View) -> list[Part]:
     """Return every other ratio against that of the real data."""
     real, shown = _as_real(view.profile), ratios(view)
     others = [ratio for ratio in shown if ratio != real] if real in shown else []

@@ -26,7 +26,7 @@ from repro.data.splits import GROUPS
 from repro.data.toyfaces.factors import ATTRIBUTES
 from repro.study.profiles import Profile
 from repro.study.records import Results
-from repro.study.session import View
+from repro.study.session import Part, View
 from repro.study.tables import differences, mean_value, means
 
 #: What the three classifiers are trained on, by their keys in the plan.
@@ -62,7 +62,7 @@ def drawn(profile: Profile, seed: int) -> Drawn:
     return Drawn(real, None if asked is None else synthetic_faces(data, asked, seed=seed))
 
 
-def groups(images: Drawn, *, title: str) -> list[Figure | str]:
+def groups(images: Drawn, *, title: str) -> list[Part]:
     """Return how many images of each group are in each set, and what was left out."""
     real, synthetic = images.real, images.synthetic
     sets = {"real, training": real.train, "validation": real.validation, "test": real.test}
@@ -121,7 +121,7 @@ def independence_in_words(n: int = 4000) -> str:
     )
 
 
-def compared(view: View) -> list[Figure | pd.DataFrame | View | str]:
+def compared(view: View) -> list[Part]:
     """Return what the three classifiers reach in each group, their differences, and the premise."""
     if not view.results:
         return []

@@ -110,15 +110,10 @@ def diversity_figure(study: Study, task: Task) -> Figure:
     """Draw how distance and distinct pairs of words change with the number of prompts."""
     figure, axes = plt.subplots(figsize=(6, 3))
     for kind, style in (("contextual", "o--"), ("contextual with head poses", "s-")):
-        numbers, distances = [], []
-        for n in _SIZES:
-            prompts = written(study, task, kind, n)
-            if not prompts:
-                continue
-            numbers.append(n)
-            distances.append(float(mean_diversity(prompts)["jaccard distance"]))
-        if numbers:
-            axes.plot(numbers, distances, style, label=kind)
+        sets = {n: written(study, task, kind, n) for n in _SIZES}
+        found = {n: mean_diversity(s)["jaccard distance"] for n, s in sets.items() if s}
+        if found:
+            axes.plot(list(found), list(found.values()), style, label=kind)
     axes.set_xscale("log")
     axes.set_xticks(_SIZES, list(map(str, _SIZES)))
     axes.minorticks_off()

@@ -221,7 +221,7 @@ def joined(*parts: Callable[[Profile], list[Contrast]]) -> Callable[[Profile], l
     return lambda profile: [contrast for part in parts for contrast in part(profile)]
 
 
-def fine_tuning_claim(
+def aim_claim(
     name: str,
     where: str,
     sentence: str | Callable[[Profile], str],
@@ -232,11 +232,17 @@ def fine_tuning_claim(
     kind: Literal["all", "any", "best"] = "all",
     notes: tuple[str, ...] = (),
     touches: frozenset[str] = MASKED,
+    checks: Callable[[Profile], Sequence[Check]] = fine_tuned,
     metric: str = EO,
 ) -> Claim:
-    """Return a claim on fine-tuning.
+    """Return a claim of AIM-Fair, by default on fine-tuning.
 
-    It needs a biased classifier, and synthetic images that teach the target.
+    That needs a biased classifier, and synthetic images that teach the target.
+
+    Parameters
+    ----------
+    metric
+        What its positive control must find.
     """
     return Claim(
         name,
@@ -250,6 +256,6 @@ def fine_tuning_claim(
         paper="aim-fair",
         kind=kind,
         touches=touches,
-        checks=fine_tuned,
+        checks=checks,
         control=finds(metric),
     )

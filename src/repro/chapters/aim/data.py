@@ -16,7 +16,7 @@ from repro.chapters.aim.declared import camera_of, stamped, studio_of
 from repro.data import toyfaces
 from repro.data.images import ImageSet
 from repro.data.registry import face_set
-from repro.data.splits import biased_split
+from repro.data.splits import GROUPS, biased_split
 from repro.settings import FaceData, SyntheticFaces
 from repro.vision import Faces, joined
 
@@ -149,10 +149,9 @@ def group_counts(faces: Faces) -> np.ndarray:
 def group_images(faces: Faces) -> dict[str, Tensor]:
     """Return the images of each group, (n, 3, h, w) uint8, by ``(t,p)``."""
     groups = {}
-    for t in (0, 1):
-        for p in (0, 1):
-            at = (faces.target == t) & (faces.protected == p)
-            groups[f"({t},{p})"] = faces.images[faces.rows[at]]
+    for t, p in GROUPS:
+        at = (faces.target == t) & (faces.protected == p)
+        groups[f"({t},{p})"] = faces.images[faces.rows[at]]
     return groups
 
 

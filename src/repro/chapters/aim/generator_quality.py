@@ -29,13 +29,8 @@ Draw = Callable[[Sequence[str], Sequence[int]], Tensor]
 
 #: What the reader of toy faces is asked.
 TOY_CLASSES: Mapping[str, tuple[object, ...]] = {
-    **dict.fromkeys(
-        (
-            *("Smiling", "Male", "Young", "Eyeglasses", "Wearing_Hat", "Beard", "Wavy_Hair"),
-            "Pale_Skin",
-        ),
-        (0, 1),
-    ),
+    **dict.fromkeys(("Smiling", "Male", "Young", "Eyeglasses", "Wearing_Hat"), (0, 1)),
+    **dict.fromkeys(("Beard", "Wavy_Hair", "Pale_Skin"), (0, 1)),
     "hair_colour": ("black", "brown", "blond", "grey"),
     "hair_style": ("bald", "short", "bob", "long", "bun"),
     "pose": ("frontal", "left", "right"),

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from repro.aimfair.strategies import COMPARED, STRATEGIES
 from repro.chapters.aim.contrasts import EO, WORDS
-from repro.chapters.aim.plans import aim_experiment, bases_of, known_strategies, tuning
+from repro.chapters.aim.plans import aim_experiment, bases_of, known_strategies, tunings
 from repro.chapters.aim.tables import METRICS, nothing_of, paired, training_images
 from repro.study.experiments import Plan
 from repro.study.figures import beside_paper as beside
 from repro.study.intervals import paired_interval
 from repro.study.profiles import Profile
 from repro.study.records import Results
-from repro.study.tables import Html, folded, known_values, mean_value, points, show
-
-if TYPE_CHECKING:
-    from repro.study.session import View
+from repro.study.session import Part, View
+from repro.study.tables import folded, known_values, mean_value, points, show
 
 NOTEBOOK = "37_is_it_the_mask"
 
@@ -40,15 +37,12 @@ def controls(profile: Profile, seeds: Sequence[int]) -> Plan:
         return {}
     bases = bases_of(profile, seeds)
     plan: Plan = {"erm": list(bases)}
-    for name in ("fully fine-tuning", "mask"):
-        plan[name] = [tuning(profile, base, name) for base in bases]
+    settings: dict[str, dict[str, Any]] = {"fully fine-tuning": {}, "mask": {}}
     for name in faces.controls:
-        if "draw" in STRATEGIES[name].settings:
-            for draw in range(faces.random_draws):
-                plan[f"{name} {draw}"] = [tuning(profile, base, name, draw=draw) for base in bases]
-        else:
-            plan[name] = [tuning(profile, base, name) for base in bases]
-    return plan
+        draws = range(faces.random_draws) if "draw" in STRATEGIES[name].settings else ()
+        drawn = {f"{name} {draw}": {"strategy": name, "draw": draw} for draw in draws}
+        settings |= drawn or {name: {}}
+    return plan | tunings(profile, bases, settings)
 
 
 def arms(profile: Profile, results: Results) -> dict[str, tuple[str, ...]]:
@@ -82,18 +76,18 @@ def what_trains(profile: Profile) -> pd.DataFrame:
     return pd.DataFrame([{"control": rule.words, "what trains": rule.meaning} for rule in rows])
 
 
-def results(view: View) -> list[str | Figure | pd.DataFrame | View | Html]:
+def results(view: View) -> list[Part]:
     """Return every setting as figure and table, and folded how much of it trained."""
     if not view.results:
         return [nothing_of(view, "control is")]
     trained = training_images(view.results, names(view))[["setting", "tensors", "parameters"]]
     return [
-        *beside(view, METRICS, names(view), None),
+        *beside(view, METRICS, names(view)),
         folded(show(trained), "tensors and parameters that train"),
     ]
 
 
-def seed_by_seed(view: View) -> list[str | pd.DataFrame]:
+def seed_by_seed(view: View) -> list[Part]:
     """Return SFT against each control, seed by seed; draws of one kind by their mean."""
     return paired(
         view,
@@ -104,7 +98,7 @@ def seed_by_seed(view: View) -> list[str | pd.DataFrame]:
     )
 
 
-def of_the_gain(view: View) -> list[str | pd.DataFrame]:
+def of_the_gain(view: View) -> list[Part]:
     """Return which part of SFT's gain in equalised odds over ERM each control has.
 
     The part is a quotient of two means over seeds. It is left out where the interval of SFT's own

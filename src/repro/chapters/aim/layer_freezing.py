@@ -14,12 +14,12 @@ from repro.chapters.aim.contrasts import (
     EO,
     MAIN_TASK,
     WST,
-    fine_tuning_claim,
+    aim_claim,
     task,
     versus,
 )
 from repro.chapters.aim.figures import group_accuracy_figure
-from repro.chapters.aim.plans import aim_experiment, bases_of, block_key, tuning
+from repro.chapters.aim.plans import aim_experiment, bases_of, block_key, tunings
 from repro.chapters.aim.tables import (
     METRICS,
     averages,
@@ -35,12 +35,11 @@ from repro.study.claims import Contrast
 from repro.study.experiments import Plan
 from repro.study.profiles import Profile
 from repro.study.records import Results
-from repro.study.tables import Html, known_values, points, source
+from repro.study.session import Part, View
+from repro.study.tables import known_values, points, source
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from repro.study.session import View
 
 NOTEBOOK = "30_layer_freezing"
 
@@ -55,14 +54,11 @@ def layer_freezing(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Figure 2: one block frozen, the rest trained; beside it all trained, and the start."""
     bases = bases_of(profile, seeds)
     plan: Plan = {"erm": list(bases)}
-    if profile.faces.synthetic is None:
-        return plan
-    plan["fully fine-tuning"] = [tuning(profile, base, "fully fine-tuning") for base in bases]
-    for block in profile.faces.blocks:
-        plan[block_key("freeze", block)] = [
-            tuning(profile, base, "freeze", block=block) for base in bases
-        ]
-    return plan
+    frozen = {
+        block_key("freeze", block): {"strategy": "freeze", "block": block}
+        for block in profile.faces.blocks
+    }
+    return plan | tunings(profile, bases, {"fully fine-tuning": {}, **frozen})
 
 
 def _frozen(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
@@ -83,7 +79,7 @@ def _frozen(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
 
 
 CLAIMS = (
-    fine_tuning_claim(
+    aim_claim(
         "layer-freezing",
         "Figure 2",
         "Freezing one block instead of none can be fairer.",
@@ -132,7 +128,7 @@ def frozen_blocks(view: View) -> Results:
     return of_strategy(view.results, "freeze")
 
 
-def beside_paper(view: View) -> list[str | Figure | pd.DataFrame | View]:
+def beside_paper(view: View) -> list[Part]:
     """Return figure and table of each setting, beside Figure 2 as it was read off the plot."""
     said = [] if frozen_blocks(view) else [f"**{view.label}**: no block was frozen in these runs."]
     reported = aim_keyed("fig2", task(view.profile), FIGURE_2)
@@ -146,7 +142,7 @@ def groups_that_move(view: View) -> list[Figure]:
     return [group_accuracy_figure(view.results, named(view.results), title=view.label)]
 
 
-def seed_by_seed(view: View) -> list[str | pd.DataFrame]:
+def seed_by_seed(view: View) -> list[Part]:
     """Return each frozen block against none, and that against the start."""
     pairs = [(f"{key} − full fine-tuning", key, "fully fine-tuning") for key in frozen_blocks(view)]
     start = ("full fine-tuning − ERM", "fully fine-tuning", "erm")
@@ -175,7 +171,7 @@ def lead_and_noise(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return lead, np.sqrt((rest**2).sum((-2, -1)) / free)
 
 
-def leads_by_chance(view: View) -> list[str | pd.DataFrame | Html]:
+def leads_by_chance(view: View) -> list[Part]:
     """Return the lead of the best block beside that of equally good ones, by WST and by EO."""
     frozen = frozen_blocks(view)
     seeds = len(next(iter(frozen.values()), []))
@@ -215,7 +211,7 @@ def best_in_figure_2() -> str:
     )
 
 
-def chosen_blocks(view: View) -> list[str | pd.DataFrame]:
+def chosen_blocks(view: View) -> list[Part]:
     """Return what the block is worth that each way of choosing one takes, on the test part.
 
     Without test labels it is chosen on validation images; with them on the other seeds, so that

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,29 +16,24 @@ from repro.chapters.aim.contrasts import (
     BETTER,
     EO,
     MAIN_TASK,
-    PAIRED,
     SHORT,
     WORDS,
     WST,
+    aim_claim,
     biased,
-    finds,
-    fine_tuning_claim,
     task,
     versus,
 )
-from repro.chapters.aim.plans import aim_experiment, known_strategies, share_key, training, tuning
+from repro.chapters.aim.plans import aim_experiment, known_strategies, share_key, training, tunings
 from repro.chapters.aim.tables import METRICS, by_group, nothing_of, of_strategy, paired
 from repro.chapters.reported import aim_keyed, aim_value
 from repro.chapters.substitutions import ERM
-from repro.study.claims import Claim, Contrast
+from repro.study.claims import Contrast
 from repro.study.experiments import Plan
-from repro.study.figures import GREY, LABELS, in_points, palette
-from repro.study.intervals import mean_interval
+from repro.study.figures import GREY, LABELS, draw_line, in_points, palette
 from repro.study.profiles import Profile
+from repro.study.session import Part, View
 from repro.study.tables import Reported, means
-
-if TYPE_CHECKING:
-    from repro.study.session import View
 
 NOTEBOOK = "36_less_real_data"
 
@@ -58,8 +52,10 @@ def less_real_data(profile: Profile, seeds: Sequence[int]) -> Plan:
         data = profile.faces.data.model_copy(update={"fraction": fraction})
         bases = [training(profile, seed, data=data) for seed in seeds]
         plan[share_key(fraction, "erm")] = list(bases)
-        for name in known_strategies(profile, ("fully fine-tuning", "mask")):
-            plan[share_key(fraction, name)] = [tuning(profile, base, name) for base in bases]
+        names = known_strategies(profile, ("fully fine-tuning", "mask"))
+        plan |= tunings(
+            profile, bases, {share_key(fraction, name): {"strategy": name} for name in names}
+        )
     return plan
 
 
@@ -70,25 +66,22 @@ def _fractions(profile: Profile) -> str:
     return f"{', '.join(most)} and {last} %" if most else f"{last} %"
 
 
-def _less_hurts(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
-    def contrasts(profile: Profile) -> list[Contrast]:
-        most, least = max(profile.faces.fractions), min(profile.faces.fractions)
-        if most == least:
-            return []
-        return [
-            Contrast(
-                f"ERM on {least:.0%} of the real images against {most:.0%}: {SHORT[metric]}",
-                share_key(least, "erm"),
-                share_key(most, "erm"),
-                metric,
-                "less" if BETTER[metric] == "greater" else "greater",
-                reported=_less_reported(task(profile), least, most, metric),
-                elsewhere=_less_reported(MAIN_TASK, least, most, metric),
-            )
-            for metric in metrics
-        ]
-
-    return contrasts
+def _less_hurts(profile: Profile, *metrics: str) -> list[Contrast]:
+    most, least = max(profile.faces.fractions), min(profile.faces.fractions)
+    if most == least:
+        return []
+    return [
+        Contrast(
+            f"ERM on {least:.0%} of the real images against {most:.0%}: {SHORT[metric]}",
+            share_key(least, "erm"),
+            share_key(most, "erm"),
+            metric,
+            "less" if BETTER[metric] == "greater" else "greater",
+            reported=_less_reported(task(profile), least, most, metric),
+            elsewhere=_less_reported(MAIN_TASK, least, most, metric),
+        )
+        for metric in metrics
+    ]
 
 
 def _less_reported(where: str, least: float, most: float, metric: str) -> float | None:
@@ -98,23 +91,20 @@ def _less_reported(where: str, least: float, most: float, metric: str) -> float 
     return None if low is None or whole is None else low - whole
 
 
-def _still_helps(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
-    def contrasts(profile: Profile) -> list[Contrast]:
-        found = []
-        for fraction in sorted(profile.faces.fractions, reverse=True):
-            mask, erm = (share_key(fraction, name) for name in ("mask", "erm"))
-            if fraction < 1:
-                check = biased(profile, less_real_data, erm, f" of {100 * fraction:g} %")
-                rows = TABLE_2.get(mask), TABLE_2.get(erm)
-                own = versus(profile, mask, erm, metrics, table="2", rows=rows)
-                found += [replace(contrast, check=check) for contrast in own]
-        return found
-
-    return contrasts
+def _still_helps(profile: Profile, *metrics: str) -> list[Contrast]:
+    found = []
+    for fraction in sorted(profile.faces.fractions, reverse=True):
+        mask, erm = (share_key(fraction, name) for name in ("mask", "erm"))
+        if fraction < 1:
+            check = biased(profile, less_real_data, erm, f" of {100 * fraction:g} %")
+            rows = TABLE_2.get(mask), TABLE_2.get(erm)
+            own = versus(profile, mask, erm, metrics, table="2", rows=rows)
+            found += [replace(contrast, check=check) for contrast in own]
+    return found
 
 
 CLAIMS = (
-    Claim(
+    aim_claim(
         "less-real-data",
         "Table 2",
         lambda profile: (
@@ -123,15 +113,12 @@ CLAIMS = (
         ),
         NOTEBOOK,
         less_real_data,
-        _less_hurts((EO,)),
-        (PAIRED,),
-        _less_hurts((WST, ACC)),
-        paper="aim-fair",
+        lambda profile: _less_hurts(profile, EO),
+        lambda profile: _less_hurts(profile, WST, ACC),
         touches=ERM,
         checks=lambda profile: (biased(profile),),
-        control=finds(EO),
     ),
-    fine_tuning_claim(
+    aim_claim(
         "sft-with-less-data",
         "Table 2",
         lambda profile: (
@@ -140,8 +127,8 @@ CLAIMS = (
         ),
         NOTEBOOK,
         less_real_data,
-        _still_helps((EO,)),
-        _still_helps((WST, ACC)),
+        lambda profile: _still_helps(profile, EO),
+        lambda profile: _still_helps(profile, WST, ACC),
     ),
 )
 
@@ -161,7 +148,7 @@ def reported(view: View) -> Reported | None:
     return view.paper(aim_keyed("2", where, TABLE_2) | aim_keyed("1", where, whole))
 
 
-def training_sets(view: View) -> list[str | pd.DataFrame | View]:
+def training_sets(view: View) -> list[Part]:
     """Return how many images, real and synthetic, each share trains on."""
     rows = []
     for share in shares(view):
@@ -179,7 +166,7 @@ def training_sets(view: View) -> list[str | pd.DataFrame | View]:
     return [f"**{view.label}**, training images by group (t,p):", pd.DataFrame(rows), view]
 
 
-def beside_paper(view: View) -> list[str | Figure | pd.DataFrame | View]:
+def beside_paper(view: View) -> list[Part]:
     """Return figure and table of each share, beside what the paper reports."""
     names = {
         share_key(share, key): share_key(share, name)
@@ -229,20 +216,13 @@ def _draw_strategy(
     }
     if not values:
         return
-    for x, each in values.items():
-        axes.plot([x] * len(each), each, "o", color=colour, alpha=0.3, markersize=3)
-    found = [mean_interval(v) for v in values.values()]
-    error = [[f.mean - f.low for f in found], [f.high - f.mean for f in found]]
-    axes.errorbar(
-        list(values), [f.mean for f in found], yerr=None if found[0].n < 2 else error, fmt="s-",
-        color=colour, capsize=3, markersize=4, linewidth=1, label=NAMES[key],
-    )  # fmt: skip
+    draw_line(axes, values, colour, NAMES[key], dots=3)
     told = {100 * share: paper.get((share_key(share, key), metric)) for share in shares(view)}
     known = {p: 100 * number for p, number in told.items() if number is not None}
     axes.plot(list(known), list(known.values()), "D", color=colour, fillstyle="none")
 
 
-def less_hurts(view: View) -> list[str | pd.DataFrame]:
+def less_hurts(view: View) -> list[Part]:
     """Return each strategy at a smaller share against itself at the largest, seed by seed."""
     most, *smaller = shares(view)
     pairs = [
@@ -258,7 +238,7 @@ def less_hurts(view: View) -> list[str | pd.DataFrame]:
     return paired(view, pairs, "one share only, nothing to compare.")
 
 
-def lead(view: View) -> list[str | pd.DataFrame]:
+def lead(view: View) -> list[Part]:
     """Return selective fine-tuning against the others at every share, seed by seed."""
     pairs = [
         (

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
-
-import pandas as pd
-from matplotlib.figure import Figure
 
 from repro.aimfair.strategies import COMPARED
 from repro.chapters.aim.contrasts import (
@@ -23,7 +19,7 @@ from repro.chapters.aim.contrasts import (
     task,
     versus,
 )
-from repro.chapters.aim.plans import aim_experiment, strategies
+from repro.chapters.aim.plans import aim_experiment, strategies, with_faces
 from repro.chapters.aim.selective_finetuning import NOTEBOOK, beside_paper, seed_by_seed
 from repro.chapters.substitutions import MASKED
 from repro.data.registry import FACE_SETS
@@ -32,11 +28,7 @@ from repro.study.claims import Check, Claim, Contrast
 from repro.study.experiments import Plan
 from repro.study.profiles import Profile
 from repro.study.records import Results
-from repro.study.tables import Html
-
-if TYPE_CHECKING:
-    from repro.study.session import View
-
+from repro.study.session import Part, View
 
 #: Tables that report SFT and ERM, and its two rows; the second has one task more.
 WHERE = (("3", TABLE_3["mask"], TABLE_3["erm"]), ("1", "AIM-Fair", "ERM"))
@@ -54,7 +46,7 @@ def other_tasks(profile: Profile, seeds: Sequence[int]) -> Plan:
 
 def on(profile: Profile, data: FaceData) -> Profile:
     """Return a profile with other faces in place of its own."""
-    return profile.model_copy(update={"faces": profile.faces.model_copy(update={"data": data})})
+    return with_faces(profile, data=data)
 
 
 def name_of(data: FaceData) -> str:
@@ -154,6 +146,6 @@ def task_views(view: View) -> list[View]:
     return found
 
 
-def in_each_task(view: View) -> list[str | Figure | pd.DataFrame | View | Html]:
+def in_each_task(view: View) -> list[Part]:
     """Return Table 3 of each other task, beside the paper's, and seed by seed."""
     return [part for own in task_views(view) for part in (*beside_paper(own), *seed_by_seed(own))]

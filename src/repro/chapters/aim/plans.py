@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from repro.aimfair.strategies import COMPARED, STRATEGIES
 from repro.chapters.aim.configs import (
@@ -224,10 +224,10 @@ def aim_experiment(*notebooks: str) -> Callable[[Experiment], Experiment]:
                 return {}
             listed = profile.faces.experiments
             # What an experiment takes from another belongs to it, whether or not that is listed.
-            whole = _with_faces(profile, experiments=None)
+            whole = with_faces(profile, experiments=None)
             if listed is None or plan.__name__ in listed:
                 return plan(whole, seeds)
-            without = plan(_with_faces(whole, synthetic=None), seeds)
+            without = plan(with_faces(whole, synthetic=None), seeds)
             try:
                 all_of_it = plan(whole, seeds)
             except ValueError:  # its generator cannot give what the experiment asks for
@@ -247,7 +247,8 @@ def aim_experiment(*notebooks: str) -> Callable[[Experiment], Experiment]:
     return known
 
 
-def _with_faces(profile: Profile, **changed: object) -> Profile:
+def with_faces(profile: Profile, **changed: object) -> Profile:
+    """Return a profile with some of its settings of faces changed."""
     return profile.model_copy(update={"faces": profile.faces.model_copy(update=changed)})
 
 
@@ -272,6 +273,26 @@ def share_key(fraction: float, strategy: str) -> str:
 def bases_of(profile: Profile, seeds: Sequence[int]) -> list[FaceTraining]:
     """Return the biased classifier of each seed, from which everything else starts."""
     return [training(profile, seed) for seed in seeds]
+
+
+def tunings(
+    profile: Profile, bases: Sequence[FaceTraining], settings: Mapping[str, Mapping[str, Any]]
+) -> Plan:
+    """Plan settings of fine-tuning from each biased classifier; none without synthetic images.
+
+    Parameters
+    ----------
+    bases
+        The biased classifiers.
+    settings
+        Key of the plan -> what :func:`tuning` takes; where no strategy is named it is the key.
+    """
+    if profile.faces.synthetic is None:
+        return {}
+    return {
+        key: [tuning(profile, base, **{"strategy": key, **how}) for base in bases]
+        for key, how in settings.items()
+    }
 
 
 @aim_experiment("23_pretraining")

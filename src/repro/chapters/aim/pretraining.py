@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,10 +19,8 @@ from repro.study.figures import palette
 from repro.study.profiles import Profile, load_profile
 from repro.study.provenance import precision_in_words
 from repro.study.records import Results
+from repro.study.session import Part, View
 from repro.study.tables import means
-
-if TYPE_CHECKING:
-    from repro.study.session import View
 
 NOTEBOOK = "23_pretraining"
 
@@ -89,7 +85,7 @@ def _recipe(profile: Profile, precision: str) -> dict[str, str]:
     }
 
 
-def beside_paper(view: View) -> list[Figure | pd.DataFrame | View]:
+def beside_paper(view: View) -> list[Part]:
     """Return the accuracy of each group and the metrics, beside what the paper reports."""
     paper = table_3(view)
     figure = group_accuracy_figure(view.results, NAMES, reported=paper, title=view.label)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from repro.chapters.aim.contrasts import ACC, EO, PAIRED, WST, finds, reads, task, versus
+from repro.chapters.aim.contrasts import ACC, EO, WST, aim_claim, reads, task, versus
 from repro.chapters.aim.figures import group_accuracy_figure
 from repro.chapters.aim.plans import aim_experiment, training
 from repro.chapters.aim.synthetic import bank_of, variety
@@ -21,9 +20,7 @@ from repro.study import figures
 from repro.study.claims import Claim, Contrast
 from repro.study.experiments import Plan
 from repro.study.profiles import Profile
-
-if TYPE_CHECKING:
-    from repro.study.session import View
+from repro.study.session import Part, View
 
 NOTEBOOK = "33_prompt_diversity"
 
@@ -80,33 +77,27 @@ def prompt_diversity(profile: Profile, seeds: Sequence[int]) -> Plan:
     }
 
 
-def _prompts(profile: Profile, pairs: Sequence[tuple[str, str, Sequence[str]]]) -> list[Contrast]:
+#: What is compared: contextual prompts with a plain one, and more of them, or posed ones, with
+#: fewer.
+CONTEXT = tuple((key, PLAIN) for key in TABLE_5 if key != PLAIN)
+MORE = (("contextual, 50", "contextual, 25"), (POSED, "contextual, 50"))
+
+
+def _help(pairs: Sequence[tuple[str, str]], *metrics: str) -> Callable[[Profile], list[Contrast]]:
     """Return contrasts between sets of prompts, of those that the profile draws from."""
-    drawn = {asked.key for asked in profile.faces.prompt_sets}
-    return [
-        contrast
-        for first, second, metrics in pairs
-        if first in drawn and second in drawn
-        for contrast in versus(
-            profile,
-            first,
-            second,
-            metrics,
-            table="5",
-            rows=(TABLE_5.get(first), TABLE_5.get(second)),
-        )
-    ]
 
+    def contrasts(profile: Profile) -> list[Contrast]:
+        drawn = {asked.key for asked in profile.faces.prompt_sets}
+        return [
+            contrast
+            for pair in pairs
+            if drawn.issuperset(pair)
+            for contrast in versus(
+                profile, *pair, metrics, table="5", rows=(TABLE_5[pair[0]], TABLE_5[pair[1]])
+            )
+        ]
 
-def _context_helps(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
-    return lambda profile: _prompts(
-        profile, [(key, PLAIN, metrics) for key in TABLE_5 if key != PLAIN]
-    )
-
-
-def _more_helps(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
-    steps = [("contextual, 50", "contextual, 25"), (POSED, "contextual, 50")]
-    return lambda profile: _prompts(profile, [(more, fewer, metrics) for more, fewer in steps])
+    return contrasts
 
 
 def _more_said(profile: Profile) -> str:
@@ -122,27 +113,25 @@ def _of_prompts(
     name: str,
     sentence: str | Callable[[Profile], str],
     contrasts: Callable[[Profile], list[Contrast]],
-    beside: Callable[[Profile], list[Contrast]],
+    beside: Callable[[Profile], list[Contrast]] = lambda profile: [],
     metric: str = ACC,
 ) -> Claim:
     """Return a claim on prompts: a classifier of their images alone must tell the target."""
-    return Claim(
+    return aim_claim(
         name,
         "Table 5",
         sentence,
         NOTEBOOK,
         prompt_diversity,
         contrasts,
-        (PAIRED,),
         beside,
-        paper="aim-fair",
         touches=PROMPT_SETS,
         checks=lambda profile: tuple(
             reads(prompt_diversity, key)
             for key in dict.fromkeys(k for c in contrasts(profile) for k in c.keys)
             if key != PLAIN  # which may teach less: that is what is claimed
         ),
-        control=finds(metric),
+        metric=metric,
     )
 
 
@@ -151,28 +140,27 @@ CLAIMS = (
         "contextual-prompts",
         "A classifier trained on images from contextual prompts alone is fairer than one trained "
         "on images from a plain prompt.",
-        _context_helps((EO,)),
-        _context_helps((WST,)),
+        _help(CONTEXT, EO),
+        _help(CONTEXT, WST),
         EO,
     ),
     _of_prompts(
         "contextual-accuracy",
         "A classifier trained on images from contextual prompts alone is more accurate than one "
         "trained on images from a plain prompt.",
-        _context_helps((ACC,)),
-        lambda profile: [],
+        _help(CONTEXT, ACC),
     ),
     _of_prompts(
         "more-prompts",
         _more_said,
-        _more_helps((ACC,)),
+        _help(MORE, ACC),
         # With head poses the paper's EO is larger on Smiling | Male: not claimed.
-        _more_helps((WST, EO)),
+        _help(MORE, WST, EO),
     ),
 )
 
 
-def variety_of_sets(profile: Profile, seed: int) -> list[str | pd.DataFrame]:
+def variety_of_sets(profile: Profile, seed: int) -> list[Part]:
     """Return who wrote each set of prompts of a seed, and how varied they are."""
     rows = []
     for key, asked in prompt_sets(profile, seed).items():
@@ -189,7 +177,7 @@ def names(view: View) -> dict[str, str]:
     return {key: key for key in keys if key in view.results}
 
 
-def beside_paper(view: View) -> list[str | Figure | pd.DataFrame | View]:
+def beside_paper(view: View) -> list[Part]:
     """Return figure and table of each set of prompts, beside what the paper reports."""
     if not names(view):
         return [
@@ -206,7 +194,7 @@ def group_accuracies(view: View) -> list[Figure]:
     return [group_accuracy_figure(view.results, sets, title=view.label)] if sets else []
 
 
-def seed_by_seed(view: View) -> list[str | pd.DataFrame]:
+def seed_by_seed(view: View) -> list[Part]:
     """Return each set of prompts against the one before, then the later ones against the first."""
     keys = list(names(view))
     pairs = [*pairwise(keys), *((keys[0], key) for key in keys[2:])]

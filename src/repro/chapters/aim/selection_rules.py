@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from repro.aimfair.mask import jaccard
 from repro.aimfair.strategies import STRATEGIES, rows_of
-from repro.chapters.aim.contrasts import ACC, EO, WORDS, WST, fine_tuning_claim, task, versus
-from repro.chapters.aim.plans import aim_experiment, bases_of, block_key, tuning
-from repro.chapters.aim.recorded_masks import mask, sensitivities
+from repro.chapters.aim.contrasts import ACC, EO, WORDS, WST, aim_claim, task, versus
+from repro.chapters.aim.plans import aim_experiment, bases_of, block_key, tunings
+from repro.chapters.aim.recorded_masks import mask, rank_correlation
 from repro.chapters.aim.tables import (
     METRICS,
     averages,
@@ -30,11 +29,8 @@ from repro.study.claims import Contrast
 from repro.study.experiments import Plan
 from repro.study.profiles import Profile
 from repro.study.records import Results
-from repro.study.runs import Record
-from repro.study.tables import Html, differences, means, source
-
-if TYPE_CHECKING:
-    from repro.study.session import View
+from repro.study.session import Part, View
+from repro.study.tables import differences, means, source
 
 NOTEBOOK = "32_selection_rules"
 
@@ -59,88 +55,73 @@ def selection_rules(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Table 4: random tensors, one block updated or frozen, cosine mask, absolute mask."""
     bases = bases_of(profile, seeds)
     plan: Plan = {"erm": list(bases)}
-    if profile.faces.synthetic is None:
-        return plan
-    for draw in range(profile.faces.random_draws):
-        plan[_random(draw)] = [tuning(profile, base, "random", draw=draw) for base in bases]
+    settings: dict[str, dict[str, Any]] = {
+        _random(draw): {"strategy": "random", "draw": draw}
+        for draw in range(profile.faces.random_draws)
+    }
     for rule in ("update", "freeze"):
         for block in profile.faces.blocks:
             # Updating the head alone is linear probing: one run under two names.
             alone = rule == "update" and block == "fc"
-            plan[block_key(rule, block)] = [
-                tuning(profile, base, "linear probing")
-                if alone
-                else tuning(profile, base, rule, block=block)
-                for base in bases
-            ]
-    plan["cosine mask"] = [tuning(profile, base, "cosine mask") for base in bases]
-    plan["mask"] = [tuning(profile, base, "mask") for base in bases]
-    plan["fully fine-tuning"] = [tuning(profile, base, "fully fine-tuning") for base in bases]
-    return plan
+            one = {"strategy": "linear probing"} if alone else {"strategy": rule, "block": block}
+            settings[block_key(rule, block)] = one
+    settings |= {"cosine mask": {}, "mask": {}, "fully fine-tuning": {}}
+    return plan | tunings(profile, bases, settings)
 
 
-def _against_rules(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
+def _against_rules(profile: Profile, metric: str) -> list[Contrast]:
     """Return the mask against the mean of the random draws, and against every block.
 
     The paper reports the best of each kind: so the mask must beat every one by as much.
     """
-
-    def contrasts(profile: Profile) -> list[Contrast]:
-        def against(key: str | tuple[str, ...], best: str, words: str | None) -> list[Contrast]:
-            found = versus(
-                profile,
-                "mask",
-                key,
-                metrics,
-                table="4",
-                rows=(TABLE_4["mask"], BEST_IN_TABLE_4[best]),
-                words=words,
-            )
-            # The row is that of the paper's best, which is none of ours: it sets the margin alone.
-            return [replace(c, reported=None, elsewhere=c.reported or c.elsewhere) for c in found]
-
-        draws = tuple(map(_random, range(profile.faces.random_draws)))
-        found = against(draws, "random", f"the mean of {len(draws)} random draws of tensors")
-        for rule in ("update", "freeze"):
-            for block in profile.faces.blocks:
-                found += against(block_key(rule, block), rule, None)
-        return found
-
-    return contrasts
+    draws = tuple(map(_random, range(profile.faces.random_draws)))
+    said = f"the mean of {len(draws)} random draws of tensors"
+    rivals: list[tuple[str | tuple[str, ...], str, str | None]] = [(draws, "random", said)]
+    rivals += [
+        (block_key(rule, block), rule, None)
+        for rule in ("update", "freeze")
+        for block in profile.faces.blocks
+    ]
+    found = []
+    for key, kind, words in rivals:
+        rows = (TABLE_4["mask"], BEST_IN_TABLE_4[kind])
+        found += versus(profile, "mask", key, (metric,), table="4", rows=rows, words=words)
+    # The row is that of the paper's best, which is none of ours: it sets the margin alone.
+    return [replace(c, reported=None, elsewhere=c.reported or c.elsewhere) for c in found]
 
 
-def _absolute(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
+def _absolute(profile: Profile, *metrics: str) -> list[Contrast]:
     rows = (TABLE_4["mask"], TABLE_4["cosine mask"])
-    return lambda profile: versus(profile, "mask", "cosine mask", metrics, table="4", rows=rows)
+    return versus(profile, "mask", "cosine mask", metrics, table="4", rows=rows)
 
 
 CLAIMS = (
-    fine_tuning_claim(
+    aim_claim(
         "selection-rules",
         "Table 4",
         "The mask is fairer than random tensors, than updating one block and than freezing one.",
         NOTEBOOK,
         selection_rules,
-        _against_rules((EO,)),
-        _against_rules((WST,)),
+        lambda profile: _against_rules(profile, EO),
+        lambda profile: _against_rules(profile, WST),
         notes=(
             "the paper compares with the best of each kind: here with the mean of the random draws "
             "and with every block",
         ),
     ),
-    fine_tuning_claim(
+    aim_claim(
         "absolute-vs-cosine",
         "Table 4",
         "Ranking by absolute difference is fairer than ranking by cosine similarity.",
         NOTEBOOK,
         selection_rules,
-        _absolute((EO,)),
-        _absolute((WST, ACC)),
+        lambda profile: _absolute(profile, EO),
+        lambda profile: _absolute(profile, WST, ACC),
     ),
 )
 
 
-def rules(profile: Profile) -> list[str | pd.DataFrame]:
+def rules(profile: Profile) -> list[Part]:
     """Return what trains under each rule, and the settings of a profile that they have."""
     shown = ("random", "update", "freeze", "cosine mask", "mask")
     table = pd.DataFrame(
@@ -154,7 +135,7 @@ def rules(profile: Profile) -> list[str | pd.DataFrame]:
     return [table, settings]
 
 
-def what_trains(view: View) -> list[str | pd.DataFrame | View]:
+def what_trains(view: View) -> list[Part]:
     """Return how many tensors and parameters each setting trains."""
     if len(view.results) < 2:
         return []
@@ -163,7 +144,7 @@ def what_trains(view: View) -> list[str | pd.DataFrame | View]:
     return [heading, table[["setting", "tensors", "parameters"]], view]
 
 
-def beside_paper(view: View) -> list[str | Figure | pd.DataFrame | View]:
+def beside_paper(view: View) -> list[Part]:
     """Return figure and table of every setting, the two masks beside the paper's."""
     said = [nothing_of(view, "fine-tuned model is")] if len(view.results) < 2 else []
     reported = aim_keyed("4", task(view.profile), TABLE_4)
@@ -171,7 +152,7 @@ def beside_paper(view: View) -> list[str | Figure | pd.DataFrame | View]:
     return [*said, *figures.beside_paper(view, METRICS, names, reported, (WST, EO, ACC))]
 
 
-def seed_by_seed(view: View) -> list[str | pd.DataFrame]:
+def seed_by_seed(view: View) -> list[Part]:
     """Return the mask against every other setting."""
     others = [key for key in view.results if key != "mask" and "mask" in view.results]
     return paired(view, [(f"SFT − {WORDS.get(key, key)}", "mask", key) for key in others])
@@ -183,7 +164,7 @@ def of_kind(results: Results, kind: str) -> Results:
     return of_strategy(results, kind, *(["linear probing"] if kind == "update" else []))
 
 
-def best_of_each_kind(view: View) -> list[str | pd.DataFrame | Html]:
+def best_of_each_kind(view: View) -> list[Part]:
     """Return the setting of each kind that is best on test images, against the two masks."""
     if "mask" not in view.results:
         return []
@@ -203,7 +184,7 @@ def best_of_each_kind(view: View) -> list[str | pd.DataFrame | Html]:
     ]
 
 
-def ways_to_choose(view: View) -> list[str | pd.DataFrame]:
+def ways_to_choose(view: View) -> list[Part]:
     """Return which setting of each kind validation images choose, and a blind choice's mean."""
     rows = []
     for kind in BEST_IN_TABLE_4:
@@ -228,7 +209,7 @@ def ways_to_choose(view: View) -> list[str | pd.DataFrame]:
     return [f"**{view.label}**, test part, mean over seeds:", pd.DataFrame(rows)]
 
 
-def two_masks(view: View, k: int) -> list[str | pd.DataFrame | Html]:
+def two_masks(view: View, k: int) -> list[Part]:
     """Return how alike the masks by absolute difference and by cosine are, seed by seed."""
     records = view.results.get("train, augmented", [])
     if not records:
@@ -254,9 +235,3 @@ def two_masks(view: View, k: int) -> list[str | pd.DataFrame | Html]:
         )
     heading = f"**{view.label}**, k = {k}:"
     return [heading, pd.DataFrame(rows), source(records, view.label, view.again)]
-
-
-def rank_correlation(record: Record, kind: str) -> float:
-    """Return Spearman's correlation of domain and fairness sensitivity over tensors."""
-    domain, fairness = sensitivities(record, kind=kind)
-    return float(pd.Series(domain).corr(pd.Series(fairness), method="spearman"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -18,7 +19,7 @@ from repro.chapters.aim.contrasts import (
     TABLE_3,
     WORDS,
     WST,
-    fine_tuning_claim,
+    aim_claim,
     joined,
     premise,
     versus,
@@ -31,6 +32,8 @@ from repro.chapters.aim.plans import (
     sensitivity,
     strategies,
     tuning,
+    tunings,
+    with_faces,
 )
 from repro.chapters.aim.tables import (
     METRICS,
@@ -46,10 +49,8 @@ from repro.study.claims import Contrast
 from repro.study.experiments import Plan
 from repro.study.figures import beside_paper as beside
 from repro.study.profiles import Profile, synthetic_of
-from repro.study.tables import Html, differences, folded, means, show
-
-if TYPE_CHECKING:
-    from repro.study.session import View
+from repro.study.session import Part, View
+from repro.study.tables import differences, folded, means, show
 
 NOTEBOOK = "25_selective_finetuning"
 
@@ -64,40 +65,36 @@ def wider_gap(profile: Profile, seeds: Sequence[int]) -> Plan:
     given = synthetic_of(profile)
     # Only the renderer has a domain gap that can be set.
     studio = SyntheticFaces(total=given.total, bias_ratio=given.bias_ratio, pool=given.pool)
-    wide = faces.model_copy(update={"data": data, "synthetic": studio})
-    return strategies(profile.model_copy(update={"faces": wide}), seeds)
+    return strategies(with_faces(profile, data=data, synthetic=studio), seeds)
 
 
-#: What is compared where the premise fails: ERM, synthetic images alone, and fine-tuning on them.
-WITHOUT_PREMISE = ("erm", "synthetic only", "fully fine-tuning", "mask")
+#: The heart of Table 3, compared where the premise fails and from another initialisation: ERM,
+#: synthetic images alone, and fine-tuning on them.
+HEART = ("erm", "synthetic only", "fully fine-tuning", "mask")
 
 
 @aim_experiment(NOTEBOOK)
 def fainter_smile(profile: Profile, seeds: Sequence[int]) -> Plan:
-    """`WITHOUT_PREMISE` on embedded faces that smile less than the synthetic ones; else empty."""
+    """`HEART` of Table 3 on embedded faces that smile less than the synthetic ones; else empty."""
     faces = profile.faces
     if faces.fainter_smile is None or faces.data.name != "toyfaces" or faces.synthetic is None:
         return {}
     data = faces.data.model_copy(update={"toy_smile_strength": faces.fainter_smile})
-    few = tuple(known_strategies(profile, WITHOUT_PREMISE))
-    faint = faces.model_copy(update={"data": data, "strategies": few})
-    return strategies(profile.model_copy(update={"faces": faint}), seeds)
-
-
-#: What is compared from another initialisation, the heart of Table 3.
-FROM_ELSEWHERE = WITHOUT_PREMISE
+    few = tuple(known_strategies(profile, HEART))
+    return strategies(with_faces(profile, data=data, strategies=few), seeds)
 
 
 @aim_experiment(NOTEBOOK)
 def initialisations(profile: Profile, seeds: Sequence[int]) -> Plan:
-    """`FROM_ELSEWHERE` from each other initialisation that the profile names; else empty."""
-    few = tuple(known_strategies(profile, FROM_ELSEWHERE))
-    plan: Plan = {}
-    for start in profile.faces.also_from:
-        faces = profile.faces.model_copy(update={"initialisation": start, "strategies": few})
-        planned = strategies(profile.model_copy(update={"faces": faces}), seeds)
-        plan |= {_from(start, key): configs for key, configs in planned.items()}
-    return plan
+    """`HEART` of Table 3 from each other initialisation that the profile names; else empty."""
+    few = tuple(known_strategies(profile, HEART))
+    return {
+        _from(start, key): configs
+        for start in profile.faces.also_from
+        for key, configs in strategies(
+            with_faces(profile, initialisation=start, strategies=few), seeds
+        ).items()
+    }
 
 
 def _from(start: str, strategy: str) -> str:
@@ -107,7 +104,7 @@ def _from(start: str, strategy: str) -> str:
 EVAL, DECAY = "mask, gradients in eval mode", "mask, frozen tensors decay"
 
 
-def _statistics(strategy: str, how: Literal["move", "freeze"]) -> str:
+def _statistics(strategy: str, how: str) -> str:
     return f"{strategy}, statistics {how}"
 
 
@@ -119,92 +116,87 @@ def switches(profile: Profile, seeds: Sequence[int]) -> Plan:
         return {}
     bases = bases_of(profile, seeds)
     plain = [sensitivity(profile, base, mode="eval", augmented=False) for base in bases]
-    plan: Plan = {}
-    for name in ("linear probing", "fully fine-tuning", "mask"):
-        if name not in tuned:
-            continue
-        plan[_statistics(name, "move")] = [tuning(profile, base, name) for base in bases]
-        if name != "fully fine-tuning":  # where nothing is frozen, there is nothing to switch
-            plan[_statistics(name, "freeze")] = [
-                tuning(profile, base, name, statistics="freeze") for base in bases
-            ]
+    plan = tunings(
+        profile,
+        bases,
+        {
+            _statistics(name, how): {"strategy": name, "statistics": how}
+            for name in ("linear probing", "fully fine-tuning", "mask")
+            for how in ("move", "freeze")
+            # Where nothing is frozen, there is nothing to switch.
+            if name in tuned and (name, how) != ("fully fine-tuning", "freeze")
+        },
+    )
     plan[EVAL] = [
         tuning(profile, base, "mask", measured=measured)
         for base, measured in zip(bases, plain, strict=True)
     ]
-    plan[DECAY] = [tuning(profile, base, "mask", frozen="decayed") for base in bases]
-    return plan
+    return plan | tunings(profile, bases, {DECAY: {"strategy": "mask", "frozen": "decayed"}})
 
 
 def _sft(
-    second: str, metrics: Sequence[str], kind: Literal["better", "no worse"] = "better"
+    metrics: Sequence[str], *seconds: str, kind: Literal["better", "no worse"] = "better"
 ) -> Callable[[Profile], list[Contrast]]:
-    rows = (TABLE_3["mask"], TABLE_3[second])
-    return lambda profile: versus(profile, "mask", second, metrics, rows=rows, kind=kind)
+    """Return SFT against each of these strategies."""
+    rows = {key: (TABLE_3["mask"], TABLE_3[key]) for key in seconds}
+    return lambda profile: [
+        contrast
+        for key in seconds
+        for contrast in versus(profile, "mask", key, metrics, rows=rows[key], kind=kind)
+    ]
 
 
+_claim = partial(aim_claim, notebook=NOTEBOOK, plan=plans.strategies)
 CLAIMS = (
-    fine_tuning_claim(
+    _claim(
         "sft-vs-erm",
         "Table 3",
         lambda profile: (
             f"Selective fine-tuning (k = {profile.faces.k}) on balanced synthetic images makes the "
             "biased classifier fairer."
         ),
-        NOTEBOOK,
-        plans.strategies,
-        _sft("erm", (EO,)),
-        joined(premise, _sft("erm", (WST, STD, ACC))),
+        contrasts=_sft((EO,), "erm"),
+        beside=joined(premise, _sft((WST, STD, ACC), "erm")),
     ),
-    fine_tuning_claim(
+    _claim(
         "utility-kept",
         "Abstract",
         "Selective fine-tuning makes the biased classifier fairer and keeps its utility: its "
         "accuracy is no worse by a point.",
-        NOTEBOOK,
-        plans.strategies,
-        joined(_sft("erm", (EO,)), _sft("erm", (ACC,), "no worse")),
-        _sft("erm", (WST,)),
+        contrasts=joined(_sft((EO,), "erm"), _sft((ACC,), "erm", kind="no worse")),
+        beside=_sft((WST,), "erm"),
     ),
-    fine_tuning_claim(
+    _claim(
         "sft-vs-full",
         "Table 3",
         "Selective fine-tuning is fairer than fine-tuning all parameters.",
-        NOTEBOOK,
-        plans.strategies,
-        _sft("fully fine-tuning", (EO,)),
-        _sft("fully fine-tuning", (WST, STD)),
+        contrasts=_sft((EO,), "fully fine-tuning"),
+        beside=_sft((WST, STD), "fully fine-tuning"),
     ),
-    fine_tuning_claim(
+    _claim(
         "sft-accuracy",
         "Table 3",
         "Selective fine-tuning is more accurate than fine-tuning all parameters, and than training "
         "on the synthetic images alone.",
-        NOTEBOOK,
-        plans.strategies,
-        joined(_sft("fully fine-tuning", (ACC,)), _sft("synthetic only", (ACC,))),
+        contrasts=_sft((ACC,), "fully fine-tuning", "synthetic only"),
         # In the paper its accuracy is below that of these three, which is no claim of it.
-        joined(*(_sft(key, (ACC,)) for key in ("linear probing", "supplementation", "repairing"))),
+        beside=_sft((ACC,), "linear probing", "supplementation", "repairing"),
         metric=ACC,
     ),
-    fine_tuning_claim(
+    _claim(
         "sft-vs-linear-probing",
         "Table 3",
         "Selective fine-tuning is fairer than linear probing.",
-        NOTEBOOK,
-        plans.strategies,
-        _sft("linear probing", (EO,)),
-        _sft("linear probing", (WST, ACC)),
+        contrasts=_sft((EO,), "linear probing"),
+        beside=_sft((WST, ACC), "linear probing"),
     ),
-    fine_tuning_claim(
+    _claim(
         "sft-vs-data",
         "Table 3",
         "Selective fine-tuning is fairer than training on the synthetic images alone, than adding "
         "them to the real set and than repairing it with them.",
-        NOTEBOOK,
-        plans.strategies,
-        joined(*(_sft(key, (EO,)) for key in ("synthetic only", "supplementation", "repairing"))),
-        joined(*(_sft(key, (WST,)) for key in ("synthetic only", "supplementation", "repairing"))),
+        contrasts=_sft((EO,), "synthetic only", "supplementation", "repairing"),
+        beside=_sft((WST,), "synthetic only", "supplementation", "repairing"),
     ),
 )
 
@@ -235,43 +227,40 @@ def schedules(profile: Profile) -> list[str]:
     ]
 
 
-def names(view: View) -> dict[str, str]:
-    """Return what to call each strategy of a view, in the order of tables."""
-    return {key: WORDS[key] for key in COMPARED if key in view.results}
+#: What to call each strategy, in the order of tables.
+NAMES = {key: WORDS[key] for key in COMPARED}
 
 
-def beside_paper(view: View) -> list[Figure | pd.DataFrame | View]:
+def beside_paper(view: View) -> list[Part]:
     """Return figure and table of every strategy, beside what the paper reports."""
-    return beside(view, METRICS, names(view), table_3(view))
+    return beside(view, METRICS, NAMES, table_3(view))
 
 
 def groups_figure(view: View) -> Figure:
     """Draw the accuracy of each group under every strategy."""
-    return group_accuracy_figure(
-        view.results, names(view), reported=table_3(view), title=view.label
-    )
+    return group_accuracy_figure(view.results, NAMES, reported=table_3(view), title=view.label)
 
 
-def seed_by_seed(view: View) -> list[str | pd.DataFrame]:
+def seed_by_seed(view: View) -> list[Part]:
     """Return selective fine-tuning against every other strategy, seed by seed."""
     if "mask" not in view.results:
         return paired(view, [], "SFT is not among these runs.")
-    others = {key: name for key, name in names(view).items() if key != "mask"}
-    pairs = [(f"SFT − {name}", "mask", key) for key, name in others.items()]
+    others = [key for key in COMPARED if key in view.results and key != "mask"]
+    pairs = [(f"SFT − {WORDS[key]}", "mask", key) for key in others]
     return paired(view, pairs, "nothing but SFT is among these runs.")
 
 
-def as_printed(view: View) -> list[str | pd.DataFrame | Html]:
+def as_printed(view: View) -> list[Part]:
     """Return the paper's own arithmetic, and folded what each strategy was trained on."""
-    trained = training_images(view.results, names(view))
+    trained = training_images(view.results, NAMES)
     return [
         f"**{view.label}**, per cent",
-        as_the_paper(view.results, names(view)),
+        as_the_paper(view.results, NAMES),
         folded(show(trained), "images, tensors and parameters that train"),
     ]
 
 
-def switch_by_switch(view: View) -> list[str | pd.DataFrame | View]:
+def switch_by_switch(view: View) -> list[Part]:
     """Return what each of the three switches changes, seed by seed."""
     if not view.results:
         return [nothing_of(view, "fine-tuned model is")]
@@ -287,13 +276,13 @@ def switch_by_switch(view: View) -> list[str | pd.DataFrame | View]:
     return [f"**{view.label}**", table, differences(view.results, METRICS, pairs), view]
 
 
-def started_elsewhere(view: View) -> list[str | pd.DataFrame | View]:
+def started_elsewhere(view: View) -> list[Part]:
     """Return the heart of Table 3 from each other initialisation, and each gain over its ERM."""
     starts = view.profile.faces.also_from
     keys = [
         (start, name, _from(start, name))
         for start in starts
-        for name in FROM_ELSEWHERE
+        for name in HEART
         if _from(start, name) in view.results
     ]
     called = {key: f"{WORDS[name]}, from {INITIALISATIONS[start]}" for start, name, key in keys}
@@ -332,7 +321,7 @@ def premise_in_words() -> str:
     )
 
 
-def smiling_less(view: View) -> list[str | pd.DataFrame | View]:
+def smiling_less(view: View) -> list[Part]:
     """Return whether the premise holds where real faces smile less, and every strategy there."""
     from repro.chapters.aim.biased_data import premise_in_words  # with torch, which no plan needs
 
@@ -346,7 +335,7 @@ def smiling_less(view: View) -> list[str | pd.DataFrame | View]:
     ]
 
 
-def further_apart(view: View) -> list[str | pd.DataFrame | View]:
+def further_apart(view: View) -> list[Part]:
     """Return every strategy, alone and against ERM, where the domains lie further apart."""
     gap, usual = view.profile.faces.wider_gap, view.profile.faces.data.toy_domain_gap
     return [
@@ -357,5 +346,5 @@ def further_apart(view: View) -> list[str | pd.DataFrame | View]:
 
 
 def _against_erm(view: View) -> list[pd.DataFrame]:
-    pairs = [(f"{name} − ERM", key, "erm") for key, name in names(view).items() if key != "erm"]
-    return [means(view.results, METRICS, names(view)), differences(view.results, METRICS, pairs)]
+    pairs = [(f"{name} − ERM", key, "erm") for key, name in NAMES.items() if key != "erm"]
+    return [means(view.results, METRICS, NAMES), differences(view.results, METRICS, pairs)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 from repro.aimfair.mask import jaccard
 from repro.chapters.aim import recorded_masks
 from repro.chapters.aim.plans import aim_experiment, bases_of, sensitivity
-from repro.chapters.aim.recorded_masks import mask, of_other_batches, sizes
+from repro.chapters.aim.recorded_masks import agreement, mask, of_other_batches, sizes
 from repro.chapters.aim.tables import spread
 from repro.chapters.aim.top_k import agreement_by_k
 from repro.study.experiments import Plan
@@ -23,11 +22,9 @@ from repro.study.figures import GREY, MEN, palette
 from repro.study.profiles import Profile
 from repro.study.records import Results
 from repro.study.runs import Record
-from repro.study.tables import Html, source
+from repro.study.session import Part, View
+from repro.study.tables import source
 from repro.tensors import block_of
-
-if TYPE_CHECKING:
-    from repro.study.session import View
 
 NOTEBOOK = "24_selective_mask"
 
@@ -50,14 +47,11 @@ def sensitivities(profile: Profile, seeds: Sequence[int]) -> Plan:
 
 def rank_correlations(views: Iterable[View]) -> pd.DataFrame:
     """Return Spearman's correlation of d and b over all tensors, for each kind of gradients."""
-    from scipy.stats import spearmanr  # which takes a while to load
-
     rows = []
     for view in views:
         for key, records in view.results.items():
             for kind in ("absolute", "cosine"):
-                both = [recorded_masks.sensitivities(record, kind=kind) for record in records]
-                found = [spearmanr(list(d.values()), list(b.values())).statistic for d, b in both]
+                found = [recorded_masks.rank_correlation(record, kind) for record in records]
                 rows.append(
                     {
                         "data": view.label,
@@ -84,7 +78,7 @@ def medians_by_kind(view: View) -> pd.DataFrame:
     return table.reset_index()
 
 
-def what_it_holds(view: View, k: int) -> list[Figure | pd.DataFrame | Html]:
+def what_it_holds(view: View, k: int) -> list[Part]:
     """Return which tensors the mask holds, of each seed and by part of the model."""
     records = view.results[AUTHORS]
     where_from = source(records, view.label, view.again)
@@ -142,11 +136,9 @@ def stability(results: Results, k: int) -> pd.DataFrame:
                 "two random masks of that size": f"{_chance(masks, records[0]):.2f}",
             }
         )
-    keys = list(results)
-    for first, second in combinations(keys, 2):
-        pairs = zip(results[first], results[second], strict=True)
-        same = [jaccard(mask(a, k), mask(b, k)) for a, b in pairs]
-        rows.append({"gradients": f"{first} against {second}", "same model": _mean(same)})
+    for first, second in combinations(results, 2):
+        same = _mean(agreement(results[first], results[second], k))
+        rows.append({"gradients": f"{first} against {second}", "same model": same})
     pairs_of_kinds = [
         jaccard(mask(r, k), mask(r, k, kind="cosine")) for r in next(iter(results.values()), [])
     ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
@@ -26,19 +26,19 @@ from repro.chapters.aim.configs import (
 )
 from repro.chapters.aim.data import (
     RealFaces,
+    SyntheticSets,
     group_counts,
     real_faces,
     synthetic_faces,
     training_set,
 )
-from repro.chapters.aim.recorded_masks import mask_of, sensitivities_of
+from repro.chapters.aim.recorded_masks import sensitivities
 from repro.files import sha256_of
 from repro.layout import layout_of, place
 from repro.precision import effective
-from repro.settings import ImageOptimisation
 from repro.study.checkpoints import checkpoint_of
 from repro.study.configs import RunConfig
-from repro.study.runs import WEIGHTS, Outcome, Record, RunError, Runs
+from repro.study.runs import WEIGHTS, Outcome, Record, RunError, Runs, predictions_of
 from repro.study.stages import stage
 from repro.tensors import kind_of
 from repro.training import TrainingError
@@ -60,65 +60,81 @@ def train(config: FaceTraining, runs: Runs) -> Outcome:
     check_read(config, config.data_sha256, digests)
     examples = training_set(strategy.data, real.train, sets, seed=config.seed)
     model = initial_model(config, runs)
-    result = _fit(model, examples, real, config.optimisation, config, runs)
+    result = _fit(model, examples, real, config, runs)
     results = {
         "trainable_parameters": models.parameter_count(model),
         "trained_tensors": [name for name, _ in model.named_parameters()],
         "skipped": real.skipped,
     }
-    precision = config.optimisation.precision
-    return _outcome(model, real, examples, result, results, digests, precision, ties_of(config))
+    return _outcome(config, model, real, examples, result, results)
+
+
+class Base(NamedTuple):
+    """What a biased classifier is measured or fine-tuned with; its digests are those declared."""
+
+    record: Record
+    model: nn.Module
+    real: RealFaces
+    sets: SyntheticSets
+
+
+def _base(config: Sensitivity | GroupImportance | FaceTuning, runs: Runs) -> Base:
+    before = config.pretrained
+    record = built_on(before, runs)
+    real = real_faces(before.data)
+    sets = synthetic_faces(before.data, config.synthetic, seed=config.seed)
+    check_read(config, config.data_sha256, real.sha256 | sets.sha256)
+    return Base(record, trained_model(before, record), real, sets)
 
 
 @stage(Sensitivity)
 def measure(config: Sensitivity, runs: Runs) -> Outcome:
     """Measure the sensitivity of every tensor to domain gap and bias, both ways (1d, Table 4)."""
-    record = built_on(config.pretrained, runs)
-    model = trained_model(config.pretrained, record)
-    real = real_faces(config.pretrained.data)
-    sets = synthetic_faces(config.pretrained.data, config.synthetic, seed=config.seed)
-    check_read(config, config.data_sha256, real.sha256 | sets.sha256)
-    how = config.pretrained.optimisation.model_copy(update={"batch_size": config.batch_size})
-    parts = {"R": real.train, "S1": sets.biased, "S2": sets.balanced}
+    base = _base(config, runs)
+    parts = {"R": base.real.train, "S1": base.sets.biased, "S2": base.sets.balanced}
+    tensors = {name: parameter.numel() for name, parameter in base.model.named_parameters()}
     draws = []
     for draw in range(config.draws):
-        gradients = [
-            _gradients(model, config, how, name, faces, draw) for name, faces in parts.items()
-        ]
-        on_real, on_biased, on_balanced = gradients
+        on_real, on_biased, on_balanced = (
+            _gradients(base.model, config, name, faces, draw) for name, faces in parts.items()
+        )
+        pairs = {"domain": (on_real, on_biased), "fairness": (on_biased, on_balanced)}
         draws.append(
             {
                 kind: {
-                    "domain": sensitivity(on_real, on_biased, kind),
-                    "fairness": sensitivity(on_biased, on_balanced, kind),
+                    what: list(map(sensitivity(*pair, kind).__getitem__, tensors))
+                    for what, pair in pairs.items()
                 }
                 for kind in KINDS
             }
         )
-    tensors = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    results: dict[str, Any] = {
-        "tensors": list(tensors),
-        "parameters": list(tensors.values()),
-        "kinds": [kind_of(model, name) for name in tensors],
-        "draws": [
-            {
-                kind: {what: [values[name] for name in tensors] for what, values in both.items()}
-                for kind, both in draw.items()
-            }
-            for draw in draws
-        ],
-    }
     weights = {
-        f"{kind}.{what}": np.array([values[name] for name in tensors])
+        f"{kind}.{what}": np.array(values)
         for kind, both in draws[0].items()
         for what, values in both.items()
     }
+    results = {
+        "tensors": list(tensors),
+        "parameters": list(tensors.values()),
+        "kinds": [kind_of(base.model, name) for name in tensors],
+        "draws": draws,
+    }
+    return _measured(config, base, weights, results)
+
+
+def _measured(
+    config: Sensitivity | GroupImportance,
+    base: Base,
+    weights: dict[str, np.ndarray],
+    results: dict[str, Any],
+) -> Outcome:
+    """Return what was measured of a classifier, with the test counts of that classifier."""
     return Outcome(
-        counts={"test": record.counts("test")},  # of the model whose tensors were measured
-        predictions=record.predictions(),
+        counts={"test": base.record.counts("test")},
+        predictions=base.record.predictions(),
         weights=weights,
         results=results,
-        data_sha256=real.sha256 | sets.sha256,
+        data_sha256=config.data_sha256,
         device=vision.device(),
     )
 
@@ -126,13 +142,13 @@ def measure(config: Sensitivity, runs: Runs) -> Outcome:
 def _gradients(
     model: nn.Module,
     config: Sensitivity,
-    how: ImageOptimisation,
     name: str,
     faces: Faces,
     draw: int,
 ) -> dict[str, Tensor]:
     """Return the mean gradients on one set, in float32: their differences are small."""
     purpose = f"gradients on {name}"
+    how = config.pretrained.optimisation.model_copy(update={"batch_size": config.batch_size})
     given = vision.batches(
         faces,
         how,
@@ -152,55 +168,31 @@ def _gradients(
 @stage(GroupImportance)
 def measure_importance(config: GroupImportance, runs: Runs) -> Outcome:
     """Measure how much the importance of every tensor differs between the protected groups."""
-    record = built_on(config.pretrained, runs)
-    model = trained_model(config.pretrained, record)
-    sets = synthetic_faces(config.pretrained.data, config.synthetic, seed=config.seed)
-    digests = real_faces(config.pretrained.data).sha256 | sets.sha256
-    check_read(config, config.data_sha256, digests)
-    groups = []
+    base = _base(config, runs)
+    balanced, groups = base.sets.balanced, []
     for protected in (1, 0):
-        at = np.flatnonzero(sets.balanced.protected.numpy() == protected)
+        at = np.flatnonzero(balanced.protected.numpy() == protected)
         order = np.random.default_rng([config.seed, protected]).permutation(at)
-        faces = sets.balanced.subset(np.sort(order[: config.images]))
-        groups.append(fisher(model, vision.plain_batches(faces, vision.device()), vision.bce))
+        faces = balanced.subset(np.sort(order[: config.images]))
+        groups.append(fisher(base.model, vision.plain_batches(faces, vision.device()), vision.bce))
     gaps = importance_gap(*groups)
-    roots = [{name: float(f.mean().sqrt()) for name, f in group.items()} for group in groups]
-    return Outcome(
-        counts={"test": record.counts("test")},  # of the model whose tensors were measured
-        predictions=record.predictions(),
-        weights={"fairness": np.array(list(gaps.values()))},
-        results={
-            "tensors": list(gaps),
-            "fairness": list(gaps.values()),
-            "importance": [list(group.values()) for group in roots],  # [s][tensor], s = 1 is p = 1
-        },
-        data_sha256=digests,
-        device=vision.device(),
-    )
+    results = {
+        "tensors": list(gaps),
+        "fairness": list(gaps.values()),
+        # [s][tensor], s = 1 is p = 1
+        "importance": [[float(f.mean().sqrt()) for f in group.values()] for group in groups],
+    }
+    return _measured(config, base, {"fairness": np.array(list(gaps.values()))}, results)
 
 
 @stage(FaceTuning)
 def tune(config: FaceTuning, runs: Runs) -> Outcome:
     """Fine-tune the tensors of a strategy on balanced synthetic images (1e; Figure 2, Table 4)."""
-    record = built_on(config.pretrained, runs)
-    model = trained_model(config.pretrained, record)
-    real = real_faces(config.pretrained.data)
-    sets = synthetic_faces(config.pretrained.data, config.synthetic, seed=config.seed)
-    check_read(config, config.data_sha256, real.sha256 | sets.sha256)
+    record, model, real, sets = _base(config, runs)
     trainable = chosen_tensors(config, model, runs)
     if trainable:
         trained_parameters = rules.freeze_all_but(model, trainable)
-        result = _fit(
-            model,
-            sets.balanced,
-            real,
-            config.optimisation,
-            config,
-            runs,
-            trainable=trainable,
-            statistics=config.statistics,
-            decay_frozen=config.frozen == "decayed",
-        )
+        result = _fit(model, sets.balanced, real, config, runs, trainable)
     else:
         trained_parameters = 0
         result = _move_statistics(model, sets.balanced, real, config)
@@ -210,33 +202,28 @@ def tune(config: FaceTuning, runs: Runs) -> Outcome:
         "share_of_tensors": len(trainable) / len(list(model.parameters())),
         "trained_tensors": [name for name, _ in model.named_parameters() if name in trainable],
     }
-    digests, precision = real.sha256 | sets.sha256, config.optimisation.precision
-    ties = ties_of(config)
-    outcome = _outcome(model, real, sets.balanced, result, results, digests, precision, ties)
-    counts = {**outcome.counts, "before": record.counts("test")}
-    return Outcome(**{**vars(outcome), "counts": counts})
+    outcome = _outcome(config, model, real, sets.balanced, result, results)
+    return replace(outcome, counts={**outcome.counts, "before": record.counts("test")})
 
 
 def chosen_tensors(config: FaceTuning, model: nn.Module, runs: Runs) -> frozenset[str]:
     """Return the tensors that a fine-tuning run trains."""
     mask = None
+    strategy = STRATEGIES[config.strategy]
     if config.sensitivity is not None:
-        measured = built_on(config.sensitivity, runs).results
+        measured = built_on(config.sensitivity, runs)
         assert config.k is not None
-        kind = STRATEGIES[config.strategy].sensitivity or "absolute"
-        if config.importance is None:
-            mask = mask_of(measured, config.k, kind=kind)
-        else:
-            domain, _ = sensitivities_of(measured, kind=kind)
+        domain, fairness = sensitivities(measured, kind=strategy.sensitivity or "absolute")
+        if config.importance is not None:
             gaps = built_on(config.importance, runs).results
             fairness = dict(zip(gaps["tensors"], gaps["fairness"], strict=True))
-            mask = select_mask(domain, fairness, config.k)
-    if STRATEGIES[config.strategy].tensors == "random":
+        mask = select_mask(domain, fairness, config.k)
+    if strategy.tensors == "random":
         assert mask is not None
         assert config.draw is not None
         draw = vision.stream("random tensors", config.seed, config.draw)
         return rules.trainable_tensors(model, config.strategy, k=len(mask), draw=draw)
-    if STRATEGIES[config.strategy].tensors == "random of a size":
+    if strategy.tensors == "random of a size":
         assert config.draw is not None
         draw = vision.stream("random parameters", config.seed, config.draw)
         return rules.trainable_tensors(model, config.strategy, mask=mask, draw=draw)
@@ -292,27 +279,26 @@ def _fit(
     model: nn.Module,
     examples: Faces,
     real: RealFaces,
-    how: ImageOptimisation,
     config: FaceTraining | FaceTuning,
     runs: Runs,
-    *,
     trainable: frozenset[str] | None = None,
-    statistics: str = "move",
-    decay_frozen: bool = False,
 ) -> VisionFit:
     """Train from the last checkpoint of this run, if there is one."""
     checkpoint = checkpoint_of(config, runs)
     names = trainable or frozenset(name for name, _ in model.named_parameters())
+    statistics, decays = "move", False
+    if isinstance(config, FaceTuning):
+        statistics, decays = config.statistics, config.frozen == "decayed"
     return vision.fit(
         model,
         examples,
         {"validation": real.validation, "test": real.test},
-        how,
+        config.optimisation,
         seed=config.seed,
         purpose=config.stage,
         set_train_mode=rules.frozen_batchnorm(model, names, statistics=statistics),
         ties=ties_of(config),
-        decay_frozen=decay_frozen,
+        decay_frozen=decays,
         device=vision.device(),
         progress=checkpoint.load(),
         save=checkpoint.save,
@@ -363,31 +349,34 @@ def check_read(config: RunConfig, declared: Mapping[str, str], read: Mapping[str
 
 
 def _outcome(
+    config: FaceTraining | FaceTuning,
     model: nn.Module,
     real: RealFaces,
     examples: Faces,
     result: VisionFit,
     results: dict[str, Any],
-    digests: dict[str, str],
-    precision: str,
-    ties: str,
 ) -> Outcome:
-    kept = result.history[result.epoch - 1]
+    kept, precision = result.history[result.epoch - 1], config.optimisation.precision
     logits = vision.predict(model, real.test, precision=precision, device=vision.device())
     return Outcome(
         counts={part: np.asarray(table) for part, table in kept["counts"].items()},
-        predictions=_predictions(logits, real.test),
+        predictions=predictions_of(
+            real.test.names,
+            real.test.target.numpy(),
+            real.test.protected.numpy(),
+            vision.probability(logits),
+        ),
         weights={name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()},
         results={
             **results,
             "epoch": result.epoch,
             # None if this process trained every epoch. It makes no other difference.
             "resumed_after_epoch": result.resumed_from,
-            "kept_by": {rule: _kept_by(result, rule, ties) for rule in RULES},
+            "kept_by": {rule: _kept_by(result, rule, ties_of(config)) for rule in RULES},
             "training_images": group_counts(examples).tolist(),  # [t][p]
         },
         history=result.history,
-        data_sha256=digests,
+        data_sha256=config.data_sha256,  # and these were read
         device=vision.device(),
         precision=effective(precision, vision.device()),
     )
@@ -399,14 +388,3 @@ def _kept_by(result: VisionFit, rule: str, ties: str) -> int | None:
         return vision.kept_epoch(result.history, rule, ties)
     except TrainingError:  # a group that the validation part does not have
         return None
-
-
-def _predictions(logits: Tensor, test: Faces) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "example": test.names,
-            "target": test.target.numpy(),
-            "protected": test.protected.numpy(),
-            "score": vision.probability(logits),
-        }
-    )

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from repro.chapters.aim.contrasts import best, fine_tuning_claim, task
-from repro.chapters.aim.figures import against_number_figure
-from repro.chapters.aim.plans import aim_experiment, bases_of, tuning
-from repro.chapters.aim.tables import METRICS, by_group, nothing_of, paired
+from repro.chapters.aim.contrasts import aim_claim, best, task
+from repro.chapters.aim.plans import aim_experiment, bases_of, tunings
+from repro.chapters.aim.tables import against_number, by_group, nothing_of, paired
 from repro.chapters.reported import aim_keyed
 from repro.study.claims import Contrast
 from repro.study.experiments import Plan
 from repro.study.profiles import Profile, synthetic_of
-from repro.study.tables import means
-
-if TYPE_CHECKING:
-    from repro.study.session import View
+from repro.study.session import Part, View
 
 NOTEBOOK = "34_synthetic_amount"
 
@@ -42,10 +36,12 @@ def synthetic_amount(profile: Profile, seeds: Sequence[int]) -> Plan:
         return {}
     bases = bases_of(profile, seeds)
     plan: Plan = {"erm": list(bases)}
-    for amount in profile.faces.amounts:
-        synthetic = synthetic_of(profile).model_copy(update={"amount": amount})
-        plan[_key(amount)] = [tuning(profile, base, "mask", synthetic=synthetic) for base in bases]
-    return plan
+    sets = {
+        _key(amount): synthetic_of(profile).model_copy(update={"amount": amount})
+        for amount in profile.faces.amounts
+    }
+    settings = {key: {"strategy": "mask", "synthetic": given} for key, given in sets.items()}
+    return plan | tunings(profile, bases, settings)
 
 
 def _as_many_said(profile: Profile) -> str:
@@ -64,7 +60,7 @@ def _as_many(profile: Profile) -> list[Contrast]:
 
 
 CLAIMS = (
-    fine_tuning_claim(
+    aim_claim(
         "synthetic-amount",
         "Table 6",
         _as_many_said,
@@ -82,7 +78,7 @@ def amounts(view: View) -> dict[str, float]:
     return {key: amount for key, amount in found.items() if key in view.results}
 
 
-def training_sets(view: View) -> list[str | pd.DataFrame | View]:
+def training_sets(view: View) -> list[Part]:
     """Return how many synthetic images of each group every setting is fine-tuned on."""
     rows = []
     for key, amount in amounts(view).items():
@@ -95,31 +91,21 @@ def training_sets(view: View) -> list[str | pd.DataFrame | View]:
     return [heading, pd.DataFrame(rows), view]
 
 
-def beside_paper(view: View) -> list[Figure | pd.DataFrame | View]:
+def beside_paper(view: View) -> list[Part]:
     """Return figure and table of each amount, beside what the paper reports."""
-    paper = view.paper(aim_keyed("6", task(view.profile), TABLE_6))
     names = {"erm": "ERM"} | {key: f"SFT, {key}" for key in amounts(view)}
-    table = means(view.results, METRICS, names, paper)
-    if not amounts(view):
-        return [table, view]
-    figure = against_number_figure(
-        view.results,
-        amounts(view),
-        lines={"erm": "ERM"},
-        xlabel="synthetic images for each real one",
-        reported=paper,
-        title=view.label,
-    )
-    return [figure, table, view]
+    reported = aim_keyed("6", task(view.profile), TABLE_6)
+    words = "synthetic images for each real one"
+    return against_number(view, amounts(view), words, names, {"erm": "ERM"}, reported)
 
 
-def seed_by_seed(view: View) -> list[str | pd.DataFrame]:
+def seed_by_seed(view: View) -> list[Part]:
     """Return every other amount against as many synthetic images as real ones."""
     others = [key for key in amounts(view) if key != AS_MANY and AS_MANY in view.results]
     return paired(view, [(f"{key} − {AS_MANY}", key, AS_MANY) for key in others])
 
 
-def kept_epochs(view: View) -> list[str | pd.DataFrame]:
+def kept_epochs(view: View) -> list[Part]:
     """Return which epoch was kept in each seed."""
     rows = []
     for key in amounts(view):

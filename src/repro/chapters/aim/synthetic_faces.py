@@ -26,12 +26,13 @@ from repro.chapters.aim.figures import GROUP_COLOURS, GROUP_NAMES, faces_figure
 from repro.chapters.aim.prompt_diversity import PLAIN, prompt_sets
 from repro.data import augment
 from repro.data.images import ImageSet
+from repro.data.splits import GROUPS
 from repro.models import head_inputs, last_linear
 from repro.settings import FaceData, SyntheticFaces
 from repro.study.profiles import Profile
 from repro.study.records import Results
-from repro.study.session import Study
-from repro.study.tables import Html, means, source
+from repro.study.session import Part, Study
+from repro.study.tables import means, source
 
 _PAIRS = 4_000  # of random images, for a mean distance
 
@@ -63,7 +64,8 @@ class Drawn:
 
 def notice(profile: Profile) -> list[str]:
     """Say that there is nothing to see where the images of a profile come from no prompts."""
-    if _asked(profile) is not None:
+    asked = profile.faces.synthetic
+    if asked is not None and asked.source == "generator":
         return []
     return [
         "The synthetic images of this profile come from the renderer, not from prompts: what "
@@ -71,30 +73,23 @@ def notice(profile: Profile) -> list[str]:
     ]
 
 
-def _asked(profile: Profile) -> SyntheticFaces | None:
-    asked = profile.faces.synthetic
-    return asked if asked is not None and asked.source == "generator" else None
-
-
-def drawn(profile: Profile, seed: int) -> Drawn | None:
-    """Draw the pools of a profile, or find them; None where its images come from no prompts."""
-    data, asked = profile.faces.data, _asked(profile)
-    if asked is None:
-        return None
+def drawn(profile: Profile, seed: int) -> list[Drawn]:
+    """Draw the pools of a profile, or find them; nothing where its images come from no prompts."""
+    data, asked = profile.faces.data, profile.faces.synthetic
+    if asked is None or asked.source != "generator":
+        return []
     sets = {"contextual": synthetic.pool(data, asked)}
     plain = prompt_sets(profile, seed).get(PLAIN)
     if plain is not None:
         sets["plain"] = synthetic.pool(data, plain)
-    return Drawn(data, asked, sets, synthetic.manifest(data, asked))
+    return [Drawn(data, asked, sets, synthetic.manifest(data, asked))]
 
 
-def look(images: Drawn | None) -> list[str | Figure]:
+def look(images: Drawn) -> list[Part]:
     """Return how the pool was drawn, and ten faces of each group and kind of prompts.
 
     The book shows synthetic faces, never real ones.
     """
-    if images is None:
-        return []
     data, asked = images.data, images.asked
     how = synthetic.generation_settings(data, asked)
     rows = {
@@ -111,10 +106,8 @@ def look(images: Drawn | None) -> list[str | Figure]:
     ]
 
 
-def drawn_again(images: Drawn | None) -> list[str]:
+def drawn_again(images: Drawn) -> list[str]:
     """Return how many of 64 images, drawn again here and now, are those of the pool."""
-    if images is None:
-        return []
     again = synthetic.drawn_again(images.data, images.asked)
     same, n = int(again["identical"].sum()), len(again)
     told = f"**Drawn again here: {same} of {n} images are identical** with those of the pool"
@@ -128,10 +121,8 @@ def drawn_again(images: Drawn | None) -> list[str]:
     return [f"{told}{where if shipped.is_dir() else ''}."]
 
 
-def first_of_each_group(images: Drawn | None) -> list[pd.DataFrame]:
+def first_of_each_group(images: Drawn) -> list[pd.DataFrame]:
     """Return name, prompt, seed and digest of the first image of each group."""
-    if images is None:
-        return []
     first = images.manifest.groupby(["target", "protected"]).head(1)
     shown = first[["name", "prompt", "seed", "sha256"]].astype(str)
     return [shown.assign(sha256=shown["sha256"].str[:12])]
@@ -142,7 +133,7 @@ def by_group(images: ImageSet, data: FaceData) -> dict[str, Tensor]:
     return group_images(faces_of(images, data, np.arange(len(images))))
 
 
-def _model(study: Study, readers: Results, which: str) -> torch.nn.Module:
+def _model(readers: Results, which: str) -> torch.nn.Module:
     """Return a reader's classifier, from its run."""
     record = readers[which][0]
     config = FaceTraining.model_validate(
@@ -151,17 +142,17 @@ def _model(study: Study, readers: Results, which: str) -> torch.nn.Module:
     return aim_stages.trained_model(config, record)
 
 
-def alignment(study: Study, images: Drawn | None, readers: Results) -> Alignment | None:
+def alignment(study: Study, images: Drawn, readers: Results) -> Alignment | None:
     """Compare what was asked with what the two readers read, image by image.
 
-    None where nothing was drawn or a reader is missing: a profile need not list them.
+    None where a reader is missing: a profile need not list them.
     """
-    if images is None or not {"target", "protected"} <= readers.keys():
+    if not {"target", "protected"} <= readers.keys():
         return None
     data, pool, manifest = images.data, images.pool, images.manifest
     models = {
-        data.target: _model(study, readers, "target"),
-        data.protected: _model(study, readers, "protected"),
+        data.target: _model(readers, "target"),
+        data.protected: _model(readers, "protected"),
     }
 
     def read(images: Tensor) -> dict[str, NDArray[np.float64]]:
@@ -181,11 +172,9 @@ def alignment(study: Study, images: Drawn | None, readers: Results) -> Alignment
 
 
 def read_as_asked(
-    study: Study, images: Drawn | None, readers: Results, found: Alignment | None
-) -> list[str | pd.DataFrame | Html]:
+    study: Study, images: Drawn, readers: Results, found: Alignment | None
+) -> list[Part]:
     """Return what the readers can tell of real images, and what they read in the pool."""
-    if images is None:
-        return []
     if found is None:
         return ["This profile does not list `readers` under `faces.experiments`."]
     names = {
@@ -202,12 +191,12 @@ def read_as_asked(
     ]
 
 
-def by_prompt(found: Alignment | None) -> list[Figure | str | pd.DataFrame]:
+def by_prompt(found: Alignment | None) -> list[Part]:
     """Return the agreement of each prompt, and the prompts that are read least as asked."""
     if found is None:
         return []
     return [
-        prompts_figure(found, title="each prompt of the pool, by group (t,p)"),
+        prompts_figure(found),
         "The prompts that are read least as asked:",
         worst_prompts(found, 5),
     ]
@@ -222,11 +211,11 @@ def percent(table: pd.DataFrame) -> pd.DataFrame:
     return shown.astype(str)
 
 
-def prompts_figure(found: Alignment, *, title: str = "") -> Figure:
+def prompts_figure(found: Alignment) -> Figure:
     """Draw the agreement of each prompt, target against protected attribute."""
     figure, axes = plt.subplots(figsize=(4.8, 4.2))
     table = found.per_prompt.reset_index()
-    for at, (t, p) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+    for at, (t, p) in enumerate(GROUPS):
         rows = table[(table["target"] == t) & (table["protected"] == p)]
         axes.plot(
             100 * rows["target_agreement"], 100 * rows["protected_agreement"], "o",
@@ -235,7 +224,7 @@ def prompts_figure(found: Alignment, *, title: str = "") -> Figure:
     axes.set_xlabel("images whose target is read as asked (%)")
     axes.set_ylabel("whose protected attribute is (%)")
     axes.legend(fontsize="small")
-    axes.set_title(title, fontsize="medium")
+    axes.set_title("each prompt of the pool, by group (t,p)", fontsize="medium")
     return figure
 
 
@@ -249,14 +238,12 @@ def worst_prompts(found: Alignment, n: int) -> pd.DataFrame:
     return percent(worst[["prompt", "images", *agreed]].set_index(pd.Index(groups, name="group")))
 
 
-def variety(study: Study, images: Drawn | None, readers: Results) -> list[pd.DataFrame]:
+def variety(images: Drawn, readers: Results) -> list[pd.DataFrame]:
     """Return the mean distance of two images of a group, by kind of prompts.
 
     In pixels and, where there is a reader of the target, in its features.
     """
-    if images is None:
-        return []
-    model = _model(study, readers, "target") if "target" in readers else None
+    model = _model(readers, "target") if "target" in readers else None
     rows = []
     for name, some in images.sets.items():
         row: dict[str, Any] = {"prompts": name}
@@ -284,10 +271,8 @@ def _distance(values: Tensor) -> float:
     return float((values[first[apart]] - values[second[apart]]).norm(dim=1).mean())
 
 
-def thrown_away_and_twice(images: Drawn | None) -> list[pd.DataFrame]:
+def thrown_away_and_twice(images: Drawn) -> list[pd.DataFrame]:
     """Return what was drawn again and what is there twice, a row for each group."""
-    if images is None:
-        return []
     pool, data = images.pool, images.data
     twins = near_duplicates(
         pool.images, pool.attribute(data.target), pool.attribute(data.protected)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from repro.chapters.aim.contrasts import ACC, BETTER, EO, STD, TABLE_3, WORDS, WST, task
-from repro.chapters.aim.figures import GROUP_NAMES
+from repro.chapters.aim.figures import GROUP_NAMES, against_number_figure
 from repro.chapters.reported import aim_keyed
+from repro.data.splits import GROUPS
 from repro.metrics import flatten_metrics, metrics_from_counts
 from repro.study.records import Results
 from repro.study.runs import Record
-from repro.study.tables import Reported, differences, mean_value, points
-
-if TYPE_CHECKING:
-    from repro.study.session import View
+from repro.study.session import Part, View
+from repro.study.tables import Reported, differences, mean_value, means, points
 
 #: Metric -> heading of its column.
 METRICS = {ACC: "ACC", WST: "WST", EO: "EO (max)"}
@@ -89,12 +88,35 @@ def paired(
     view: View,
     pairs: Sequence[tuple[str, str, str | tuple[str, ...]]],
     otherwise: str | None = None,
-) -> list[str | pd.DataFrame]:
+) -> list[Part]:
     """Return differences seed by seed below a heading; without pairs what is said ``otherwise``."""
     if pairs:
         heading = f"**{view.label}**, points, 95 % interval over seeds:"
         return [heading, differences(view.results, METRICS, pairs)]
     return [] if otherwise is None else [f"**{view.label}**: {otherwise}"]
+
+
+def against_number(
+    view: View,
+    at: Mapping[str, float],
+    xlabel: str,
+    names: Mapping[str, str],
+    lines: Mapping[str, str],
+    reported: Reported,
+) -> list[Part]:
+    """Return settings against a number as a figure, where there are any, and all as a table.
+
+    Parameters are those of :func:`~repro.chapters.aim.figures.against_number_figure`, and
+    ``names`` of the table's settings; what is reported stands beside real data alone.
+    """
+    paper = view.paper(reported)
+    table = means(view.results, METRICS, names, paper)
+    if not at:
+        return [table, view]
+    figure = against_number_figure(
+        view.results, at, lines=lines, xlabel=xlabel, reported=paper, title=view.label
+    )
+    return [figure, table, view]
 
 
 def kept_by_rules(results: Results, names: Mapping[str, str]) -> pd.DataFrame:
@@ -139,11 +161,7 @@ def as_the_paper(results: Results, names: Mapping[str, str]) -> pd.DataFrame:
         if key not in results:
             continue
         metrics = [record.metrics() for record in results[key]]
-        groups = [
-            float(np.mean([m[f"accuracy_t{t}_p{p}"] for m in metrics]))
-            for t in (0, 1)
-            for p in (0, 1)
-        ]
+        groups = [float(np.mean([m[f"accuracy_t{t}_p{p}"] for m in metrics])) for t, p in GROUPS]
         row = {"setting": name}
         row |= {group: points(value) for group, value in zip(GROUP_NAMES, groups, strict=True)}
         row |= {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,11 +13,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from repro.aimfair.mask import entry_k, jaccard
-from repro.chapters.aim.contrasts import BETTER, EO, WORDS, WST, best, fine_tuning_claim, task
+from repro.chapters.aim.contrasts import BETTER, EO, WORDS, WST, aim_claim, best, task
 from repro.chapters.aim.figures import against_number_figure
-from repro.chapters.aim.plans import aim_experiment, bases_of, sensitivity, tuning
+from repro.chapters.aim.plans import aim_experiment, bases_of, sensitivity, tunings
 from repro.chapters.aim.recorded_masks import sensitivities, sizes
-from repro.chapters.aim.tables import METRICS, best_of, nothing_of, of_strategy, paired, spread
+from repro.chapters.aim.tables import (
+    METRICS,
+    against_number,
+    best_of,
+    nothing_of,
+    of_strategy,
+    paired,
+    spread,
+)
 from repro.chapters.reported import aim_keyed
 from repro.study.claims import Contrast
 from repro.study.experiments import Plan
@@ -26,10 +33,8 @@ from repro.study.figures import GREY, LABELS, MEN, WOMEN, draw_seeds, in_points
 from repro.study.intervals import paired_interval
 from repro.study.profiles import Profile
 from repro.study.runs import Record
-from repro.study.tables import mean_value, means
-
-if TYPE_CHECKING:
-    from repro.study.session import View
+from repro.study.session import Part, View
+from repro.study.tables import mean_value
 
 NOTEBOOK = "31_top_k"
 
@@ -46,12 +51,9 @@ def top_k(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Figure 5: the mask of every k; keys ``k 55``; beside it the start and full fine-tuning."""
     bases = bases_of(profile, seeds)
     plan: Plan = {"erm": list(bases)}
-    if profile.faces.synthetic is None:
-        return plan
-    for k in sorted({*profile.faces.ks, profile.faces.k}):
-        plan[_key(k)] = [tuning(profile, base, "mask", k=k) for base in bases]
-    plan["fully fine-tuning"] = [tuning(profile, base, "fully fine-tuning") for base in bases]
-    return plan
+    ks = sorted({*profile.faces.ks, profile.faces.k})
+    masked = {_key(k): {"strategy": "mask", "k": k} for k in ks}
+    return plan | tunings(profile, bases, {**masked, "fully fine-tuning": {}})
 
 
 @aim_experiment(NOTEBOOK)
@@ -72,7 +74,7 @@ def _peak(profile: Profile) -> list[Contrast]:
 
 
 CLAIMS = (
-    fine_tuning_claim(
+    aim_claim(
         "top-k",
         "Figure 5",
         lambda profile: (
@@ -81,13 +83,12 @@ CLAIMS = (
         NOTEBOOK,
         top_k,
         _peak,
-        lambda profile: [],
         kind="best",
     ),
 )
 
 
-def what_k_selects(view: View, ks: Sequence[int]) -> list[str | Figure | pd.DataFrame | View]:
+def what_k_selects(view: View, ks: Sequence[int]) -> list[Part]:
     """Return how much of the model the masks of the measured sensitivities hold."""
     records = view.results.get("train, augmented")
     if not records:
@@ -198,18 +199,13 @@ def places(view: View) -> dict[str, int]:
     return {key: records[0].config["k"] for key, records in masked.items()}
 
 
-def beside_paper(view: View) -> list[str | Figure | pd.DataFrame | View]:
+def beside_paper(view: View) -> list[Part]:
     """Return figure and table of each k, beside what the paper reports."""
-    paper = view.paper(aim_keyed("fig5", task(view.profile), FIGURE_5))
     ks = places(view)
     names = {key: f"k = {ks[key]}" if key in ks else WORDS[key] for key in view.results}
-    table = means(view.results, METRICS, names, paper)
-    if not ks:
-        return [nothing_of(view, "fine-tuned model is"), table, view]
-    figure = against_number_figure(
-        view.results, ks, lines=LINES, xlabel="k", reported=paper, title=view.label
-    )
-    return [figure, table, view]
+    said = [] if ks else [nothing_of(view, "fine-tuned model is")]
+    reported = aim_keyed("fig5", task(view.profile), FIGURE_5)
+    return [*said, *against_number(view, ks, "k", names, LINES, reported)]
 
 
 def against_parameters(view: View) -> list[Figure]:
@@ -248,7 +244,7 @@ def whole_model(view: View) -> list[str]:
     ]
 
 
-def changes(view: View) -> list[str | Figure | pd.DataFrame]:
+def changes(view: View) -> list[Part]:
     """Return the change from the profile's k to each other, seed by seed."""
     base, keys = _key(view.profile.faces.k), places(view)
     pairs = [(f"{key} − {base}", key, base) for key in keys if base in keys and key != base]

@@ -25,7 +25,7 @@ from repro.generator.about import ABOUT, about_folder
 from repro.generator.settings import WENT_ON_FROM, GeneratorSettings, name_of
 from repro.names import check_name
 from repro.study.profiles import project_root
-from repro.study.session import Study
+from repro.study.session import Part, Study
 
 _SUBJECTS = (
     ("smiling", "female"),
@@ -127,7 +127,7 @@ def obtain(settings: GeneratorSettings, *, train: bool = False) -> Shown:
     return Shown(folder, about_folder(folder), True)
 
 
-def measured(trained: recipe.Trained, folder: Path, *, n: int = 1_000) -> dict[str, Any]:
+def measured(trained: recipe.Trained, folder: Path) -> dict[str, Any]:
     """Return what classifiers read in the images of a packed generator."""
     generator = load(_settings(folder, about_folder(folder)))
 
@@ -144,8 +144,8 @@ def measured(trained: recipe.Trained, folder: Path, *, n: int = 1_000) -> dict[s
     settings = trained.settings
     if settings.corpus == "toyfaces":
         seen = recipe.captions_seen(trained.corpus, settings)
-        return measure_toyfaces(draw, size=settings.size, n=n, seen=seen)
-    return measure_faces(draw, trained.corpus, size=settings.size, n=n)
+        return measure_toyfaces(draw, size=settings.size, seen=seen)
+    return measure_faces(draw, trained.corpus, size=settings.size)
 
 
 def some_captions(settings: GeneratorSettings, n: int) -> list[str]:
@@ -231,30 +231,18 @@ def guidance_figure(shown: Shown, *, seed: int) -> Figure:
     return faces_figure(rows, title=prompt)
 
 
-def measured_in_it(shown: Shown) -> list[str | pd.DataFrame]:
+def measured_in_it(shown: Shown) -> list[Part]:
     """Return on what a generator was measured, and a table of each measure below its title."""
-    parts: list[str | pd.DataFrame] = [measured_how(shown)]
-    for title, table in measured_tables(shown).items():
-        parts += [f"**{title[0].upper()}{title[1:]}**", table]
-    return parts
-
-
-def measured_tables(shown: Shown) -> dict[str, pd.DataFrame]:
-    """Return every measure that is kept with a generator, a table each, by its title."""
-    found = shown.about["training"]["measured"]
-    return {
-        what: pd.DataFrame([{"": name, **_cells(value)} for name, value in numbers.items()])
-        for what, numbers in found.items()
-        if isinstance(numbers, dict)
-    }
-
-
-def measured_how(shown: Shown) -> str:
-    """Say on how many images of which prompts it was measured."""
     found = shown.about["training"]["measured"]
     if not found:
-        return "Nothing was measured: this is not the generator that ships."
-    return f"{found['images']:,} images of prompts {found.get('prompts', 'of random content')}."
+        return ["Nothing was measured: this is not the generator that ships."]
+    prompts = found.get("prompts", "of random content")
+    parts: list[Part] = [f"{found['images']:,} images of prompts {prompts}."]
+    for title, numbers in found.items():
+        if isinstance(numbers, dict):
+            rows = [{"": name, **_cells(value)} for name, value in numbers.items()]
+            parts += [f"**{title[0].upper()}{title[1:]}**", pd.DataFrame(rows)]
+    return parts
 
 
 #: The generators of photographs that are set side by side, the first that was made and the last.
@@ -285,15 +273,15 @@ def side_by_side(generators: Sequence[Shown]) -> pd.DataFrame:
     )
 
 
-def photographs_figure(generators: Sequence[Shown], *, seed: int, columns: int = 8) -> Figure:
+def photographs_figure(generators: Sequence[Shown], *, seed: int) -> Figure:
     """Draw the plain prompt of four groups by each generator, from the same noise."""
     rows = {}
     for subject in (*_SUBJECTS[:2], ("aged", "female"), ("young", "male")):
         prompt = sentence(list(subject), [])
         for shown in generators:
             label = f"{' '.join(subject)}\n{shown.folder.name}"
-            noises = [seed * 1000 + column for column in range(columns)]
-            rows[label] = shown.generator().draw([prompt] * columns, noises)
+            noises = [seed * 1000 + column for column in range(8)]
+            rows[label] = shown.generator().draw([prompt] * 8, noises)
     return faces_figure(rows, title="drawn by the generators: none of these people exists")
 
 

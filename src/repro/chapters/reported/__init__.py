@@ -49,6 +49,14 @@ def aim_fair_reported() -> pd.DataFrame:
         return pd.read_csv(file, dtype={"table": str})
 
 
+def _one(rows: pd.DataFrame, table: str, **where: str) -> float | None:
+    """Return the value of the one row of a table that has these columns, None for none or more."""
+    chosen = rows[rows["table"].astype(str).str.startswith(table)]
+    for column, wanted in where.items():
+        chosen = chosen[chosen[column] == wanted]
+    return float(chosen["value"].iloc[0]) if len(chosen) == 1 else None
+
+
 @cache
 def win_value(table: str, setting: str, metric: str, dataset: str = "adult") -> float | None:
     """Return one reported number as a fraction, or None if the paper does not give it.
@@ -64,14 +72,7 @@ def win_value(table: str, setting: str, metric: str, dataset: str = "adult") -> 
     dataset
         ``adult``, ``celeba`` or ``lfwa``.
     """
-    rows = win_reported()
-    chosen = rows[
-        rows["table"].astype(str).str.startswith(table)
-        & (rows["dataset"] == dataset)
-        & (rows["setting"] == setting)
-        & (rows["metric"] == metric)
-    ]
-    return float(chosen["value"].iloc[0]) if len(chosen) == 1 else None
+    return _one(win_reported(), table, dataset=dataset, setting=setting, metric=metric)
 
 
 #: metric of AIM-Fair's tables -> metric of this study; all in per cent
@@ -100,13 +101,9 @@ def aim_value(table: str, task: str, setting: str, metric: str) -> float | None:
         A metric of this study, e.g. ``equalized_odds_max``.
     """
     rows = aim_fair_reported()
-    chosen = rows[
-        rows["table"].str.startswith(table)
-        & (rows["task"] == task)
-        & (rows["setting"] == setting)
-        & (rows["metric"].map(AIM_METRICS) == metric)
-    ]
-    return float(chosen["value"].iloc[0]) / 100 if len(chosen) == 1 else None
+    rows = rows.assign(metric=rows["metric"].map(AIM_METRICS))
+    found = _one(rows, table, task=task, setting=setting, metric=metric)
+    return None if found is None else found / 100
 
 
 def aim_keyed(table: str, task: str, settings: Mapping[str, str]) -> Reported:

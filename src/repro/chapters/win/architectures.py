@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-import pandas as pd
-from matplotlib.figure import Figure
+from collections.abc import Sequence
 
 from repro.chapters.reported import win_keyed, win_value
 from repro.chapters.substitutions import PARTS
@@ -23,11 +20,11 @@ from repro.chapters.win.contrasts import (
 from repro.chapters.win.plans import strategies, under, under_each
 from repro.chapters.win.tables import at_one, named, win_against_tl
 from repro.chapters.win.win_on_adult import NOTEBOOK
-from repro.study.claims import Check, Claim, Contrast
+from repro.study.claims import Claim, Contrast
 from repro.study.experiments import Plan, experiment
 from repro.study.figures import settings_figure
 from repro.study.profiles import Profile
-from repro.study.session import View
+from repro.study.session import Part, View
 from repro.study.tables import Reported, means
 
 
@@ -42,15 +39,11 @@ def architectures(profile: Profile, seeds: Sequence[int]) -> Plan:
     return under_each(heads(profile), lambda name: strategies(profile, seeds, architecture=name))
 
 
-def _table_4(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
-    def tl_unfair(key: str, who: str) -> Check:
-        return unfair(win_value("fig4", "TL", EO), architectures, key, who)
-
-    return lambda profile: each_below(heads(profile), metrics, "adult", tl_unfair)
-
-
-def _widths(profile: Profile) -> str:
-    return ", ".join(heads(profile).values())
+def _table_4(profile: Profile, *metrics: str) -> list[Contrast]:
+    told = win_value("fig4", "TL", EO)
+    return each_below(
+        heads(profile), metrics, "adult", lambda key, who: unfair(told, architectures, key, who)
+    )
 
 
 def _reported(profile: Profile) -> Reported:
@@ -65,7 +58,7 @@ def _reported(profile: Profile) -> Reported:
     )
 
 
-def deeper(view: View) -> list[Figure | pd.DataFrame | View]:
+def deeper(view: View) -> list[Part]:
     """Table 4: gaps of each deeper classifier at rank 1, all metrics, and WIN against TL."""
     own, cut = heads(view.profile), at_one(view).results
     paper = view.paper(_reported(view.profile))
@@ -80,13 +73,13 @@ CLAIMS = (
         "Table 4",
         lambda profile: (
             "WIN (rank 1) keeps its advantage in fairness over TL with deeper classifiers "
-            f"({_widths(profile)})."
+            f"({', '.join(heads(profile).values())})."
         ),
         NOTEBOOK,
         architectures,
-        _table_4((EO,)),
+        lambda profile: _table_4(profile, EO),
         (*ON_ADULT, "hidden widths are not given: 10 throughout, the head stays 10 x 2"),
-        _table_4((DP, ERROR)),
+        lambda profile: _table_4(profile, DP, ERROR),
         touches=PARTS - {"depth"},
         control=finds_fairness,
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -35,15 +35,12 @@ def architectures(profile: Profile, seeds: Sequence[int]) -> Plan:
     return under_each(heads(profile), lambda name: strategies(profile, seeds, architecture=name))
 
 
-def _table_4(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
-    def contrasts(profile: Profile) -> list[Contrast]:
-        own = profile.win.faces
-        named = heads(profile) if own is not None and 1 in own.ranks else {}
-        return each_below(
-            named, metrics, MAIN, lambda key, who: tl_unfair(profile, architectures, key, who)
-        )
-
-    return contrasts
+def _table_4(profile: Profile, *metrics: str) -> list[Contrast]:
+    own = profile.win.faces
+    named = heads(profile) if own is not None and 1 in own.ranks else {}
+    return each_below(
+        named, metrics, MAIN, lambda key, who: tl_unfair(profile, architectures, key, who)
+    )
 
 
 def _backbones(profile: Profile) -> str:
@@ -65,9 +62,9 @@ CLAIMS = (
         _backbones,
         NOTEBOOK,
         architectures,
-        _table_4((EO,)),
+        lambda profile: _table_4(profile, EO),
         SUBSTITUTIONS,
-        _table_4((DP, ERROR)),
+        lambda profile: _table_4(profile, DP, ERROR),
         paper="win-faces",
         control=finds_fairness,
     ),  # whether TL is unfair each contrast checks for its own backbone

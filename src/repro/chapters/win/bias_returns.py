@@ -30,7 +30,7 @@ from repro.study.intervals import mean_interval
 from repro.study.profiles import Profile
 from repro.study.records import Results
 from repro.study.session import View
-from repro.study.tables import Reported, differences, known_values, mean_value, means, points
+from repro.study.tables import Reported, differences, mean_value, means, points
 
 NOTEBOOK = "40_finetuning_brings_bias_back"
 
@@ -164,7 +164,7 @@ def before_after(view: View) -> pd.DataFrame:
         row = {"fair model and gap": label}
         mean = {}
         for when, key in (("before", before), ("after", after)):
-            mean[when] = mean_interval(known_values(results[key], quantity)).mean
+            mean[when] = mean_value(results[key], quantity)
             row[when] = means(results, {quantity: "x"}, {key: key})["x"].iloc[0]
             if paper is not None:
                 told = paper.get((key, quantity))
@@ -172,7 +172,7 @@ def before_after(view: View) -> pd.DataFrame:
         change = differences(results, {quantity: "x"}, [("", after, before)]).iloc[0]
         row["change [95 %]"] = change["x"]
         if "unconstrained, after" in results:
-            top = mean_interval(known_values(results["unconstrained, after"], quantity)).mean
+            top = mean_value(results["unconstrained, after"], quantity)
             row["unconstrained, after"] = points(top)
             away = top - mean["before"]
             share = (mean["after"] - mean["before"]) / away if away > 0 else math.nan

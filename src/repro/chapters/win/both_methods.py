@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
-from matplotlib.figure import Figure
-
 from repro.aimfair.strategies import COMPARED
 from repro.chapters.aim import plans as aim_plans
 from repro.chapters.aim.contrasts import WORDS
 from repro.chapters.win.configs import NAMES, key_of
 from repro.chapters.win.contrasts import SHORT
-from repro.chapters.win.face_plans import Learnt, pretrained, tuned
-from repro.chapters.win.plans import on_bases, under
+from repro.chapters.win.face_plans import Learnt, on_heads, pretrained
+from repro.chapters.win.plans import under, under_each
 from repro.chapters.win.tables import compared
 from repro.study.experiments import Plan
 from repro.study.figures import beside_paper
 from repro.study.profiles import Profile
-from repro.study.session import View
+from repro.study.session import Part, View
 
 NOTEBOOK = "48_both_methods"
 
@@ -38,14 +35,12 @@ def both(profile: Profile, seeds: Sequence[int]) -> Plan:
         return {}
     if not set(BELOW) <= set(aim_plans.known_strategies(profile, COMPARED)):
         return {}
-    plan: Plan = {}
-    for name in BELOW:
+
+    def heads_on(name: str) -> Plan:
         bases = [pretrained(profile, s, on=_below(profile, s, name)) for s in seeds]
-        heads = on_bases(
-            bases, (RANK,), lambda base, how, rank: tuned(profile, base, how, rank=rank)
-        )
-        plan |= {under(name, key): configs for key, configs in heads.items()}
-    return plan
+        return on_heads(profile, bases, (RANK,))
+
+    return under_each(BELOW, heads_on)
 
 
 def _below(profile: Profile, seed: int, strategy: str) -> Learnt:
@@ -73,19 +68,17 @@ def tasks(profile: Profile) -> str:
 HEADS = {"tl": NAMES["tl"], key_of("svd", RANK): NAMES["svd"], key_of("win", RANK): NAMES["win"]}
 
 
-def names(view: View) -> dict[str, str]:
-    """Return what to call each setting of a view."""
-    return {
-        under(name, key): f"{WORDS[name]} below, {head}"
-        for name in BELOW
-        for key, head in HEADS.items()
-        if under(name, key) in view.results
-    }
+#: What to call each setting.
+SETTINGS = {
+    under(name, key): f"{WORDS[name]} below, {head}"
+    for name in BELOW
+    for key, head in HEADS.items()
+}
 
 
-def results(view: View) -> list[Figure | pd.DataFrame | View]:
+def results(view: View) -> list[Part]:
     """Return every setting as figure and table; no paper has them."""
-    return beside_paper(view, SHORT, names(view), None)
+    return beside_paper(view, SHORT, SETTINGS)
 
 
 _WIN = key_of("win", RANK)
@@ -99,7 +92,7 @@ QUESTIONS = (
 )
 
 
-def seed_by_seed(view: View) -> list[str | pd.DataFrame | View]:
+def seed_by_seed(view: View) -> list[Part]:
     """Return each question's difference, seed by seed."""
     pairs = [pair for pair in QUESTIONS if {*pair[1:]} <= view.results.keys()]
     if not pairs:

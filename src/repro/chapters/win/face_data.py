@@ -52,35 +52,34 @@ def split_rows(
         If a group is too small to be in every part.
     """
     t, p = images.attribute(target), images.attribute(protected)
-    rows = {}
-    for which, (part, share) in enumerate(
-        (("train", PRETRAIN_SHARE), ("validation", TASK_SHARE), ("test", None))
+    rows: dict[str, np.ndarray] = {}
+    for which, (part, share, names) in enumerate(
+        (
+            ("train", PRETRAIN_SHARE, ("pretrain_train", "pretrain_validation")),
+            ("validation", TASK_SHARE, ("task_train", "task_validation")),
+            ("test", 1, ("task_test",)),
+        )
     ):
         pool = np.flatnonzero(images.part == part)
-        if share is not None:
+        if share < 1:
             pool = np.random.default_rng([seed, which]).permutation(pool)
         if bias_ratio is not None:
             total = largest_biased_total(t[pool], p[pool], bias_ratio=bias_ratio)
             if total:
                 pool = pool[biased_split(t[pool], p[pool], total, bias_ratio=bias_ratio)]
-        first, rest = [], []
+        cuts = []
         for group in GROUPS:
             members = pool[(t[pool] == group[0]) & (p[pool] == group[1])]
-            cut = len(members) if share is None else round(share * len(members))
-            first.append(members[:cut])
-            rest.append(members[cut:])
-            if cut == 0 or (share is not None and cut == len(members)):
+            cut = round(share * len(members))
+            cuts.append((members[:cut], members[cut:]))
+            if cut == 0 or (share < 1 and cut == len(members)):
                 raise SettingsError(
                     f"the {part} part of {images.name} has {len(members)} images of group "
                     f"({target}={group[0]}, {protected}={group[1]}): too few for WIN on faces; "
                     "more images, or another target or protected attribute, are needed"
                 )
-        begin = {"train": "pretrain", "validation": "task", "test": "task"}[part]
-        if share is None:
-            rows[f"{begin}_test"] = np.sort(np.concatenate(first))
-        else:
-            rows[f"{begin}_train"] = np.sort(np.concatenate(first))
-            rows[f"{begin}_validation"] = np.sort(np.concatenate(rest))
+        for name, of_groups in zip(names, zip(*cuts, strict=True), strict=False):
+            rows[name] = np.sort(np.concatenate(of_groups))
     return rows
 
 

@@ -53,7 +53,7 @@ def backbone(profile: Profile, architecture: str | None = None) -> FaceTraining 
     if architecture is not None and architecture != faces.architecture:
         # Only two architectures can be built narrower, so another has torchvision's own width.
         changed = {"architecture": architecture, "width": 64}
-    profile = profile.model_copy(update={"faces": faces.model_copy(update=changed)})
+    profile = aim_plans.with_faces(profile, **changed)
     if own.backbone == "fairface":
         return aim_plans.backbone(profile)
     return aim_plans.training(profile, profile.seeds_of("aim-fair")[0] if seed is None else seed)

@@ -9,11 +9,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from repro.chapters.aim.stages import built_on
 from repro.chapters.win import heads
 from repro.chapters.win.face_configs import FaceHead, FaceHeadTuning
 from repro.chapters.win.face_data import head_data
 from repro.chapters.win.heads import HeadData
-from repro.study.runs import WEIGHTS, Outcome, RunError, Runs
+from repro.study.runs import WEIGHTS, Outcome, Runs
 from repro.study.stages import stage
 from repro.training import Objective, cross_entropy, predict
 from repro.win.angles import factor_angles
@@ -41,10 +42,7 @@ def tune_head(config: FaceHeadTuning, runs: Runs) -> Outcome:
     base = config.pretrained
     data = head_data(base, runs)
     head = new_head(base, data)
-    record = runs.find(base)
-    if record is None:  # obtain computes upstream runs first
-        raise RunError(f"{base.label}: run {base.identity} is not there to build on")
-    head.load_state_dict(load_file(record.file(WEIGHTS)))
+    head.load_state_dict(load_file(built_on(base, runs).file(WEIGHTS)))
     trained: nn.Module = copy.deepcopy(head)
     results: dict[str, Any] = {}
     factors: dict[str, float] = {}

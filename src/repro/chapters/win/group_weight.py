@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -64,24 +64,20 @@ def _importances_differ(profile: Profile) -> Sequence[Check]:
     )
 
 
-def _figure_5(metrics: Sequence[str]) -> Callable[[Profile], list[Contrast]]:
-    def contrasts(profile: Profile) -> list[Contrast]:
-        most = max(profile.win.weights)
-        if most == 0.5:  # nothing to compare with
-            return []
-        return [
-            Contrast(
-                f"a = {most:g} on {who} against a = 0.5 (rank 1): {SHORT[metric]}",
-                weight_key(1, weight),
-                weight_key(1, 0.5),
-                metric,
-                "greater",
-            )
-            for who, weight in (("men", most), ("women", round(1 - most, 6)))
-            for metric in metrics
-        ]
-
-    return contrasts
+def _figure_5(profile: Profile, metric: str) -> list[Contrast]:
+    most = max(profile.win.weights)
+    if most == 0.5:  # nothing to compare with
+        return []
+    return [
+        Contrast(
+            f"a = {most:g} on {who} against a = 0.5 (rank 1): {SHORT[metric]}",
+            weight_key(1, weight),
+            weight_key(1, 0.5),
+            metric,
+            "greater",
+        )
+        for who, weight in (("men", most), ("women", round(1 - most, 6)))
+    ]
 
 
 def direction(record: Record) -> np.ndarray:
@@ -156,9 +152,9 @@ CLAIMS = (
         ),
         NOTEBOOK,
         group_weights,
-        _figure_5((EO,)),
+        lambda profile: _figure_5(profile, EO),
         (*ON_ADULT, "which group is s = 1 is not stated: both are tested"),
-        _figure_5((DP,)),
+        lambda profile: _figure_5(profile, DP),
         checks=_importances_differ,
         control=finds_fairness,
     ),

@@ -20,7 +20,7 @@ from repro.chapters.win.configs import Finetune, Pretrain
 from repro.chapters.win.face_configs import FaceHead, FaceHeadTuning
 from repro.metrics import confusion_counts, flatten_metrics, metrics_from_counts
 from repro.settings import SettingsError
-from repro.study.runs import Outcome
+from repro.study.runs import Outcome, predictions_of
 from repro.training import Examples, Fit, Objective, cross_entropy, fit, predict
 from repro.win.constraints import PENALTIES
 from repro.win.controls import factorised
@@ -234,14 +234,8 @@ def predictions(logits: Tensor, data: HeadData) -> pd.DataFrame:
     """Return example, target, protected and score of the test part, for the target alone."""
     test = data.parts["task_test"]
     target = test.target[:, data.at] if data.multilabel else test.target
-    return pd.DataFrame(
-        {
-            "example": data.names,
-            "target": target.numpy(),
-            "protected": test.protected.numpy(),
-            "score": torch.sigmoid(decision(logits, data)[:, data.at]).numpy(),
-        }
-    )
+    score = torch.sigmoid(decision(logits, data)[:, data.at]).numpy()
+    return predictions_of(data.names, target.numpy(), test.protected.numpy(), score)
 
 
 def label_means(tables: Mapping[str, np.ndarray], protected: str) -> dict[str, float | None]:

@@ -130,21 +130,25 @@ def starts_in_words(results: Results) -> str:
     )
 
 
-def size_derivations(target: int, *, hidden: int = 10, classes: int = 2) -> list[str]:
-    """Return the multi-layer perceptrons of ``hidden`` units with ``target`` parameters."""
-    last = hidden * classes + classes
+#: The head of the paper's classifiers.
+HIDDEN, CLASSES = 10, 2
+
+
+def size_derivations(target: int) -> list[str]:
+    """Return the multi-layer perceptrons of `HIDDEN` units with ``target`` parameters."""
+    last = HIDDEN * CLASSES + CLASSES
     found = []
     for layers in (2, 3, 4, 5):
-        inputs, rest = divmod(target - last - (layers - 2) * (hidden + 1) * hidden - hidden, hidden)
+        inputs, rest = divmod(target - last - (layers - 2) * (HIDDEN + 1) * HIDDEN - HIDDEN, HIDDEN)
         if rest == 0 and inputs > 0:
-            found.append(f"{inputs} inputs and {layers} linear layers of width {hidden}")
+            found.append(f"{inputs} inputs and {layers} linear layers of width {HIDDEN}")
     return found
 
 
-def rank_for_size(target: int, *, hidden: int = 10, classes: int = 2) -> int | None:
+def rank_for_size(target: int) -> int | None:
     """Return the rank whose low-rank head has ``target`` trainable parameters, if there is one."""
-    rank, rest = divmod(target - classes, hidden + classes)
-    return rank if rest == 0 and 1 <= rank <= min(hidden, classes) else None
+    rank, rest = divmod(target - CLASSES, HIDDEN + CLASSES)
+    return rank if rest == 0 and 1 <= rank <= min(HIDDEN, CLASSES) else None
 
 
 def adult_widths() -> dict[int, list[str]]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from repro.chapters.win.contrasts import SHORT
 from repro.chapters.win.face_plans import Head, pretrained, tuned
@@ -16,7 +15,7 @@ from repro.study.experiments import Plan, experiment
 from repro.study.figures import beside_paper
 from repro.study.profiles import Profile
 from repro.study.records import Results
-from repro.study.session import View
+from repro.study.session import Part, View
 from repro.study.tables import decided, differences
 
 NOTEBOOK = "47_is_it_the_neutralising"
@@ -123,7 +122,7 @@ class Controls:
     view: View
     metrics: Mapping[str, str]
 
-    def shown(self) -> list[Figure | pd.DataFrame | View]:
+    def shown(self) -> list[Part]:
         """Return figure and table of the metrics of every control."""
         names = {key: one.words for key, one in CONTROLS.items()}
         *parts, _ = beside_paper(replace(self.view, label=self.label), self.metrics, names)

@@ -8,19 +8,18 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repro.chapters.win.configs import NAMES, key_of, words
 from repro.chapters.win.face_plans import on_heads, pretrained
 from repro.chapters.win.tables import named, ranks_of
 from repro.study.experiments import Plan, experiment
-from repro.study.figures import GREY, LABELS, MEN, WOMEN, palette
+from repro.study.figures import GREY, LABELS, MEN, WOMEN, draw_line, palette
 from repro.study.intervals import mean_interval
 from repro.study.profiles import Profile
-from repro.study.records import Results, value
+from repro.study.records import Results
 from repro.study.session import View
-from repro.study.tables import decided, differences, means
+from repro.study.tables import decided, differences, known_values, means
 
 NOTEBOOK = "46_rank"
 
@@ -96,15 +95,13 @@ def rank_costs(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def largest_angles(results: Results, which: str = "outputs") -> pd.DataFrame:
-    """Return the largest principal angle between what WIN keeps and what other importances keep.
+def largest_angles(results: Results) -> pd.DataFrame:
+    """Return the largest principal angle of outputs that WIN and that other importances keep.
 
     Parameters
     ----------
     results
         Records by the keys of a plan of strategies; those of WIN hold the angles.
-    which
-        ``outputs`` (rows of B) or ``inputs`` (columns of A).
 
     Returns
     -------
@@ -116,7 +113,7 @@ def largest_angles(results: Results, which: str = "outputs") -> pd.DataFrame:
             "rank": rank,
             "seed": record.config["seed"],
             "importance": pair["second"],
-            "angle": max(pair[which]),
+            "angle": max(pair["outputs"]),
         }
         for rank in ranks_of(results)
         for record in results.get(key_of("win", rank), [])
@@ -178,14 +175,12 @@ def rank_figure(results: Results, quantities: Mapping[str, float], *, title: str
     ranks = ranks_of(results)
     for axes, (quantity, factor) in zip(panels[0], quantities.items(), strict=True):
         for strategy, (colour, side) in SERIES.items():
-            rows = [
-                (
-                    place + 0.12 * side,
-                    _values(results, key_of(strategy, rank), quantity, factor),
-                )
+            rows = {
+                place + 0.12 * side: _values(results, key_of(strategy, rank), quantity, factor)
                 for place, rank in enumerate(ranks)
-            ]
-            _series(axes, [row for row in rows if row[1]], colour, NAMES[strategy])
+            }
+            known = {at: values for at, values in rows.items() if values}
+            draw_line(axes, known, colour, NAMES[strategy])
         flat = _values(results, "tl", quantity, factor)
         if flat:
             interval = mean_interval(flat)
@@ -202,22 +197,7 @@ def rank_figure(results: Results, quantities: Mapping[str, float], *, title: str
 
 
 def _values(results: Results, key: str, quantity: str, factor: float) -> list[float]:
-    found = [value(record, quantity) for record in results.get(key, [])]
-    return [factor * number for number in found if number is not None]
-
-
-def _series(axes: Axes, rows: Sequence[tuple[float, list[float]]], colour: str, name: str) -> None:
-    """Draw one strategy: dots of the seeds, and a line through means with their intervals."""
-    for at, values in rows:
-        axes.plot([at] * len(values), values, "o", color=colour, alpha=0.3, markersize=4)
-    intervals = [mean_interval(values) for _, values in rows]
-    ends = np.array(
-        [[i.mean - i.low, i.high - i.mean] if i.n > 1 else [0.0, 0.0] for i in intervals]
-    ).reshape(-1, 2)
-    axes.errorbar(
-        [at for at, _ in rows], [i.mean for i in intervals], yerr=ends.T, fmt="s-", color=colour,
-        capsize=3, markersize=4, linewidth=1, label=name,
-    )  # fmt: skip
+    return [factor * number for number in known_values(results.get(key, []), quantity)]
 
 
 def angle_figure(results: Results, *, title: str = "") -> Figure:

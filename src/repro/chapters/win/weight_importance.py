@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from repro.chapters.win.configs import Pretrain, Probe, fair_key
+from repro.chapters.win.configs import Probe, fair_key
 from repro.chapters.win.contrasts import SILENT, SPLIT
 from repro.chapters.win.plans import constrained, pretrain
 from repro.chapters.win.tables import only
@@ -29,21 +29,16 @@ NOTEBOOK = "41_weight_importance"
 @experiment("40_finetuning_brings_bias_back", NOTEBOOK, part="win")
 def probes(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Figures 1 and 3: the last layer of the unconstrained and of every fair model."""
-    plan: Plan = {"unconstrained": [_probe(profile, pretrain(profile, seed)) for seed in seeds]}
+    models = {"unconstrained": [pretrain(profile, seed) for seed in seeds]}
     for constraint, intensity in constrained(profile):
-        plan[fair_key(constraint, intensity)] = [
-            _probe(profile, pretrain(profile, seed, constraint=constraint, intensity=intensity))
-            for seed in seeds
+        models[fair_key(constraint, intensity)] = [
+            pretrain(profile, seed, constraint=constraint, intensity=intensity) for seed in seeds
         ]
-    return plan
-
-
-def _probe(profile: Profile, base: Pretrain) -> Probe:
-    return Probe(
-        seed=base.seed,
-        pretrained=base,
-        permutations=profile.win.permutations,
-    )
+    times = profile.win.permutations
+    return {
+        key: [Probe(seed=base.seed, pretrained=base, permutations=times) for base in bases]
+        for key, bases in models.items()
+    }
 
 
 def beyond_chance(null: str, words: str) -> Contrast:

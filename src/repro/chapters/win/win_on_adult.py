@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from repro.chapters.reported import win_value
 from repro.chapters.win import plans
@@ -32,7 +31,7 @@ from repro.study.experiments import Plan, experiment
 from repro.study.figures import beside_paper
 from repro.study.profiles import Profile
 from repro.study.records import Results
-from repro.study.session import View
+from repro.study.session import Part, View
 from repro.study.tables import Reported, means
 
 NOTEBOOK = "43_win_on_adult"
@@ -85,7 +84,7 @@ def _reported(results: Results) -> Reported:
     return papers(results, "fig4") | papers(before, "3")
 
 
-def strategies_beside_paper(view: View) -> list[Figure | pd.DataFrame | View]:
+def strategies_beside_paper(view: View) -> list[Part]:
     """Figure 4: the three metrics of each strategy."""
     own = only(view, strategies(view.profile, ())).results
     return beside_paper(view, SHORT, named(own), _reported(own))

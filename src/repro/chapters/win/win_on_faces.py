@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from repro.chapters.reported import win_value
 from repro.chapters.win.configs import fair_key, key_of
@@ -24,13 +23,14 @@ from repro.chapters.win.contrasts import (
 from repro.chapters.win.face_plans import strategies, under_constraint
 from repro.chapters.win.neutralising import control_key, controls
 from repro.chapters.win.tables import budget, compared, named, only, papers
+from repro.data.splits import GROUPS
 from repro.study.claims import Check, Claim, Contrast
 from repro.study.experiments import Experiment, Plan, experiment
 from repro.study.figures import beside_paper
 from repro.study.judging import control
 from repro.study.profiles import Profile
 from repro.study.records import Results
-from repro.study.session import View
+from repro.study.session import Part, View
 from repro.study.tables import mean_value, means, points
 
 NOTEBOOK = "45_win_on_faces"
@@ -138,7 +138,7 @@ def finds_fairness(profile: Profile) -> Check | None:
     return replace(fairer, passes=passes)
 
 
-def under_constraint_beside(view: View) -> list[pd.DataFrame | View]:
+def under_constraint_beside(view: View) -> list[Part]:
     """Return TL under each regulariser, and how it differs from TL without."""
     called = named(view.results)
     pairs = [(f"{called[key]} − TL", key, "tl") for key in view.results if key != "tl"]
@@ -179,13 +179,12 @@ def group_sizes(results: Results) -> pd.DataFrame:
                 "test images": f"{sizes[t, p]:,}",
                 "half an interval (points)": f"{100 * 1.96 * (0.25 / sizes[t, p]) ** 0.5:.1f}",
             }
-            for t in (0, 1)
-            for p in (0, 1)
+            for t, p in GROUPS
         ]
     )
 
 
-def strategies_beside_paper(view: View) -> list[Figure | pd.DataFrame | View]:
+def strategies_beside_paper(view: View) -> list[Part]:
     """Figure 4: the three metrics of each strategy, without the controls, which have a chapter."""
     own, dataset = only(view, strategies(view.profile, ())), dataset_of(view.profile)
     reported = papers(own.results, "fig4", dataset) if dataset else None
