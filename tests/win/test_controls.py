@@ -3,7 +3,9 @@ import torch
 from torch import Tensor, nn
 
 from repro.names import UnknownNameError
-from repro.win import IMPORTANCES, factorised, importance_of, neutralise, plain_svd, weighted_svd
+from repro.win.controls import IMPORTANCES, factorised, importance_of
+from repro.win.fisher import neutralise
+from repro.win.lowrank import plain_svd, weighted_svd
 
 GROUPS = (torch.tensor([4.0, 1.0, 2.0, 7.0, 3.0]), torch.tensor([1.0, 6.0, 2.0, 1.0, 5.0]))
 POOLED = torch.tensor([3.0, 2.0, 2.0, 5.0, 1.0])

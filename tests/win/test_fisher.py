@@ -9,7 +9,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy
 from torchvision.models import resnet18
 
-from repro.win import (
+from repro.win.fisher import (
     floor_importance,
     group_importance,
     linear_fisher,

@@ -9,12 +9,8 @@ from torchvision.models import resnet18
 
 from repro.models import last_linear, replace_module
 from repro.names import UnknownNameError
-from repro.win import (
-    LowRankLinear,
-    floor_importance,
-    plain_svd,
-    weighted_svd,
-)
+from repro.win.fisher import floor_importance
+from repro.win.lowrank import LowRankLinear, plain_svd, weighted_svd
 
 SEEDS = st.integers(0, 2**31 - 1)
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
