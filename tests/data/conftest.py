@@ -80,7 +80,7 @@ def adult_folder() -> Path:
 @pytest.fixture(scope="session")
 def adult_table(adult_folder: Path) -> Table:
     """All 48,842 official records."""
-    return adult.load(root=adult_folder.parent, download=False)
+    return adult.load()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ that the official description does not allow is an error, never a guess.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal, NoReturn, get_args
 
 import numpy as np
@@ -116,20 +115,14 @@ def parse(text: str, *, kind: Kind, name: str) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(CONTINUOUS, np.int64) | {LABEL: np.int8})
 
 
-def load(
-    *, root: Path | None = None, missing: Missing = "category", download: bool = True
-) -> Table:
+def load(*, missing: Missing = "category") -> Table:
     """Load Adult as one table: the records of ``adult.data``, then those of ``adult.test``.
 
     Parameters
     ----------
-    root
-        Folder of all data sets; `repro.data.sources.data_root` by default.
     missing
         ``category`` keeps all 48,842 records, with ``?`` where a value is missing; ``drop``
         keeps the 45,222 complete ones.
-    download
-        Whether absent files may be fetched from the official address.
 
     Raises
     ------
@@ -142,7 +135,7 @@ def load(
         raise ValueError(f"missing must be one of {get_args(Missing)}, not {missing!r}")
     parts = []
     for file, kind in zip(FILES, get_args(Kind), strict=True):
-        path = find_file("adult", file, root=root, download=download)
+        path = find_file("adult", file)
         part = parse(path.read_text(encoding="latin-1"), kind=kind, name=file.name)
         if len(part) != RECORDS[kind]:
             raise DataError(f"{path}: {len(part)} records, officially there are {RECORDS[kind]}")
