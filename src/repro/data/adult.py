@@ -18,8 +18,6 @@ from repro.data.schema import (
     EDUCATION,
     MAY_BE_MISSING,
     MISSING,
-    PROTECTED_COLUMN,
-    PROTECTED_VALUES,
 )
 from repro.data.sources import DataError, SourceFile, find_file
 from repro.data.tabular import Table, drop_incomplete
@@ -146,7 +144,6 @@ def load(*, missing: Missing = "category") -> Table:
         simulated=False,
         frame=frame[list(COLUMNS)],
         target=frame[LABEL].to_numpy(dtype=np.int8),
-        protected=frame[PROTECTED_COLUMN].eq(PROTECTED_VALUES[1]).to_numpy().astype(np.int8),
         sha256={file.name: file.sha256 for file in FILES},
     )
     return drop_incomplete(table) if missing == "drop" else table

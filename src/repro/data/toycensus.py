@@ -120,7 +120,6 @@ def generate(settings: CensusSettings = CensusSettings()) -> Table:
         simulated=True,
         frame=records(noise, world, seed=settings.seed),
         target=world.target,
-        protected=noise.sex,
         sha256={NAME: fingerprint(settings)},
     )
 
