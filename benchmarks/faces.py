@@ -240,7 +240,7 @@ def photos_of(files: list[Path], size: int) -> Photos:
     """Load images through the study's cache."""
     names = [file.name for file in files]
     with contextlib.redirect_stderr(io.StringIO()):
-        images = load_images("generated", files[0].parent, names, None, digest="", resident=True)
+        images = load_images("generated", files[0].parent, names, None, digest="")
     return Photos(faces_of(images, size), files)
 
 

@@ -18,11 +18,8 @@ from repro.study.profiles import load_profile, project_root
 #: Trains what linear probing trains, so that what comes out is known.
 STRATEGY = """    Strategy(
         "probing again",
-        "pretrained",
-        "synthetic",
         "head",
         "Fine-tunes the last linear layer once more.",
-        "",
         "probing once more",
     ),
 """

@@ -149,9 +149,9 @@ def test_scheduler_is_replaced_only_when_asked(
 
     # The warning of the class, which is set right by it, is held back here.
     as_shipped = load(tiny(tmp_path / "dpm", scheduler="as shipped"), device="cpu")
-    assert as_shipped.identity.scheduler == "DPMSolverMultistepScheduler"
+    assert as_shipped.scheduler == "DPMSolverMultistepScheduler"
     ddim = load(tiny(tmp_path / "dpm", scheduler="ddim"), device="cpu")
-    assert ddim.identity.scheduler == "DDIMScheduler"
+    assert ddim.scheduler == "DDIMScheduler"
     config = ddim.pipe.scheduler.config
     assert (config.beta_schedule, config.prediction_type) == ("squaredcos_cap_v2", "v_prediction")
     # DDIM's own defaults would clip latents to [-1, 1] here.
@@ -160,7 +160,7 @@ def test_scheduler_is_replaced_only_when_asked(
     assert not torch.equal(first, ddim.draw(["a male"], [1]))
 
     fast = load(tiny(pipeline_folder, scheduler="dpm++", steps=4), device="cpu")
-    assert fast.identity.scheduler == "DPMSolverMultistepScheduler"
+    assert fast.scheduler == "DPMSolverMultistepScheduler"
     config = fast.pipe.scheduler.config
     # The noise of training is kept.
     assert (config.algorithm_type, config.beta_start) == ("dpmsolver++", 0.00085)
@@ -191,8 +191,8 @@ def test_identity_of_a_folder(copied: Path) -> None:
     expected = hashlib.sha256("".join(lines).encode()).hexdigest()
     assert folder_digest(copied) == expected
 
-    identity = load(tiny(copied), device="cpu").identity
-    assert (identity.pipeline, identity.revision) == ("copied", f"sha256:{expected}")
+    found = load(tiny(copied), device="cpu")
+    assert (found.name, found.revision) == ("copied", f"sha256:{expected}")
     (copied / "README.md").write_text("read me")  # no part of what is drawn
     (copied / ".cache").mkdir()
     (copied / ".cache" / "note.json").write_text("{}")
@@ -221,9 +221,9 @@ def test_a_name_on_the_hub_is_resolved_to_a_commit(
 
     monkeypatch.setattr(diffusers.DiffusionPipeline, "download", download)
     settings = GenerationSettings(pipeline="owner/name", size=None, resize=None)
-    identity = load(settings, device="cpu").identity
+    generator = load(settings, device="cpu")
     assert asked == [("owner/name", None, True)]
-    assert (identity.pipeline, identity.revision) == ("owner/name", commit)
+    assert (generator.name, generator.revision) == ("owner/name", commit)
     with pytest.raises(GenerationError, match=r"at revision abc.*no route.*give its folder"):
         load(settings.model_copy(update={"revision": "abc"}), device="cpu")
     found["snapshot"] = pipeline_folder

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from repro.aimfair.llm import CeilingError, Endpoint, EndpointError, Exchange, Limits
+from repro.aimfair.llm import Endpoint, EndpointError, Exchange, Limits
 from repro.aimfair.prompt_bank import OFFLINE, BankError, PromptBank, UnusableError, prompt_bank
 from repro.aimfair.prompt_checks import check_prompts
 from repro.aimfair.prompt_form import CONTEXTUAL, PLAIN, POSED, Task, take_apart
@@ -509,7 +509,7 @@ def test_no_more_calls_are_made_than_allowed(server: Server, calls: int) -> None
 def test_the_ceiling_of_calls_keeps_what_there_is(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "bank.json"
     limits = FAST.model_copy(update={"calls": 3})
-    message = refused(CeilingError, limits=limits, path=path)
+    message = refused(EndpointError, limits=limits, path=path)
     assert "the 3 calls allowed are used up (3 calls, 300 tokens); raise 'limits.calls'" in message
     assert "9 prompts so far are kept" in message
     kept = PromptBank.load(path)
@@ -524,7 +524,7 @@ def test_the_ceiling_of_calls_keeps_what_there_is(server: Server, tmp_path: Path
 def test_the_ceiling_of_tokens(server: Server) -> None:
     estimate = len(instruction(TASK, (0, 0), N)) // 3 + 1
     tokens = 100 + estimate + 30
-    message = refused(CeilingError, limits=FAST.model_copy(update={"tokens": tokens}))
+    message = refused(EndpointError, limits=FAST.model_copy(update={"tokens": tokens}))
     assert f"{tokens} tokens" in message
     assert len(server.asked) == 2  # the answers cost 100 each
     assert server.asked[0]["max_completion_tokens"] == tokens - estimate

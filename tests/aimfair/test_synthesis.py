@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from repro.aimfair import imagestore, synthesis
-from repro.aimfair.generators import Identity, load
+from repro.aimfair.generators import load
 from repro.aimfair.imagestore import pixel_digest, read_manifest
 from repro.aimfair.pipelinefolder import GenerationError, GenerationSettings
 from repro.aimfair.synthesis import generate, load_set, seed_of
@@ -38,7 +38,7 @@ class Scribbler:
 
     def __init__(self, batch: int | None = 4, size: int = 8, **settings: Any) -> None:
         self.settings = GenerationSettings(pipeline="x", batch=batch, **settings)
-        self.identity = Identity("scribbler", "sha256:0", "NoScheduler")
+        self.name, self.revision, self.scheduler = "scribbler", "sha256:0", "NoScheduler"
         self.environment = {"torch": "0", "device": "paper"}
         self.batch, self.size = batch or 4, size
         self.drawn: list[int] = []  # seeds

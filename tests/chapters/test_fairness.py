@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.conftest import Computed, MakeRecord
+from tests.data.conftest import effects
 
 from repro.chapters import fairness
 from repro.chapters.win import plans
-from repro.data.toycensus import CensusSettings, effects
+from repro.data.toycensus import CensusSettings
 from repro.study.profiles import load_profile
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from repro.data import adult, toycensus
 from repro.data.sources import data_root
 from repro.data.tabular import Table
+from repro.data.toycensus import CensusSettings, Paths, counterfactual
 
 
 def jpg(colour: tuple[int, int, int], size: tuple[int, int] = (20, 20)) -> bytes:
@@ -52,6 +53,18 @@ def cells(values: list[str]) -> np.ndarray:
     return found
 
 
+def effects(settings: CensusSettings) -> dict[str, float]:
+    """Return the true effects of sex on P(income > 50K), men minus women.
+
+    Direct and mediated need not add up to total, as the label is a threshold.
+    """
+    paths: dict[str, Paths] = {"total": "all", "direct": "direct", "mediated": "mediated"}
+    return {
+        name: float(counterfactual(settings, 1, of).mean() - counterfactual(settings, 0, of).mean())
+        for name, of in paths.items()
+    }
+
+
 def reduced_edition(module: ModuleType, *more: str) -> Path:
     """Return the folder of a data set's reduced edition, or skip."""
     name = module.DATASET.name
@@ -80,7 +93,7 @@ def adult_folder() -> Path:
 @pytest.fixture(scope="session")
 def adult_table(adult_folder: Path) -> Table:
     """All 48,842 official records."""
-    return adult.load(root=adult_folder.parent, download=False)
+    return adult.load()
 
 
 @pytest.fixture(scope="session")

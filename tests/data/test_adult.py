@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,14 +163,19 @@ def test_a_wrong_layout_is_named(text: str, kind: adult.Kind, message: str) -> N
         adult.parse(text, kind=kind, name="some.data")
 
 
-def test_missing_is_one_of_two(tmp_path: Path) -> None:
+def test_missing_is_one_of_two() -> None:
     with pytest.raises(ValueError, match="missing must be one of"):
-        adult.load(root=tmp_path, missing="impute", download=False)  # type: ignore[arg-type]
+        adult.load(missing="impute")  # type: ignore[arg-type]
 
 
-def test_absent_files_say_where_they_belong(tmp_path: Path) -> None:
+def test_absent_files_say_where_they_belong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path))
+    nobody = replace(adult.FILES[0], url="http://127.0.0.1:9/")
+    monkeypatch.setattr(adult, "FILES", (nobody, adult.FILES[1]))
     with pytest.raises(DataError) as caught:
-        adult.load(root=tmp_path, download=False)
+        adult.load()
     assert str(tmp_path / "adult" / "adult.data") in str(caught.value)
     assert "archive.ics.uci.edu" in str(caught.value)
 
@@ -177,13 +183,14 @@ def test_absent_files_say_where_they_belong(tmp_path: Path) -> None:
 def test_another_number_of_records_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path))
     path = tmp_path / "adult" / "adult.data"
     path.parent.mkdir()
     path.write_text(LINE + "\n")
     short = SourceFile(path.name, sha256_of(path), path.as_uri())
     monkeypatch.setattr(adult, "FILES", (short, adult.FILES[1]))
     with pytest.raises(DataError, match="1 records, officially there are 32561"):
-        adult.load(root=tmp_path, download=False)
+        adult.load()
 
 
 def _oracle(folder: Path) -> list[list[str]]:
@@ -210,7 +217,7 @@ def test_the_official_files_are_read_as_an_independent_reader_does(
 
 
 def test_dropping_missing_values_leaves_the_official_complete_records(adult_folder: Path) -> None:
-    table = adult.load(root=adult_folder.parent, missing="drop", download=False)
+    table = adult.load(missing="drop")
     complete = [row for row in _oracle(adult_folder) if "?" not in row]
     assert len(table) == len(complete) == 45_222
     assert table.frame["fnlwgt"].tolist() == [int(row[2]) for row in complete]

@@ -30,9 +30,7 @@ def _write(path: Path, files: dict[str, bytes]) -> Path:
 def test_a_folder_and_every_archive_read_the_same(tmp_path: Path, kind: str) -> None:
     hidden = {"__MACOSX/set/._a.jpg": b"x", "set/.DS_Store": b"x", ".hidden/c.jpg": b"x"}
     path = _write(tmp_path / kind, dict(reversed(FILES.items())) | hidden)
-    sizes = members(path)
-    assert sizes == {name: len(data) for name, data in FILES.items()}
-    assert list(sizes) == sorted(FILES)
+    assert members(path) == sorted(FILES)
     assert dict(read_members(path)) == FILES
     assert dict(read_members(path, ["set/a.jpg"])) == {"set/a.jpg": b"first"}
     with pytest.raises(DataError, match=r"2 files .* are missing, the first is 'set/x.jpg'"):
@@ -54,14 +52,14 @@ def test_a_name_that_leads_out_is_refused(tmp_path: Path, kind: str, name: str) 
 
 def test_names_with_dots_inside_are_fine(tmp_path: Path) -> None:
     path = _write(tmp_path / "set.tgz", {"./set/a..b.jpg": b"x"})
-    assert members(path) == {"set/a..b.jpg": 1}
+    assert members(path) == ["set/a..b.jpg"]
 
 
 def test_a_damaged_zip_is_named(tmp_path: Path) -> None:
     path = _write(tmp_path / "set.zip", FILES)
     content = path.read_bytes()
     path.write_bytes(content.replace(b"secondsecond", b"secondSecond", 1))
-    assert list(members(path)) == sorted(FILES)  # only reading shows it
+    assert members(path) == sorted(FILES)  # only reading shows it
     with pytest.raises(DataError, match=r"set\.zip: set/deep/b\.jpg is damaged .*CRC"):
         list(read_members(path))
     path.write_bytes(content[:-30])

@@ -32,7 +32,8 @@ def _images(path: Path, numbers: list[int]) -> None:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path))
     folder = tmp_path / "celeba"
     folder.mkdir()
     (folder / "list_attr_celeba.txt").write_text("\n".join(_lines()) + "\n")
@@ -42,41 +43,41 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _load(root: Path) -> ImageSet:
-    return celeba.load(8, edition="found", root=root)
+def _load() -> ImageSet:
+    return celeba.load(8, edition="found")
 
 
 def test_images_on_disk_get_their_labels(root: Path) -> None:
-    data = _load(root)
+    data = _load()
     at = [1, 4, 7, 10]
     assert list(data.attributes.index) == [NAMES[i] for i in at]
     assert data.attributes.to_numpy().tolist() == VALUES[at].tolist()
     assert list(data.attributes.columns) == ATTRIBUTES
     assert data.part.tolist() == ["train", "train", "validation", "test"]
     assert data.skipped == {"image not on disk": 8}
-    assert data.sha256 == celeba.declared("found", root=root)
+    assert data.sha256 == celeba.declared("found")
     assert data.images.shape == (4, 3, 8, 8)
     assert np.abs(data.images[:, 0, 4, 4].int().numpy() - [40, 100, 160, 220]).max() <= 3
 
 
 def test_lists_are_read_without_images(root: Path) -> None:
     (root / "celeba" / "img_align_celeba.zip").unlink()
-    labels = celeba.attributes(edition="found", root=root)
+    labels = celeba.attributes(edition="found")
     assert (labels.to_numpy() == VALUES).all()
     assert (labels.dtypes == np.int8).all()
-    parts = celeba.DATASET.records(edition="found", root=root)["part"]
+    parts = celeba.DATASET.records(edition="found")["part"]
     assert parts.tolist() == ["train"] * 6 + ["validation"] * 3 + ["test"] * 3
     with pytest.raises(DataError, match=r"none of img_align_celeba\.zip, img_align_celeba is in"):
-        _load(root)
+        _load()
 
 
 def test_the_list_may_be_compressed(root: Path) -> None:
-    folder, before = root / "celeba", _load(root)
+    folder, before = root / "celeba", _load()
     plain = folder / "list_attr_celeba.txt"
     with zipfile.ZipFile(folder / "list_attr_celeba.zip", "w") as archive:
         archive.write(plain, plain.name)
     plain.unlink()
-    after = _load(root)
+    after = _load()
     assert after.attributes.equals(before.attributes)
     assert "list_attr_celeba.zip" in after.sha256
 
@@ -99,18 +100,18 @@ def _as_kaggle(folder: Path) -> None:
 
 
 def test_the_copy_of_kaggle_is_read(root: Path) -> None:
-    before, folder = _load(root), root / "celeba"
+    before, folder = _load(), root / "celeba"
     _as_kaggle(folder)
-    after = _load(root)
+    after = _load()
     assert after.attributes.equals(before.attributes)
     assert after.part.tolist() == before.part.tolist()
     assert (after.images == before.images).all()
     with zipfile.ZipFile(folder / "list_attr_celeba.csv.zip", "w") as archive:
         archive.write(folder / "list_attr_celeba.csv", "list_attr_celeba.csv")
     (folder / "list_attr_celeba.csv").unlink()
-    assert _load(root).attributes.equals(before.attributes)
+    assert _load().attributes.equals(before.attributes)
     with pytest.raises(DataError, match=r'There is list_attr_celeba\.csv\.zip: .*"found"'):
-        celeba.attributes(edition="official", root=root)
+        celeba.attributes(edition="official")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_a_malformed_table_of_kaggle_is_named(
     assert old in content
     path.write_bytes(content.replace(old, new))
     with pytest.raises(DataError, match=message):
-        _load(root)
+        _load()
 
 
 def _replaced(line: int, text: str) -> list[str]:
@@ -162,7 +163,7 @@ def _replaced(line: int, text: str) -> list[str]:
 def test_a_malformed_list_is_named(root: Path, lines: list[str], message: str) -> None:
     (root / "celeba" / "list_attr_celeba.txt").write_text("\n".join(lines) + "\n")
     with pytest.raises(DataError, match=message) as caught:
-        celeba.attributes(edition="found", root=root)
+        celeba.attributes(edition="found")
     assert "list_attr_celeba.txt" in str(caught.value)
 
 
@@ -171,16 +172,16 @@ def test_lists_that_do_not_match_are_named(root: Path) -> None:
     lines = path.read_text().splitlines()
     path.write_text("\n".join(lines[:3] + lines[4:]))
     with pytest.raises(DataError, match=r"12 and 11 names; at position 4 .*'000004\.jpg'"):
-        _load(root)
+        _load()
     path.write_text("\n".join([*lines[:-1], "000012.jpg 3"]))
     with pytest.raises(DataError, match=r"line 12: expected a name and 1 values"):
-        _load(root)
+        _load()
 
 
 def test_an_image_without_labels_is_named(root: Path) -> None:
     _images(root / "celeba" / "img_align_celeba.zip", [3, 99, 98])
     with pytest.raises(DataError, match=r"2 of its 3 images are not among the 12 .*000098\.jpg"):
-        _load(root)
+        _load()
 
 
 SPLIT = "official_split_Smiling_Male_20000_0.05.txt"

@@ -53,7 +53,8 @@ DATASET = Few()
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path / "root"))
     folder = tmp_path / "root" / "faces"
     folder.mkdir(parents=True)
     (folder / "labels.txt").write_bytes(b"labels")
@@ -62,7 +63,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_known_editions_are_declared_without_data(tmp_path: Path) -> None:
     assert DATASET.editions == ("reduced", "official", "found")
-    assert DATASET.declared("official", root=tmp_path) == {
+    assert DATASET.declared("official") == {
         "faces.zip": f"md5:{hashlib.md5(LARGE).hexdigest()}",
         "labels.txt": hashlib.sha256(b"labels").hexdigest(),
     }
@@ -77,27 +78,25 @@ def test_an_edition_is_found_and_another_refused(
     folder: Path, edition: str, content: bytes
 ) -> None:
     (folder / "faces.zip").write_bytes(content)
-    found = DATASET.find(edition, root=folder.parent)
+    found = DATASET.find(edition)
     assert found == {"images": folder / "faces.zip", "labels": folder / "labels.txt"}
     other = "official" if edition == "reduced" else "reduced"
     with pytest.raises(DataError) as caught:
-        DATASET.find(other, root=folder.parent)
+        DATASET.find(other)
     assert f"it is the {edition} edition" in str(caught.value)
     assert f"""-p overrides '{{"faces.data.edition": "{edition}"}}'""" in str(caught.value)
-    assert DATASET.find(other, root=folder.parent, roles=("labels",)) == {
-        "labels": folder / "labels.txt"
-    }
+    assert DATASET.find(other, roles=("labels",)) == {"labels": folder / "labels.txt"}
 
 
 def test_an_edited_file_is_refused_but_may_be_asked_for(folder: Path) -> None:
     (folder / "faces.zip").write_bytes(b"edited")
     with pytest.raises(DataError) as caught:
-        DATASET.find("reduced", root=folder.parent)
+        DATASET.find("reduced")
     assert "no edition that is known" in str(caught.value)
     assert """'{"faces.data.edition": "found"}'""" in str(caught.value)
     assert "https://example.org/faces" in str(caught.value)
-    assert DATASET.find(FOUND, root=folder.parent)["images"] == folder / "faces.zip"
-    assert DATASET.declared(FOUND, root=folder.parent) == {
+    assert DATASET.find(FOUND)["images"] == folder / "faces.zip"
+    assert DATASET.declared(FOUND) == {
         "faces.zip": hashlib.sha256(b"edited").hexdigest(),
         "labels.txt": hashlib.sha256(b"labels").hexdigest(),
     }
@@ -106,18 +105,18 @@ def test_an_edited_file_is_refused_but_may_be_asked_for(folder: Path) -> None:
 def test_a_changed_file_gets_another_digest(folder: Path) -> None:
     path = folder / "faces.zip"
     path.write_bytes(SMALL)
-    DATASET.find("reduced", root=folder.parent)
+    DATASET.find("reduced")
     status = path.stat()
     path.write_bytes(SMALL[::-1])  # of the same size
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     with pytest.raises(DataError, match="is not the reduced edition"):
-        DATASET.find("reduced", root=folder.parent)
+        DATASET.find("reduced")
 
 
 @pytest.mark.parametrize("edition", ["reduced", "official", "found"])
 def test_an_absent_file_says_what_to_fetch_and_where_to_put_it(folder: Path, edition: str) -> None:
     with pytest.raises(DataError) as caught:
-        DATASET.find(edition, root=folder.parent)
+        DATASET.find(edition)
     message = str(caught.value)
     assert "faces.zip" in message
     assert "Fetch faces.zip from https://example.org/faces" in message
@@ -125,18 +124,20 @@ def test_an_absent_file_says_what_to_fetch_and_where_to_put_it(folder: Path, edi
     assert "not downloaded automatically" in message
     (folder / "faces.7z").touch()
     with pytest.raises(DataError, match=r"There is faces\.7z, which is no archive that is read\."):
-        DATASET.find(edition, root=folder.parent)
+        DATASET.find(edition)
 
 
 def _found(folder: Path) -> str:
-    return DATASET.declared(FOUND, root=folder.parent)["faces"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPRO_DATA", str(folder.parent))
+        return DATASET.declared(FOUND)["faces"]
 
 
 def test_a_folder_is_known_by_the_names_and_contents_in_it(folder: Path, tmp_path: Path) -> None:
     contents = {"b.jpg": b"12", "b/a.jpg": b"1", ".DS_Store": b"x"}
     _write(folder / "faces", contents)
     with pytest.raises(DataError, match=r"There is faces: .*no edition that is known"):
-        DATASET.find("reduced", root=folder.parent)
+        DATASET.find("reduced")
     before = _found(folder)
     first, second = (hashlib.sha256(data).hexdigest() for data in (b"12", b"1"))
     lines = f"{first} b.jpg\n{second} b/a.jpg\n"
@@ -184,7 +185,7 @@ def test_a_folder_that_cannot_be_read_is_named(folder: Path) -> None:
 def test_a_folder_in_the_place_of_an_archive_is_named(folder: Path) -> None:
     (folder / "faces.zip").mkdir()
     with pytest.raises(DataError, match=r"is not the reduced edition .*it is a folder"):
-        DATASET.find("reduced", root=folder.parent)
+        DATASET.find("reduced")
 
 
 LABELS = [(t, p) for t in (0, 1) for p in (0, 1)] * 2  # target and protected of eight images
@@ -249,7 +250,8 @@ def loader(request: pytest.FixtureRequest) -> Loader:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path / "root"))
     return tmp_path / "root"
 
 
@@ -262,7 +264,7 @@ def _load(loader: Loader, root: Path, **changed: bytes) -> ImageSet:
         for i, name in enumerate(loader.labels(folder))
     }
     zipped(folder / loader.archive, images | changed)
-    data: ImageSet = loader.module.load(8, edition="found", root=root)
+    data: ImageSet = loader.module.load(8, edition="found")
     return data
 
 
@@ -283,7 +285,7 @@ def test_the_archive_as_published_and_unpacked_read_the_same(loader: Loader, roo
     for name in [*packed, unpacked.name]:  # the first that there is is read
         if name in packed:
             _packed(folder / name, unpacked)
-        after = loader.module.load(8, edition="found", root=root)
+        after = loader.module.load(8, edition="found")
         assert name in after.sha256
         assert after.attributes.equals(before.attributes)
         assert (after.part == before.part).all()

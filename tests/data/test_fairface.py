@@ -30,17 +30,18 @@ def _write(root: Path, train: list[str], val: list[str], names: list[str]) -> No
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path))
     _write(tmp_path, TRAIN, VAL, ["val/1.jpg", "train/4.jpg", "train/1.jpg", "train/2.jpg"])
     return tmp_path
 
 
-def _load(root: Path) -> ImageSet:
-    return fairface.load(8, edition="found", root=root)
+def _load() -> ImageSet:
+    return fairface.load(8, edition="found")
 
 
 def test_images_on_disk_get_their_labels(root: Path) -> None:
-    data = _load(root)
+    data = _load()
     assert list(data.attributes.index) == ["train/1.jpg", "train/2.jpg", "train/4.jpg", "val/1.jpg"]
     assert np.abs(data.images[:, 0, 4, 4].int().numpy() - [120, 160, 80, 40]).max() <= 2
     assert data.attribute("Male").tolist() == [1, 0, 0, 0]
@@ -55,13 +56,13 @@ def test_images_on_disk_get_their_labels(root: Path) -> None:
 
 def test_labels_are_read_without_images(root: Path) -> None:
     (root / "fairface" / "fairface.zip").unlink()
-    table = fairface.records(edition="found", root=root)
+    table = fairface.records(edition="found")
     assert table.loc["val/2.jpg"].tolist() == ["60-69", "Male", "Middle Eastern"]
-    labels = fairface.DATASET.attributes(edition="found", root=root)
+    labels = fairface.DATASET.attributes(edition="found")
     races = [race.replace(" ", "_") for race in fairface.RACES]
     assert (labels[races].sum(axis=1) == 1).all()
     with pytest.raises(DataError, match=r"Fetch fairface-img-margin025-trainval\.zip"):
-        _load(root)
+        _load()
 
 
 @pytest.mark.parametrize(
@@ -79,17 +80,17 @@ def test_labels_are_read_without_images(root: Path) -> None:
 def test_a_wrong_label_is_named(root: Path, line: str, message: str) -> None:
     _write(root, [*TRAIN, line], VAL, ["train/1.jpg"])
     with pytest.raises(DataError, match=message) as caught:
-        _load(root)
+        _load()
     assert "fairface_label_train.csv" in str(caught.value)
 
 
 def test_other_columns_and_unlabelled_images_are_named(root: Path) -> None:
     _write(root, TRAIN, VAL, ["train/1.jpg", "train/77.jpg"])
     with pytest.raises(DataError, match=r"1 of its 2 images .* the first is train/77\.jpg"):
-        _load(root)
+        _load()
     (root / "fairface" / "fairface_label_val.csv").write_text("file,age\n")
     with pytest.raises(DataError, match="columns file, age, expected file, age, gender, race"):
-        _load(root)
+        _load()
 
 
 def test_the_reduced_edition() -> None:

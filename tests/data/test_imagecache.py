@@ -123,31 +123,26 @@ def test_frames_of_two_sizes_are_named(tmp_path: Path, cache: Path) -> None:
     assert load_images("set", archive, [*photos], 4, digest="d").shape == (3, 3, 4, 4)
 
 
-@pytest.mark.parametrize("resident", [True, False])
-def test_writing_into_the_images_does_not_change_the_cache(archive: Path, resident: bool) -> None:
-    images = _load(archive, resident=resident)
+@pytest.mark.parametrize("fits", [True, False])
+def test_writing_into_the_images_does_not_change_the_cache(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, fits: bool
+) -> None:
+    monkeypatch.setattr(imagecache, "fits_in_memory", lambda size: fits)
+    images = _load(archive)
     before = images.clone()
     images.fill_(1)
-    assert torch.equal(_load(archive, resident=resident), before)
+    assert torch.equal(_load(archive), before)
 
 
 @pytest.mark.parametrize(
-    ("available", "resident", "read"),
-    [
-        (10**6, None, True),
-        (2 * N * 48, None, True),
-        (2 * N * 48 - 2, None, False),
-        (0, True, True),
-        (10**6, False, False),
-        (None, None, True),
-    ],
+    ("available", "read"),
+    [(10**6, True), (2 * N * 48, True), (2 * N * 48 - 2, False), (0, False), (None, True)],
 )
 def test_what_does_not_fit_into_memory_is_streamed(
     archive: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     available: int | None,
-    resident: bool | None,
     read: bool,
 ) -> None:
     for module in ("cache", "imagecache"):
@@ -161,7 +156,7 @@ def test_what_does_not_fit_into_memory_is_streamed(
         return copy(*arguments, **options)
 
     monkeypatch.setattr(imagecache.np, "array", watched)
-    images = _load(archive, resident=resident)
+    images = _load(archive)
     assert bool(taken) == read
     # Said before it is taken.
     said = taken[0] if read else capsys.readouterr().err

@@ -41,7 +41,8 @@ def _jpg(shade: int) -> bytes:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path))
     folder = tmp_path / "lfwa"
     folder.mkdir()
     _labels(folder / "lfw_att_40_7.1.mat", FIRST, NAMES)
@@ -52,36 +53,36 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _load(root: Path, **options: Any) -> ImageSet:
-    return lfwa.load(10, edition="found", root=root, **options)
+def _load(**options: Any) -> ImageSet:
+    return lfwa.load(10, edition="found", **options)
 
 
 def test_labelled_images_are_loaded(root: Path) -> None:
-    data = _load(root)
+    data = _load()
     assert list(data.attributes.index) == NAMES
     assert data.attributes.to_dict("list") == FIRST | {"Outdoor": [0, 1, 0, 1, 0, 1]}
     assert data.skipped == {"no label": 1}
     shades = data.images[:, 0, 5, 5].int().numpy()
     assert np.abs(shades - (100 + 20 * np.arange(6))).max() <= 2
-    assert lfwa.attributes(edition="found", root=root).equals(data.attributes)
+    assert lfwa.attributes(edition="found").equals(data.attributes)
 
 
 def test_the_middle_is_cropped(root: Path) -> None:
     def dark(data: ImageSet) -> float:
         return float((data.images[:, 0] < 50).float().mean())
 
-    assert dark(_load(root, crop=1.0)) == pytest.approx(1 - 0.5**2, abs=0.12)
-    assert dark(_load(root)) == pytest.approx(1 - (0.5 / 0.6) ** 2, abs=0.12)
-    assert dark(_load(root, crop=0.4)) == 0
+    assert dark(_load(crop=1.0)) == pytest.approx(1 - 0.5**2, abs=0.12)
+    assert dark(_load()) == pytest.approx(1 - (0.5 / 0.6) ** 2, abs=0.12)
+    assert dark(_load(crop=0.4)) == 0
     with pytest.raises(ValueError, match="crop above 0"):
-        _load(root, crop=0.0)
+        _load(crop=0.0)
 
 
 def test_a_labelled_image_that_is_missing_is_named(root: Path) -> None:
     only = {f"lfw-deepfunneled/{NAMES[0]}": _jpg(100)}
     zipped(root / "lfwa" / "lfw-deepfunneled.zip", only)
     with pytest.raises(DataError, match=r"5 of 6 labelled images .* first is Ann_Lee/Ann_Lee_0002"):
-        _load(root)
+        _load()
 
 
 @pytest.mark.parametrize(
@@ -96,32 +97,32 @@ def test_a_labelled_image_that_is_missing_is_named(root: Path) -> None:
 def test_labels_that_do_not_fit_together(root: Path, change: dict[str, Any], message: str) -> None:
     _labels(root / "lfwa" / "lfw_att_40_7.1.mat", FIRST, NAMES, **change)
     with pytest.raises(DataError, match=message):
-        lfwa.attributes(edition="found", root=root)
+        lfwa.attributes(edition="found")
 
 
 def test_lists_of_different_images(root: Path) -> None:
     shorter = {name: values[1:] for name, values in SECOND.items()}
     _labels(root / "lfwa" / "lfw_att_73_7.1.mat", shorter, NAMES[1:])
     with pytest.raises(DataError, match="do not match: 6 and 5 names; at position 6"):
-        lfwa.attributes(edition="found", root=root)
+        lfwa.attributes(edition="found")
 
 
 @pytest.mark.parametrize("content", [b"", b"no matrix", b"<html></html>" * 100])
 def test_another_file_is_named(root: Path, content: bytes) -> None:
     (root / "lfwa" / "lfw_att_40_7.1.mat").write_bytes(content)
     with pytest.raises(DataError, match=r"lfw_att_40_7\.1\.mat is not a file of LFWA\+ labels"):
-        lfwa.attributes(edition="found", root=root)
+        lfwa.attributes(edition="found")
 
 
 def test_label_files_may_be_named_without_the_version_of_their_format(root: Path) -> None:
-    before, folder = _load(root), root / "lfwa"
+    before, folder = _load(), root / "lfwa"
     for number in (40, 73):
         (folder / f"lfw_att_{number}_7.1.mat").rename(folder / f"lfw_att_{number}.mat")
-    after = _load(root)
+    after = _load()
     assert after.attributes.equals(before.attributes)
     assert {"lfw_att_40.mat", "lfw_att_73.mat"} < set(after.sha256)
     with pytest.raises(DataError, match=r'There is lfw_att_40\.mat: .*"found"'):
-        lfwa.attributes(edition="official", root=root)
+        lfwa.attributes(edition="official")
 
 
 def test_matlab_7_3_is_named_with_what_to_do(root: Path) -> None:
@@ -133,7 +134,7 @@ def test_matlab_7_3_is_named_with_what_to_do(root: Path) -> None:
     with pytest.raises(
         DataError, match=r"lfw_att_40\.mat is in MATLAB's format 7\.3.*_7\.1\.mat.*'-v7'\)"
     ):
-        lfwa.attributes(edition="found", root=root)
+        lfwa.attributes(edition="found")
 
 
 def test_nobody_is_in_two_parts() -> None:

@@ -53,52 +53,51 @@ def server(tmp_path: Path) -> Iterator[str]:
     thread.join()
 
 
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path / "root"))
+    return tmp_path / "root"
+
+
 def _file(url: str) -> SourceFile:
     return SourceFile("some.csv", DIGEST, url, PAGE)
 
 
 @pytest.mark.parametrize(
-    ("root", "variable", "name"),
+    ("folder_of", "variable", "name"),
     [(data_root, "REPRO_DATA", "repro-data"), (cache_root, "REPRO_CACHE", "repro-cache")],
 )
 def test_a_folder_is_the_named_one_else_in_the_users_cache(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    root: Callable[[], Path],
+    folder_of: Callable[[], Path],
     variable: str,
     name: str,
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for named in (str(tmp_path / "sets"), "~/sets"):
         monkeypatch.setenv(variable, named)
-        assert root() == tmp_path / "sets"
+        assert folder_of() == tmp_path / "sets"
     monkeypatch.setenv(variable, "")
     for xdg, folder in ((str(tmp_path / "xdg"), "xdg"), ("relative", ".cache"), ("", ".cache")):
         monkeypatch.setenv("XDG_CACHE_HOME", xdg)
-        assert root() == tmp_path / folder / name
+        assert folder_of() == tmp_path / folder / name
 
 
-def test_a_present_file_is_used_and_nothing_fetched(tmp_path: Path) -> None:
-    path = tmp_path / "set" / "some.csv"
-    path.parent.mkdir()
+def test_a_present_file_is_used_and_nothing_fetched(root: Path) -> None:
+    path = root / "set" / "some.csv"
+    path.parent.mkdir(parents=True)
     path.write_bytes(CONTENT)
-    assert find_file("set", _file("http://127.0.0.1:9/"), root=tmp_path) == path
-
-
-def test_the_default_root_is_data_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("REPRO_DATA", str(tmp_path))
-    (tmp_path / "set").mkdir()
-    (tmp_path / "set" / "some.csv").write_bytes(CONTENT)
-    assert find_file("set", _file("http://127.0.0.1:9/")) == tmp_path / "set" / "some.csv"
+    assert find_file("set", _file("http://127.0.0.1:9/")) == path
 
 
 @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT + b"\n", b""])
-def test_a_present_wrong_file_is_refused_and_kept(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "set" / "some.csv"
-    path.parent.mkdir()
+def test_a_present_wrong_file_is_refused_and_kept(root: Path, content: bytes) -> None:
+    path = root / "set" / "some.csv"
+    path.parent.mkdir(parents=True)
     path.write_bytes(content)
     with pytest.raises(DataError) as caught:
-        find_file("set", _file("http://127.0.0.1:9/"), root=tmp_path)
+        find_file("set", _file("http://127.0.0.1:9/"))
     message = str(caught.value)
     wrong = hashlib.sha256(content).hexdigest()
     for part in (str(path), wrong, DIGEST, f"{len(content)} bytes", "truncated", "delete it", PAGE):
@@ -106,15 +105,18 @@ def test_a_present_wrong_file_is_refused_and_kept(tmp_path: Path, content: bytes
     assert path.read_bytes() == content
 
 
-def test_a_folder_in_place_of_the_file_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "set" / "some.csv").mkdir(parents=True)
+def test_a_folder_in_place_of_the_file_is_an_error(root: Path) -> None:
+    (root / "set" / "some.csv").mkdir(parents=True)
     with pytest.raises(DataError, match="cannot be read"):
-        find_file("set", _file("http://127.0.0.1:9/"), root=tmp_path)
+        find_file("set", _file("http://127.0.0.1:9/"))
 
 
-def test_an_absent_file_is_downloaded_whole(tmp_path: Path, server: str) -> None:
-    root = tmp_path / "not" / "there" / "yet"
-    path = find_file("set", _file(f"{server}/good"), root=root)
+def test_an_absent_file_is_downloaded_whole(
+    monkeypatch: pytest.MonkeyPatch, root: Path, server: str
+) -> None:
+    root = root / "not" / "there" / "yet"
+    monkeypatch.setenv("REPRO_DATA", str(root))
+    path = find_file("set", _file(f"{server}/good"))
     assert path == root / "set" / "some.csv"
     assert path.read_bytes() == CONTENT
     assert list(path.parent.iterdir()) == [path]
@@ -128,29 +130,26 @@ def test_an_absent_file_is_downloaded_whole(tmp_path: Path, server: str) -> None
         ("absent", "404"),
     ],
 )
-def test_a_bad_download_leaves_nothing(
-    tmp_path: Path, server: str, where: str, reason: str
-) -> None:
-    root = tmp_path / "root"
+def test_a_bad_download_leaves_nothing(root: Path, server: str, where: str, reason: str) -> None:
     with pytest.raises(DataError) as caught:
-        find_file("set", _file(f"{server}/{where}"), root=root)
+        find_file("set", _file(f"{server}/{where}"))
     message = str(caught.value)
     for part in (reason, f"{server}/{where}", PAGE, str(root / "set" / "some.csv"), "REPRO_DATA"):
         assert part in message
     assert not root.exists()
 
 
-def test_a_bad_download_leaves_other_files_alone(tmp_path: Path, server: str) -> None:
-    (tmp_path / "root" / "set").mkdir(parents=True)
-    other = tmp_path / "root" / "set" / "other.csv"
+def test_a_bad_download_leaves_other_files_alone(root: Path, server: str) -> None:
+    (root / "set").mkdir(parents=True)
+    other = root / "set" / "other.csv"
     other.write_bytes(b"precious")
     with pytest.raises(DataError):
-        find_file("set", _file(f"{server}/wrong"), root=tmp_path / "root")
+        find_file("set", _file(f"{server}/wrong"))
     assert list(other.parent.iterdir()) == [other]
 
 
 def test_an_interrupted_download_leaves_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: str
+    monkeypatch: pytest.MonkeyPatch, root: Path, server: str
 ) -> None:
     def interrupted(self: requests.Response, **_: Any) -> Iterator[bytes]:
         yield CONTENT[:100]
@@ -158,45 +157,44 @@ def test_an_interrupted_download_leaves_nothing(
 
     monkeypatch.setattr(requests.Response, "iter_content", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        find_file("set", _file(f"{server}/good"), root=tmp_path / "root")
-    assert not (tmp_path / "root").exists()
+        find_file("set", _file(f"{server}/good"))
+    assert not root.exists()
 
 
 def test_a_server_that_does_not_answer_is_given_up(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: str
+    monkeypatch: pytest.MonkeyPatch, root: Path, server: str
 ) -> None:
     assert 0 < sources.TIMEOUT_SECONDS <= 60
     monkeypatch.setattr(sources, "TIMEOUT_SECONDS", 0.2)
     with pytest.raises(DataError, match=r"could not be downloaded: .*timed out"):
-        find_file("set", _file(f"{server}/slow"), root=tmp_path / "root")
-    assert not (tmp_path / "root").exists()
+        find_file("set", _file(f"{server}/slow"))
+    assert not root.exists()
 
 
-def test_no_download_when_it_is_off(tmp_path: Path, server: str) -> None:
-    path = tmp_path / "root" / "set" / "some.csv"
+def test_no_download_when_it_is_off(root: Path, server: str) -> None:
+    path = root / "set" / "some.csv"
     with pytest.raises(DataError) as caught:
-        find_file("set", _file(f"{server}/good"), root=tmp_path / "root", download=False)
+        find_file("set", _file(f"{server}/good"), download=False)
     for part in ("some.csv", PAGE, f"put it at {path}", "REPRO_DATA"):
         assert part in str(caught.value)
-    assert not (tmp_path / "root").exists()
+    assert not root.exists()
 
 
-def test_the_address_stands_in_for_an_absent_page(tmp_path: Path) -> None:
+def test_the_address_stands_in_for_an_absent_page(root: Path) -> None:
     file = SourceFile("some.csv", DIGEST, "https://example.org/some.csv")
     with pytest.raises(DataError, match=r"from https://example\.org/some\.csv and put it at"):
-        find_file("set", file, root=tmp_path, download=False)
+        find_file("set", file, download=False)
 
 
-def test_a_root_that_cannot_be_written_is_named(tmp_path: Path, server: str) -> None:
-    root = tmp_path / "root"
+def test_a_root_that_cannot_be_written_is_named(root: Path, server: str) -> None:
     root.write_bytes(b"a file where a folder should be")
     with pytest.raises(DataError, match="cannot be kept in") as caught:
-        find_file("set", _file(f"{server}/good"), root=root)
+        find_file("set", _file(f"{server}/good"))
     assert str(root / "set") in str(caught.value)
     assert root.read_bytes() == b"a file where a folder should be"
 
 
-def test_a_read_only_root_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_read_only_root_is_named(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
     # Simulated, because the administrator, whom tests in containers run as, may write anywhere.
     def refuse(self: Path, *_: object, **__: object) -> None:
         raise OSError(30, "Read-only file system", str(self))
@@ -204,13 +202,13 @@ def test_a_read_only_root_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(Path, "mkdir", refuse)
     monkeypatch.setattr(requests, "get", lambda *_, **__: pytest.fail("the network is asked"))
     with pytest.raises(DataError, match=r"cannot be kept in .*Read-only file system.*REPRO_DATA"):
-        find_file("set", _file("http://127.0.0.1:9/"), root=tmp_path / "root")
+        find_file("set", _file("http://127.0.0.1:9/"))
 
 
-def test_an_address_that_is_none_is_a_data_error(tmp_path: Path) -> None:
+def test_an_address_that_is_none_is_a_data_error(root: Path) -> None:
     with pytest.raises(DataError, match="could not be downloaded"):
-        find_file("set", _file("no address"), root=tmp_path / "root")
-    assert not (tmp_path / "root").exists()
+        find_file("set", _file("no address"))
+    assert not root.exists()
 
 
 def _forbid_hashing(monkeypatch: pytest.MonkeyPatch) -> None:

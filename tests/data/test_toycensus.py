@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
+from tests.data.conftest import effects
 
 from repro.data import toycensus
 from repro.data.schema import EDUCATION, MISSING
@@ -17,7 +18,6 @@ from repro.data.toycensus import (
     CensusSettings,
     counterfactual,
     counterfactual_records,
-    effects,
     fingerprint,
     generate,
 )
@@ -134,12 +134,11 @@ def test_a_path_that_is_closed_carries_nothing(
     settings: CensusSettings, silent: tuple[str, ...]
 ) -> None:
     found = effects(settings)
-    assert list(found) == ["total", "direct", "mediated", "observed"]
-    for name in ("total", "direct", "mediated"):
+    for name, effect in found.items():
         if name in silent:
-            assert found[name] == 0
+            assert effect == 0
         else:
-            assert found[name] > 0.02
+            assert effect > 0.02
     if silent == ("direct",):
         assert found["total"] == found["mediated"]
     if silent == ("mediated",):
@@ -174,12 +173,12 @@ def test_the_direct_path_only_ever_helps_men() -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_observed_difference_is_the_total_effect(bias: float, seed: int) -> None:
     settings = CensusSettings(n=20_000, bias=bias, seed=seed)
-    found, table = effects(settings), generate(settings)
-    assert found["observed"] == _gap(table.target, table.protected)
+    table = generate(settings)
+    observed = _gap(table.target, table.protected)
     rates = [(table.target[table.protected == sex].mean(), (table.protected == sex).sum())
              for sex in (0, 1)]  # fmt: skip
     error = sum(rate * (1 - rate) / n for rate, n in rates) ** 0.5
-    assert abs(found["observed"] - found["total"]) < 4 * error
+    assert abs(observed - effects(settings)["total"]) < 4 * error
 
 
 def test_more_bias_is_more_effect_at_about_the_same_rate() -> None:
@@ -246,7 +245,5 @@ def test_meaningless_questions_are_refused() -> None:
         counterfactual(SMALL, 1, "indirect")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no record of the protected group"):
         generate(CensusSettings(n=1))
-    with pytest.raises(ValueError, match="too few"):
-        effects(CensusSettings(n=1))
     with pytest.raises(TypeError):
         CensusSettings(n=10.5)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from scipy.stats import chi2_contingency
 from torch import Tensor
 
 from repro.data import toyfaces
-from repro.data.toyfaces import ToyFaces, draw_factors, factors, fingerprint, generate, render
+from repro.data.toyfaces import ToyFaces, factors, fingerprint, generate, render
 from repro.data.toyfaces.factors import (
     ATTRIBUTES,
     CATEGORIES,
@@ -24,6 +24,7 @@ from repro.data.toyfaces.factors import (
     HAIR_COLOURS,
     NUISANCES,
     POSES,
+    draw_factors,
 )
 from repro.names import UnknownNameError
 

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from repro.data.splits import GROUPS, biased_split
-from repro.data.toyfaces import ToyFaces, draw_factors, render
+from repro.data.toyfaces import ToyFaces, render
+from repro.data.toyfaces.factors import draw_factors
 from repro.layout import place
 from repro.models import image_classifier
 from repro.precision import autocast

@@ -46,19 +46,20 @@ KEPT = {
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REPRO_DATA", str(tmp_path))
     (tmp_path / "utkface").mkdir()
     images = {f"UTKFace/{name}": jpg((shade, shade, shade)) for name, shade in FILES.items()}
     zipped(tmp_path / "utkface" / "UTKFace.zip", images)
     return tmp_path
 
 
-def _load(root: Path) -> ImageSet:
-    return utkface.load(8, edition="found", root=root)
+def _load() -> ImageSet:
+    return utkface.load(8, edition="found")
 
 
 def test_names_give_the_labels_and_copies_are_left_out(root: Path) -> None:
-    data = _load(root)
+    data = _load()
     assert list(data.attributes.index) == sorted(KEPT)
     assert list(data.attributes.columns) == ["Female", "Male", "White", "Young"]
     for name, labels in KEPT.items():
@@ -76,10 +77,10 @@ def test_names_give_the_labels_and_copies_are_left_out(root: Path) -> None:
 
 
 def test_records_keep_copies_and_ages(root: Path) -> None:
-    table = utkface.DATASET.records(edition="found", root=root)
+    table = utkface.DATASET.records(edition="found")
     assert len(table) == len(FILES) - 5
     assert table.loc[_name("116_1_4", 3)].to_dict() == {"age": 116, "gender": 1, "race": 4}
-    labels = utkface.DATASET.attributes(edition="found", root=root)
+    labels = utkface.DATASET.attributes(edition="found")
     assert labels.index.equals(table.index)
     assert labels["Young"].tolist() == (table["age"] < 40).astype(int).tolist()
 
@@ -87,7 +88,7 @@ def test_records_keep_copies_and_ages(root: Path) -> None:
 def test_no_name_that_parses(root: Path) -> None:
     zipped(root / "utkface" / "UTKFace.zip", {"UTKFace/face.jpg": jpg((1, 1, 1))})
     with pytest.raises(DataError, match=r"no file is named age_gender_race_date.*susanqq"):
-        _load(root)
+        _load()
 
 
 def test_the_reduced_edition() -> None:

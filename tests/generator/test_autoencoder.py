@@ -4,31 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from repro.data.captions import TOYFACES
-from repro.data.toyfaces import ToyFaces, factors, render
 from repro.generator import autoencoder, trainer
 from repro.generator.corpus import Corpus
-from repro.generator.settings import GeneratorSettings, Schedule
+from repro.generator.settings import Schedule
+
+from .tiny import settings, silent, toy_corpus
 
 HOW = Schedule(
     steps=30, batch_size=8, learning_rate=4e-3, warmup=2, average=0.5, precision="float32"
 )
-SETTINGS = GeneratorSettings(
-    corpus="toyfaces",
-    images=64,
-    size=32,
-    width=8,
-    encoder_blocks=(0, 1, 1),
-    decoder_blocks=(1, 1, 0),
-    latent_channels=4,
-    channels=(32, 32),
-    autoencoder=HOW,
-    diffusion=HOW,
-)
+SETTINGS = settings(HOW, encoder_blocks=(0, 1, 1), decoder_blocks=(1, 1, 0))
 
 
 def reconstructed(model: Any, images: torch.Tensor) -> torch.Tensor:
@@ -38,14 +26,7 @@ def reconstructed(model: Any, images: torch.Tensor) -> torch.Tensor:
 
 
 def tiny(n: int = 24) -> Corpus:
-    drawn = ToyFaces(n=n, seed=4, size=32, domain="studio")
-    table = factors(drawn)
-    held = np.arange(n) % 6 == 0
-    return Corpus("toyfaces", render(table, drawn), table, TOYFACES, False, held)
-
-
-def silent(words: str) -> None:
-    """Say nothing."""
+    return toy_corpus(n, size=32, held=6)
 
 
 @pytest.fixture(scope="module")

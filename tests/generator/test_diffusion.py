@@ -11,11 +11,10 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from repro.data.captions import PHRASES_OF, TOYFACES, VOCABULARIES, Phrase
-from repro.data.toyfaces import ToyFaces, factors, render
 from repro.generator import diffusion, trainer
 from repro.generator.corpus import Corpus
 
-from .tiny import schedule, settings
+from .tiny import schedule, settings, silent, toy_corpus
 
 HOW = schedule()
 SETTINGS = settings(HOW)
@@ -24,9 +23,7 @@ N = 40
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    drawn = ToyFaces(n=N, seed=4, size=16, domain="studio")
-    table = factors(drawn)
-    return Corpus("toyfaces", render(table, drawn), table, TOYFACES, False, np.arange(N) % 5 == 0)
+    return toy_corpus(N)
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +37,6 @@ def latents() -> Tensor:
 @pytest.fixture(scope="module")
 def words() -> CLIPTokenizer:
     return diffusion.tokenizer(TOYFACES, length=SETTINGS.text_length)
-
-
-def silent(words: str) -> None:
-    """Say nothing."""
 
 
 @pytest.mark.parametrize("name", VOCABULARIES)

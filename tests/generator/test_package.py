@@ -19,28 +19,15 @@ from repro.aimfair.pipelinefolder import quiet, set_scheduler
 from repro.data.captions import TOYFACES
 from repro.generator import autoencoder, diffusion, package
 from repro.generator.about import about_folder
-from repro.generator.settings import GeneratorSettings, Schedule
+from repro.generator.settings import GeneratorSettings
+
+from .tiny import schedule, settings
 
 # Of torch and numpy together, inside the schedulers.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-HOW = Schedule(steps=1, precision="float32")
-SETTINGS = GeneratorSettings(
-    corpus="toyfaces",
-    images=64,
-    size=32,
-    width=8,
-    encoder_blocks=(0, 1, 1),
-    decoder_blocks=(1, 1, 0),
-    latent_channels=4,
-    text_width=32,
-    text_layers=1,
-    channels=(32, 32),
-    autoencoder=HOW,
-    diffusion=HOW,
-    guidance=2.5,
-    steps=3,
-)
+HOW = schedule(steps=1)
+SETTINGS = settings(HOW, encoder_blocks=(0, 1, 1), decoder_blocks=(1, 1, 0), guidance=2.5, steps=3)
 PROMPT = "Portrait face photo of a smiling male with glasses"
 SCALE = 1.7
 

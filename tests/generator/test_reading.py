@@ -9,11 +9,11 @@ from torch import nn
 from transformers import CLIPTokenizer
 
 from repro.data.captions import TOYFACES, VOCABULARIES, captions, facts
-from repro.data.toyfaces import ToyFaces, draw_factors, factors, render
+from repro.data.toyfaces.factors import draw_factors
 from repro.generator import diffusion, reading, trainer
 from repro.generator.corpus import Corpus
 
-from .tiny import schedule, settings
+from .tiny import schedule, settings, silent, toy_corpus
 
 HOW = schedule()
 SETTINGS = settings(HOW)
@@ -21,19 +21,12 @@ SETTINGS = settings(HOW)
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    drawn = ToyFaces(n=300, seed=4, size=16, domain="studio")
-    table = factors(drawn)
-    held = np.arange(300) % 5 == 0
-    return Corpus("toyfaces", render(table, drawn), table, TOYFACES, False, held)
+    return toy_corpus(300)
 
 
 @pytest.fixture(scope="module")
 def words() -> CLIPTokenizer:
     return diffusion.tokenizer(TOYFACES, length=SETTINGS.text_length)
-
-
-def silent(words: str) -> None:
-    """Say nothing."""
 
 
 @pytest.mark.parametrize("name", VOCABULARIES)
@@ -61,7 +54,7 @@ def test_targets_are_what_was_said() -> None:
 def test_captions_are_not_of_held_out_images(corpus: Corpus) -> None:
     marked = corpus.table.assign(clothing=np.where(corpus.held, "red", "navy"))
     many = SETTINGS.model_copy(update={"text": HOW.model_copy(update={"batch_size": 500})})
-    other = Corpus("toyfaces", corpus.images, marked, TOYFACES, False, corpus.held)
+    other = Corpus(corpus.images, marked, TOYFACES, False, corpus.held)
     shirts = [c.says["clothing"] for c in reading._batch(other, many, 1) if "clothing" in c.says]
     assert len(shirts) > 50
     assert set(shirts) == {"navy"}

@@ -60,7 +60,10 @@ def same(first: nn.Module, second: nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("until", [2, 7, 12])
-def test_an_interrupted_training_ends_where_it_would_have(tmp_path: Path, until: int) -> None:
+def test_an_interrupted_training_ends_where_it_would_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: int
+) -> None:
+    monkeypatch.setattr(trainer, "EVERY_SECONDS", -1.0)
     whole = network()
     expected = quietly(whole)
     assert not same(whole, network())
@@ -70,7 +73,7 @@ def test_an_interrupted_training_ends_where_it_would_have(tmp_path: Path, until:
     with pytest.raises(Stop):
         fit(
             broken, HOW, task(broken, until=until),
-            checkpoint=checkpoint, stamp="s", every=-1.0, say=lambda words: None,
+            checkpoint=checkpoint, stamp="s", say=lambda words: None,
         )  # fmt: skip
     assert [path.name for path in checkpoint.parent.iterdir()] == ["checkpoint.safetensors"]
 
@@ -122,8 +125,9 @@ def test_a_checkpoint_that_cannot_be_written_costs_nothing_else(tmp_path: Path) 
 
 @pytest.mark.parametrize("spoil", ["loss", "gradient"])
 def test_what_is_not_finite_is_an_error_and_keeps_the_checkpoint(
-    tmp_path: Path, spoil: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: str
 ) -> None:
+    monkeypatch.setattr(trainer, "EVERY_SECONDS", -1.0)
     checkpoint = tmp_path / "checkpoint.safetensors"
     model = network()
     normal = task(model)
@@ -138,9 +142,7 @@ def test_what_is_not_finite_is_an_error_and_keeps_the_checkpoint(
         return loss + (model[0].weight * 0).sum().sqrt()  # type: ignore[index, operator]
 
     def go() -> Fitted:
-        return fit(
-            model, HOW, loss_of, checkpoint=checkpoint, every=-1.0, say=lambda words: None
-        )  # fmt: skip
+        return fit(model, HOW, loss_of, checkpoint=checkpoint, say=lambda words: None)
 
     with pytest.raises(TrainingError, match=r"step 6.*smaller learning_rate than 0\.02"):
         go()

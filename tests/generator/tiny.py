@@ -1,9 +1,14 @@
-"""Settings of a generator that is trained in seconds, shared by the tests of its parts."""
+"""A generator that is trained in seconds, and its corpus, shared by the tests of its parts."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from repro.data.captions import TOYFACES
+from repro.data.toyfaces import ToyFaces, factors, render
+from repro.generator.corpus import Corpus
 from repro.generator.settings import GeneratorSettings, Schedule
 
 
@@ -21,3 +26,14 @@ def settings(how: Schedule, **changed: Any) -> GeneratorSettings:
     return GeneratorSettings.model_validate(
         {"corpus": "toyfaces"} | sizes | text | trained | changed
     )
+
+
+def toy_corpus(n: int, *, size: int = 16, held: int = 5) -> Corpus:
+    """Return n studio faces, of which every ``held``-th is held out."""
+    drawn = ToyFaces(n=n, seed=4, size=size, domain="studio")
+    table = factors(drawn)
+    return Corpus(render(table, drawn), table, TOYFACES, False, np.arange(n) % held == 0)
+
+
+def silent(words: str) -> None:
+    """Say nothing."""

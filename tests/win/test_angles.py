@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import subspace_angles
 
-from repro.win import factor_angles, plain_svd, principal_angles, weighted_svd
+from repro.win.angles import factor_angles, principal_angles
+from repro.win.lowrank import plain_svd, weighted_svd
 
 SEEDS = st.integers(0, 2**31 - 1)
 

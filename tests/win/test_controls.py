@@ -2,8 +2,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from repro.models import parameter_count
 from repro.names import UnknownNameError
-from repro.win import IMPORTANCES, factorised, importance_of, neutralise, plain_svd, weighted_svd
+from repro.win.controls import IMPORTANCES, factorised, importance_of
+from repro.win.fisher import neutralise
+from repro.win.lowrank import plain_svd, weighted_svd
 
 GROUPS = (torch.tensor([4.0, 1.0, 2.0, 7.0, 3.0]), torch.tensor([1.0, 6.0, 2.0, 1.0, 5.0]))
 POOLED = torch.tensor([3.0, 2.0, 2.0, 5.0, 1.0])
@@ -60,8 +63,7 @@ def test_full_rank_is_the_head_itself_whatever_the_importance(kind: str, bias: b
 
 def test_every_control_has_the_same_budget() -> None:
     sizes = {
-        factorised(head(), kind, GROUPS, POOLED, rank=2)[0].trainable_parameters
-        for kind in IMPORTANCES
+        parameter_count(factorised(head(), kind, GROUPS, POOLED, rank=2)[0]) for kind in IMPORTANCES
     }
     assert sizes == {5 * 2 + 2 * 3 + 3}
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from repro.data import augment
 from repro.data.images import ImageSet
 from repro.models import head_inputs, image_classifier, last_linear
-from repro.win import backbone_digest, image_features
+from repro.win import features
+from repro.win.features import backbone_digest, image_features
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +37,12 @@ def stored(cache: Path) -> int:
     return len(list(cache.glob("*.npy")))
 
 
-def test_they_are_what_reaches_the_head_in_evaluation_mode() -> None:
+def test_they_are_what_reaches_the_head_in_evaluation_mode(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(features, "_BATCH", 2)
     model, images = network().train(), image_set()
-    found = image_features(model, images, batch=2)
+    found = image_features(model, images)
     assert found.shape == (5, 32)
     assert found.dtype == torch.float32
     assert all(module.training for module in model.modules())  # as it was
@@ -74,16 +78,9 @@ def test_what_they_depend_on_names_the_cache(cache: Path) -> None:
     assert stored(cache) == 1
     image_features(network(1), image_set())  # other weights
     image_features(network(), image_set(digest="b"))  # other images
-    image_features(network(), image_set(), np.array([1, 3]))  # others of them
-    image_features(network(), image_set(), np.array([3, 1]))
+    image_features(network(), image_set(4))  # others of them
     image_features(network(), image_set(), size=48)  # read otherwise
-    assert stored(cache) == 6
-
-
-def test_rows_come_in_the_order_asked_for() -> None:
-    whole = image_features(network(), image_set())
-    some = image_features(network(), image_set(), np.array([3, 1]))
-    torch.testing.assert_close(some, whole[[3, 1]])
+    assert stored(cache) == 5
 
 
 def test_the_head_is_not_part_of_the_backbone(cache: Path) -> None:
@@ -116,8 +113,3 @@ def test_a_head_that_is_not_linear_is_refused(cache: Path) -> None:
     with pytest.raises(ValueError, match="the head of Sequential is not linear"):
         image_features(convolution, image_set())
     assert stored(cache) == 0
-
-
-def test_no_rows_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least one image"):
-        image_features(network(), image_set(), np.array([], dtype=int))

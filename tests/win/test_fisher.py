@@ -9,7 +9,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy
 from torchvision.models import resnet18
 
-from repro.win import (
+from repro.win.fisher import (
     floor_importance,
     group_importance,
     linear_fisher,
@@ -219,7 +219,7 @@ def test_an_absent_group_is_named(present: int) -> None:
     [
         (torch.tensor([1, 2, 1]), "only 0 and 1"),
         (torch.tensor([0.0, 1.0, torch.nan]), "only 0 and 1"),
-        (torch.tensor([0, 1]), "shape of target"),
+        (torch.tensor([0, 1]), "protected must have shape"),
     ],
 )
 def test_bad_protected(protected: Tensor, message: str) -> None:

@@ -5,8 +5,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from repro.win import multilabel_fisher, multilabel_importance, pooled_multilabel_importance
 from repro.win.fisher import linear_fisher, row_importance
+from repro.win.multilabel import (
+    multilabel_fisher,
+    multilabel_importance,
+    pooled_multilabel_importance,
+)
 
 EXACT = {"rtol": 1e-10, "atol": 1e-16}
 SEEDS = st.integers(0, 2**31 - 1)

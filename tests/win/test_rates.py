@@ -11,7 +11,8 @@ from repro.names import UnknownNameError
 from repro.settings import Optimisation
 from repro.training import Examples, fit
 from repro.training import cross_entropy as objective
-from repro.win import LowRankLinear, first_step, plain_svd, rate_factor
+from repro.win.lowrank import LowRankLinear, plain_svd
+from repro.win.rates import first_step, rate_factor
 
 SEEDS = st.integers(0, 2**31 - 1)
 # Adam as the formula has it, for epsilon -> 0: with its usual one, 1e-8, a gradient near that size

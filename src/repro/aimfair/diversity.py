@@ -69,12 +69,11 @@ def diversity(prompts: Sequence[str]) -> dict[str, float]:
     Returns
     -------
     dict
-        ``prompts`` and ``distinct prompts`` (numbers); for each facet ``coverage`` (share of the
-        prompts that name it, in [0, 1]), ``phrases`` (number of different ones) and ``entropy``
-        (bits, over its phrases), as in ``"entropy: hair"``; ``facets`` (number of those with any
-        coverage); ``distinct-1``, ``distinct-2`` (see :func:`distinct`); ``jaccard distance`` and
-        ``tf-idf distance``, means over all pairs of prompts, in [0, 1], 0 for a single prompt.
-        TF-IDF vectors are fitted on the set itself; their distance is 1 - cosine.
+        ``prompts`` (their number); ``facets`` (number of those that any prompt names); for each
+        facet ``entropy`` (bits, over its phrases), as in ``"entropy: hair"``; ``distinct-1``,
+        ``distinct-2`` (see :func:`distinct`); ``jaccard distance`` and ``tf-idf distance``, means
+        over all pairs of prompts, in [0, 1], 0 for a single prompt. TF-IDF vectors are fitted on
+        the set itself; their distance is 1 - cosine.
 
     Raises
     ------
@@ -85,23 +84,16 @@ def diversity(prompts: Sequence[str]) -> dict[str, float]:
         raise ValueError("there is no prompt to measure")
     tidied = [tidy(prompt) for prompt in prompts]
     said: dict[str, list[str]] = {facet: [] for facet in FACETS}
-    covered = Counter[str]()
     for parts in map(take_apart, tidied):
-        of = [(facet_of(phrase), phrase.casefold()) for phrase in (parts.context if parts else ())]
-        for facet, phrase in of:
-            if facet is not None:
-                said[facet].append(phrase)
-        covered.update({facet for facet, _ in of if facet is not None})
+        for phrase in parts.context if parts else ():
+            if (facet := facet_of(phrase)) is not None:
+                said[facet].append(phrase.casefold())
     texts = [words(prompt) for prompt in tidied]
     row: dict[str, float] = {
         "prompts": len(tidied),
-        "distinct prompts": len({prompt.casefold() for prompt in tidied}),
-        "facets": len(covered),
+        "facets": sum(map(bool, said.values())),
+        **{f"entropy: {facet}": entropy(phrases) for facet, phrases in said.items()},
     }
-    for facet in FACETS:
-        row[f"coverage: {facet}"] = covered[facet] / len(tidied)
-        row[f"phrases: {facet}"] = len(set(said[facet]))
-        row[f"entropy: {facet}"] = entropy(said[facet])
     row["distinct-1"], row["distinct-2"] = distinct(texts, 1), distinct(texts, 2)
     pairs = [1 - jaccard(a, b) for a, b in combinations(texts, 2)]
     row["jaccard distance"] = float(np.mean(pairs)) if pairs else 0.0

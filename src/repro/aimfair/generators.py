@@ -1,14 +1,12 @@
 """A text-to-image pipeline, loaded without any pickle, as a generator of images.
 
-What was really used is always known afterwards (`Identity`): the commit, or the digest of the
-folder.
+What was really used is always known afterwards: the commit, or the digest of the folder.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import diffusers
@@ -34,25 +32,6 @@ _MOST_AT_ONCE = {"cuda": 64, "cpu": 16}
 _BYTES_AT_512 = 3 << 30  # of one image of 512x512 on a CPU, float32, guided; an upper estimate
 
 
-@dataclass(frozen=True)
-class Identity:
-    """What draws, as the manifest names it.
-
-    Attributes
-    ----------
-    pipeline
-        Name on the hub, or of the folder, without the path to it.
-    revision
-        Commit on the hub; for a folder ``sha256:`` and its `folder_digest`.
-    scheduler
-        Class of the scheduler that ran, whichever setting led to it.
-    """
-
-    pipeline: str
-    revision: str
-    scheduler: str
-
-
 class Generator:
     """A loaded pipeline; `load` makes one.
 
@@ -68,12 +47,23 @@ class Generator:
 
     So `repro.aimfair.synthesis.generate` gives each image its row of its batch once and for all.
     What it draws depends on the batch size alone, and that little; ``batch=1`` rules out even that.
+
+    Attributes
+    ----------
+    name
+        Of the pipeline on the hub, or of its folder, without the path to it.
+    revision
+        Commit on the hub; for a folder ``sha256:`` and its `folder_digest`.
+    scheduler
+        Class of the scheduler that runs, whichever setting led to it.
     """
 
     def __init__(
-        self, pipe: Any, settings: GenerationSettings, identity: Identity, device: torch.device
+        self, pipe: Any, settings: GenerationSettings, name: str, revision: str, device: str
     ) -> None:
-        self.pipe, self.settings, self.identity, self.device = pipe, settings, identity, device
+        self.pipe, self.settings, self.name, self.revision = pipe, settings, name, revision
+        self.scheduler = type(pipe.scheduler).__name__
+        self.device = torch.device(device)
         self._takes = set(inspect.signature(type(pipe).__call__).parameters)
 
     @property
@@ -138,7 +128,7 @@ class Generator:
         images = self._call(prompts, seeds)
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
             raise GenerationError(
-                f"{self.identity.pipeline} draws {tuple(images.shape)}, not square colour images "
+                f"{self.name} draws {tuple(images.shape)}, not square colour images "
                 "(n, 3, s, s); choose another pipeline"
             )
         pixels = images.float().nan_to_num(0).mul(255).clamp(0, 255).to(torch.uint8).cpu()
@@ -156,7 +146,7 @@ class Generator:
         with quiet(), torch.inference_mode():
             drawn = self.pipe(prompt=list(prompts), generator=own, **how).images
         if not isinstance(drawn, Tensor):
-            raise GenerationError(f"{self.identity.pipeline} returns no tensor of images")
+            raise GenerationError(f"{self.name} returns no tensor of images")
         return drawn
 
 
@@ -205,8 +195,7 @@ def load(settings: GenerationSettings, *, device: str | None = None) -> Generato
     pipe.to(where)
     pipe.set_progress_bar_config(disable=True)
     revision = commit or f"sha256:{folder_digest(folder)}"
-    known = Identity(name, revision, type(pipe.scheduler).__name__)
-    return Generator(pipe, settings, known, torch.device(where))
+    return Generator(pipe, settings, name, revision, where)
 
 
 def _check_text_to_image(pipe: Any, name: str) -> None:

@@ -39,10 +39,6 @@ class EndpointError(RuntimeError):
     """An endpoint cannot be used, or no longer; the message says what to do."""
 
 
-class CeilingError(EndpointError):
-    """The calls or tokens allowed are used up."""
-
-
 @dataclass
 class Exchange:
     """One question, and what came of it."""
@@ -143,11 +139,10 @@ class Endpoint:
 
         Raises
         ------
-        CeilingError
-            If the calls or tokens allowed are used up.
         EndpointError
-            If asking again does not help: a key or model that is not accepted, an endpoint that
-            does not answer after all retries, or that asks to wait for longer than two minutes.
+            If the calls or tokens allowed are used up, or asking again does not help: a key or
+            model that is not accepted, an endpoint that does not answer after all retries, or that
+            asks to wait for longer than two minutes.
         """
         estimate = len(question) // 3 + 1  # tokens, rather too many than too few
         while True:
@@ -156,7 +151,7 @@ class Endpoint:
                 "tokens": self.limits.tokens - self.tokens - estimate,
             }
             if spent := [what for what, left in room.items() if left < 1]:
-                raise CeilingError(
+                raise EndpointError(
                     f"the {getattr(self.limits, spent[0])} {spent[0]} allowed are used up "
                     f"({self.calls} calls, {self.tokens} tokens); raise 'limits.{spent[0]}'"
                 )

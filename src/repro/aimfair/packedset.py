@@ -30,6 +30,9 @@ def pack(folder: Path, target: Path) -> None:
     GenerationError
         If the set is not finished, or an image is not what its manifest says.
     """
+    import torch  # here: unpacking needs neither
+    from torchvision.utils import make_grid
+
     _, table, images = read_set(folder)
     with whole(target) as part:
         part.mkdir()
@@ -37,7 +40,9 @@ def pack(folder: Path, target: Path) -> None:
         table[list(Drawn.model_fields)].to_parquet(
             part / ROWS, index=False, compression="zstd", compression_level=19
         )
-        Image.fromarray(_side_by_side(images)).save(part / PIXELS, optimize=True)
+        grid = make_grid(torch.from_numpy(images), nrow=math.ceil(len(images) ** 0.5), padding=0)
+        picture = grid.permute(1, 2, 0).contiguous().numpy()
+        Image.fromarray(picture).save(part / PIXELS, optimize=True)
 
 
 def unpack(packed: Path, folder: Path) -> None:
@@ -65,19 +70,8 @@ def unpack(packed: Path, folder: Path) -> None:
         shutil.copyfile(packed / ABOUT, folder / ABOUT)  # last: now it is a set
 
 
-def _side_by_side(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return (n, 3, s, s) images as one (r s, c s, 3), c = ceil(sqrt(n)); what is left is black."""
-    n, channels, size, _ = images.shape
-    across = math.ceil(math.sqrt(n))
-    down = -(-n // across)
-    room = np.zeros((down * across, channels, size, size), np.uint8)
-    room[:n] = images
-    grid = room.reshape(down, across, channels, size, size).transpose(0, 3, 1, 4, 2)
-    return np.ascontiguousarray(grid.reshape(down * size, across * size, channels))
-
-
 def _apart(picture: NDArray[np.uint8], size: int, n: int) -> NDArray[np.uint8]:
-    """Return the first n images of `_side_by_side`'s picture."""
+    """Return the first n images of a picture, (n, 3, s, s)."""
     height, width, channels = picture.shape
     grid = picture.reshape(height // size, size, width // size, size, channels)
     return grid.transpose(0, 2, 4, 1, 3).reshape(-1, channels, size, size)[:n]

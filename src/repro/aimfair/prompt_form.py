@@ -30,7 +30,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from repro.aimfair.prompt_words import HEAD_POSE, claims, normal
-from repro.data.captions import PHRASES_OF, joined
+from repro.data.captions import FACE, PHRASES_OF, PORTRAIT, sentence
 from repro.data.splits import GROUPS
 from repro.names import check_name
 
@@ -44,9 +44,6 @@ PLAIN, CONTEXTUAL, POSED = KINDS
 
 VARIED = ("facial features", "hair", "accessories")
 """The facets of the paper that every contextual prompt varies; `POSED` adds the head pose."""
-
-PORTRAIT, FACE = "Portrait face photo of", "Face photo of"
-"""How prompts begin; the second those with an age and an ancestry."""
 
 AGES = range(20, 100)
 """Ages that this study writes; the authors' lists, which may be given, have 1 to 99."""
@@ -215,8 +212,7 @@ def take_apart(prompt: str) -> Parts | None:
 
 def put_together(subject: str, context: Sequence[str] = (), *, start: str = PORTRAIT) -> str:
     """Return a prompt; the inverse of :func:`take_apart`."""
-    article = "an" if re.match(r"[aeiou8]|1[18]-", subject) else "a"
-    return f"{start} {article} {subject}" + (f" with {joined(context)}" if context else "") + "."
+    return sentence([subject], context, start=start) + "."
 
 
 # Words that say nothing of a face.

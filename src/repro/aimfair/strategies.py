@@ -55,18 +55,18 @@ class Strategy:
     ----------
     name
         The key in `STRATEGIES`.
-    start
-        ``"initial"``, trained from the initialisation, or ``"pretrained"``, from the ERM model.
-    data
-        What it trains on, for :func:`repro.aimfair.composition.compose`.
     tensors
         The rule for what trains, for :func:`repro.aimfair.finetune.trainable_tensors`.
     meaning
         One sentence for tables.
-    where
-        Table or figure of the paper; empty for what it does not have.
     words
         What it is called in a sentence.
+    where
+        Table or figure of the paper; empty for what it does not have.
+    start
+        ``"initial"``, trained from the initialisation, or ``"pretrained"``, from the ERM model.
+    data
+        What it trains on, for :func:`repro.aimfair.composition.compose`.
     rows
         Its rows of the paper's tables, by table.
     balanced
@@ -77,12 +77,12 @@ class Strategy:
     """
 
     name: str
-    start: Start
-    data: Data
     tensors: Rule
     meaning: str
-    where: str
     words: str
+    where: str = ""
+    start: Start = "pretrained"
+    data: Data = "synthetic"
     rows: Mapping[str, str] = field(default_factory=dict)
     balanced: bool = False
     sensitivity: str | None = None
@@ -101,158 +101,130 @@ class Strategy:
 _ALL = (
     Strategy(
         "erm",
-        "initial",
-        "real",
         "all",
         "Trains every tensor on the biased real images.",
-        "Table 3",
         "ERM",
-        {"3": "Baseline (ERM)"},
+        where="Table 3",
+        start="initial",
+        data="real",
+        rows={"3": "Baseline (ERM)"},
     ),
     Strategy(
         "synthetic only",
-        "initial",
-        "synthetic",
         "all",
         "Trains every tensor on synthetic images.",
-        "Table 3",
         "training on synthetic images",
-        {"3": "Trained on synthetic data"},
+        where="Table 3",
+        start="initial",
+        rows={"3": "Trained on synthetic data"},
     ),
     Strategy(
         "supplementation",
-        "initial",
-        "real and synthetic",
         "all",
         "Trains every tensor on real and synthetic images.",
-        "Table 3",
         "data supplementation",
-        {"3": "Data supplementation"},
+        where="Table 3",
+        start="initial",
+        data="real and synthetic",
+        rows={"3": "Data supplementation"},
     ),
     Strategy(
         "repairing",
-        "initial",
-        "repaired",
         "all",
         "Trains every tensor on real images, the smaller groups filled up.",
-        "Table 3",
         "data repairing",
-        {"3": "Data repairing"},
+        where="Table 3",
+        start="initial",
+        data="repaired",
+        rows={"3": "Data repairing"},
     ),
     Strategy(
         "linear probing",
-        "pretrained",
-        "synthetic",
         "head",
         "Fine-tunes the last linear layer.",
-        "Table 3",
         "linear probing",
-        {"3": "Linear probing"},
+        where="Table 3",
+        rows={"3": "Linear probing"},
     ),
     Strategy(
         "fully fine-tuning",
-        "pretrained",
-        "synthetic",
         "all",
         "Fine-tunes every tensor.",
-        "Table 3, Figure 2",
         "full fine-tuning",
-        {"3": "Fully fine-tuning"},
+        where="Table 3, Figure 2",
+        rows={"3": "Fully fine-tuning"},
     ),
     Strategy(
         "freeze",
-        "pretrained",
-        "synthetic",
         "all but one block",
         "Fine-tunes all blocks but one.",
-        "Table 4, Figure 2",
         "freezing one block",
+        where="Table 4, Figure 2",
     ),
     Strategy(
         "update",
-        "pretrained",
-        "synthetic",
         "one block",
         "Fine-tunes a single block.",
-        "Table 4",
         "updating one block",
+        where="Table 4",
     ),
     Strategy(
         "random",
-        "pretrained",
-        "synthetic",
         "random",
         "Fine-tunes as many random tensors as the mask holds.",
-        "Table 4",
         "random tensors",
+        where="Table 4",
     ),
     Strategy(
         "cosine mask",
-        "pretrained",
-        "synthetic",
         "mask",
         "Fine-tunes a mask by cosine similarity.",
-        "Table 4",
         "SFT with a cosine mask",
-        {"4": "Selective fine-tuning (cosine similarity)"},
+        where="Table 4",
+        rows={"4": "Selective fine-tuning (cosine similarity)"},
         sensitivity="cosine",
     ),
     Strategy(
         "mask",
-        "pretrained",
-        "synthetic",
         "mask",
         "Fine-tunes the mask (SFT): AIM-Fair.",
-        "Tables 3 and 4",
         "SFT",
-        {"3": "AIM-Fair", "4": "AIM-Fair (absolute difference)"},
+        where="Tables 3 and 4",
+        rows={"3": "AIM-Fair", "4": "AIM-Fair (absolute difference)"},
         sensitivity="absolute",
     ),
     Strategy(
         "balanced real",
-        "initial",
-        "real",
         "all",
         "Trains every tensor on as many real images, balanced: what could be had without the bias.",
-        "",
         "training on balanced real images",
+        start="initial",
+        data="real",
         balanced=True,
     ),
     Strategy(
         "random parameters",
-        "pretrained",
-        "synthetic",
         "random of a size",
         "Fine-tunes random tensors that hold as many parameters as the mask.",
-        "",
         "random tensors of as many parameters",
     ),
     Strategy(
         "importance mask",
-        "pretrained",
-        "synthetic",
         "mask by importance",
         "Fine-tunes a mask by WIN's importance in place of gradients of bias.",
-        "",
         "SFT with a mask by WIN's importance",
         sensitivity="absolute",
     ),
     Strategy(
         "batchnorm affine",
-        "pretrained",
-        "synthetic",
         "batchnorm",
         "Fine-tunes weights and biases of the BatchNorm layers.",
-        "",
         "BatchNorm tensors alone",
     ),
     Strategy(
         "batchnorm statistics",
-        "pretrained",
-        "synthetic",
         "none",
         "Trains nothing: BatchNorm statistics are those of the synthetic images.",
-        "",
         "BatchNorm statistics alone",
     ),
 )

@@ -106,16 +106,16 @@ def generate(
     ValueError
         If a group has no prompts or an argument is out of its range.
     """
-    folder, who = Path(folder), generator.identity
+    folder = Path(folder)
     with locked(folder):
         asked = About(
             target=target,
             protected=protected,
             seed=seed,
             images_per_group=images_per_group,
-            pipeline=who.pipeline,
-            revision=who.revision,
-            scheduler=who.scheduler,
+            pipeline=generator.name,
+            revision=generator.revision,
+            scheduler=generator.scheduler,
             settings=generator.settings.model_dump(mode="json", exclude=set(HOW_IT_RUNS)),
             prompts=_checked(prompts),
             drawn_with={**generator.environment, "batch": generator.batch},

@@ -6,7 +6,6 @@ that the official description does not allow is an error, never a guess.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal, NoReturn, get_args
 
 import numpy as np
@@ -19,8 +18,6 @@ from repro.data.schema import (
     EDUCATION,
     MAY_BE_MISSING,
     MISSING,
-    PROTECTED_COLUMN,
-    PROTECTED_VALUES,
 )
 from repro.data.sources import DataError, SourceFile, find_file
 from repro.data.tabular import Table, drop_incomplete
@@ -116,20 +113,14 @@ def parse(text: str, *, kind: Kind, name: str) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(CONTINUOUS, np.int64) | {LABEL: np.int8})
 
 
-def load(
-    *, root: Path | None = None, missing: Missing = "category", download: bool = True
-) -> Table:
+def load(*, missing: Missing = "category") -> Table:
     """Load Adult as one table: the records of ``adult.data``, then those of ``adult.test``.
 
     Parameters
     ----------
-    root
-        Folder of all data sets; `repro.data.sources.data_root` by default.
     missing
         ``category`` keeps all 48,842 records, with ``?`` where a value is missing; ``drop``
         keeps the 45,222 complete ones.
-    download
-        Whether absent files may be fetched from the official address.
 
     Raises
     ------
@@ -142,7 +133,7 @@ def load(
         raise ValueError(f"missing must be one of {get_args(Missing)}, not {missing!r}")
     parts = []
     for file, kind in zip(FILES, get_args(Kind), strict=True):
-        path = find_file("adult", file, root=root, download=download)
+        path = find_file("adult", file)
         part = parse(path.read_text(encoding="latin-1"), kind=kind, name=file.name)
         if len(part) != RECORDS[kind]:
             raise DataError(f"{path}: {len(part)} records, officially there are {RECORDS[kind]}")
@@ -153,7 +144,6 @@ def load(
         simulated=False,
         frame=frame[list(COLUMNS)],
         target=frame[LABEL].to_numpy(dtype=np.int8),
-        protected=frame[PROTECTED_COLUMN].eq(PROTECTED_VALUES[1]).to_numpy().astype(np.int8),
         sha256={file.name: file.sha256 for file in FILES},
     )
     return drop_incomplete(table) if missing == "drop" else table

@@ -13,20 +13,20 @@ from pathlib import Path
 
 from repro.data.sources import DataError, remembered
 
-_Entry = tuple[str, int, Callable[[], bytes]]  # name as stored, bytes, how to read them
+_Entry = tuple[str, Callable[[], bytes]]  # name as stored, how to read it
 # By any of these an archive is found to be damaged.
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
 
 
-def members(path: Path) -> dict[str, int]:
+def members(path: Path) -> list[str]:
     """List the files in a folder, a .zip, a .tar.gz or a .tgz.
 
     Hidden files and ``__MACOSX`` are left out, as are links in an archive.
 
     Returns
     -------
-    dict
-        Size in bytes by name, ``/`` between its parts, in the order of the names.
+    list of str
+        Names in order, ``/`` between their parts.
 
     Raises
     ------
@@ -34,12 +34,12 @@ def members(path: Path) -> dict[str, int]:
         If ``path`` is absent, of another kind or damaged, holds a name twice, or holds one that
         leads out of it (absolute, or with ``..``).
     """
-    found: dict[str, int] = {}
-    for name, size, _ in _entries(path):
+    found = set[str]()
+    for name, _ in _entries(path):
         if name in found:
             raise DataError(f"{path} has two members named {name!r}; fetch the archive again")
-        found[name] = size
-    return dict(sorted(found.items()))
+        found.add(name)
+    return sorted(found)
 
 
 def read_members(path: Path, names: Collection[str] | None = None) -> Iterator[tuple[str, bytes]]:
@@ -61,7 +61,7 @@ def read_members(path: Path, names: Collection[str] | None = None) -> Iterator[t
         As `members`, and if a name is not among the members.
     """
     wanted = None if names is None else set(names)
-    for name, _, read in _entries(path):
+    for name, read in _entries(path):
         if wanted is None:
             yield name, read()
         elif name in wanted:
@@ -117,10 +117,10 @@ def _entries(path: Path) -> Iterator[_Entry]:
     else:
         raise DataError(f"{path} is neither a folder nor a .zip, .tar.gz or .tgz archive")
     try:
-        for stored, size, read in walk:
+        for stored, read in walk:
             name = _safe_name(stored, path)
             if not name.startswith((".", "__MACOSX/")) and "/." not in name:
-                yield name, size, partial(_read, read, path, name)
+                yield name, partial(_read, read, path, name)
     except _DAMAGE as error:
         raise DataError(f"{path} is damaged ({error}); delete it and fetch it again") from error
     except OSError as error:
@@ -140,7 +140,7 @@ def _read(read: Callable[[], bytes], path: Path, name: str) -> bytes:
 
 def _walk_folder(folder: Path) -> Iterator[_Entry]:
     for name, entry in _files(folder, ""):
-        yield name, entry.stat().st_size, Path(entry.path).read_bytes
+        yield name, Path(entry.path).read_bytes
 
 
 def _files(folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -157,7 +157,7 @@ def _walk_zip(path: Path) -> Iterator[_Entry]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if not info.is_dir():
-                yield info.filename, info.file_size, partial(archive.read, info)
+                yield info.filename, partial(archive.read, info)
 
 
 def _walk_tar(path: Path) -> Iterator[_Entry]:
@@ -166,7 +166,7 @@ def _walk_tar(path: Path) -> Iterator[_Entry]:
             if info.isreg():
                 file = archive.extractfile(info)
                 assert file is not None  # None only for what is no file
-                yield info.name, info.size, file.read
+                yield info.name, file.read
         while archive.fileobj.read(1 << 20):  # to the end, where gzip keeps its checksum
             pass
 

@@ -8,6 +8,7 @@ faces. A caption names who is shown and some of what is true, in the one form of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -202,8 +203,12 @@ def joined(items: Sequence[str]) -> str:
     return ", ".join(items[:-1]) + f", and {items[-1]}"
 
 
-def sentence(subject: Sequence[str], context: Sequence[str]) -> str:
-    """Return a prompt of the papers' form.
+PORTRAIT, FACE = "Portrait face photo of", "Face photo of"
+"""How prompts begin; the second those with an age and an ancestry."""
+
+
+def sentence(subject: Sequence[str], context: Sequence[str], *, start: str = PORTRAIT) -> str:
+    """Return a prompt of the papers' form, without a full stop.
 
     Parameters
     ----------
@@ -211,12 +216,12 @@ def sentence(subject: Sequence[str], context: Sequence[str]) -> str:
         Words for who is shown, e.g. ``["smiling", "male"]``.
     context
         What follows "with", possibly nothing (the plain prompt).
+    start
+        `PORTRAIT` or `FACE`.
     """
     who = " ".join(subject)
-    article = "an" if who[:1] in "aeiou8" else "a"  # an 87-year-old
-    return f"Portrait face photo of {article} {who}" + (
-        f" with {joined(context)}" if context else ""
-    )
+    article = "an" if re.match(r"[aeiou8]|1[18]-", who) else "a"  # an 87-year-old
+    return f"{start} {article} {who}" + (f" with {joined(context)}" if context else "")
 
 
 SUBJECTS = ("Smiling", "Young", "Male")
@@ -316,8 +321,7 @@ def captions(
         described = form.random() < OF_AGE and _of_age(table.iloc[row], form)
         if described:
             who, of_age = described
-            text = sentence(who, []).removeprefix("Portrait ").replace("face", "Face", 1)
-            written.append(Caption(text + stop, of_age))
+            written.append(Caption(sentence(who, [], start=FACE) + stop, of_age))
         else:
             text = sentence(_freely(says, form), phrases_said).removesuffix(",")
             written.append(Caption(text + stop, says))

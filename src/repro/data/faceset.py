@@ -105,7 +105,6 @@ class FaceSet(ABC):
         size: int | None,
         *,
         edition: str = "reduced",
-        root: Path | None = None,
         crop: float | None = None,
     ) -> ImageSet:
         """Load the images that are used, in the order of their records.
@@ -117,8 +116,6 @@ class FaceSet(ABC):
             their own size.
         edition
             One of `editions`.
-        root
-            Folder of all data sets; `repro.data.sources.data_root` by default.
         crop
             Another share of height and width than the data set's own; 1 for the whole photograph.
 
@@ -127,11 +124,11 @@ class FaceSet(ABC):
         DataError
             If a file is absent, damaged or of another edition, or images and labels do not fit.
         """
-        found = self.find(edition, root=root)
+        found = self.find(edition)
         records, images = self.read(found), found["images"]
         on_disk = image_members(images, depth=self.depth)
         kept, skipped = self.select(records, on_disk, images)
-        digests = self.declared(edition, root=root)
+        digests = self.declared(edition)
         return ImageSet(
             name=self.name,
             images=load_images(
@@ -148,7 +145,7 @@ class FaceSet(ABC):
             sha256=digests,
         )
 
-    def records(self, *, edition: str = "reduced", root: Path | None = None) -> pd.DataFrame:
+    def records(self, *, edition: str = "reduced") -> pd.DataFrame:
         """Return the labels as published, of every image that has some, without reading one.
 
         Raises
@@ -158,9 +155,9 @@ class FaceSet(ABC):
         """
         # Labels that stand in no file of their own are in the names of the images.
         roles = [role for role in self.pieces if role != "images"] or ["images"]
-        return self.read(self.find(edition, root=root, roles=roles))
+        return self.read(self.find(edition, roles=roles))
 
-    def attributes(self, *, edition: str = "reduced", root: Path | None = None) -> pd.DataFrame:
+    def attributes(self, *, edition: str = "reduced") -> pd.DataFrame:
         """Return `records` as attributes, int8, 0 or 1.
 
         Raises
@@ -168,7 +165,7 @@ class FaceSet(ABC):
         DataError
             If a file is absent, damaged or of another edition.
         """
-        return self.encode(self.records(edition=edition, root=root))
+        return self.encode(self.records(edition=edition))
 
     @property
     def editions(self) -> tuple[str, ...]:
@@ -176,7 +173,7 @@ class FaceSet(ABC):
         known = dict.fromkeys(name for piece in self.pieces.values() for name in piece.editions)
         return (*known, FOUND)
 
-    def declared(self, edition: str, *, root: Path | None = None) -> dict[str, str]:
+    def declared(self, edition: str) -> dict[str, str]:
         """Return the digest of every file of an edition, by file name.
 
         Nothing is read, except for `FOUND`: its digests are measured.
@@ -190,21 +187,17 @@ class FaceSet(ABC):
         """
         check_name(f"edition of {self.name}", edition, self.editions)
         if edition == FOUND:
-            paths = self.find(FOUND, root=root).values()
+            paths = self.find(FOUND).values()
             return {p.name: digest_of_folder(p) if p.is_dir() else digest_of(p) for p in paths}
         return dict(piece.editions[edition] for piece in self.pieces.values())
 
-    def find(
-        self, edition: str, *, root: Path | None = None, roles: Collection[str] | None = None
-    ) -> dict[str, Path]:
+    def find(self, edition: str, *, roles: Collection[str] | None = None) -> dict[str, Path]:
         """Return the path of every piece, by role, after checking that it is of the edition.
 
         Parameters
         ----------
         edition
             One of `editions`.
-        root
-            Folder of all data sets; `repro.data.sources.data_root` by default.
         roles
             Which pieces; all by default.
 
@@ -216,7 +209,7 @@ class FaceSet(ABC):
             If a file is absent, unreadable or of another edition; the message says what to do.
         """
         check_name(f"edition of {self.name}", edition, self.editions)
-        folder = (data_root() if root is None else Path(root)) / self.name
+        folder = data_root() / self.name
         wanted = self.pieces if roles is None else roles
         return {role: self._find(self.pieces[role], edition, folder) for role in wanted}
 

@@ -83,12 +83,13 @@ def load_images(
     *,
     digest: str,
     crop: float = 1.0,
-    resident: bool | None = None,
 ) -> Tensor:
     """Return images of an archive or folder as one tensor, decoded the first time only.
 
     Without a ``size`` every frame keeps its own, so that training and testing interpolate once.
-    The frames of a set must then be of one size, as those of aligned faces are.
+    The frames of a set must then be of one size, as those of aligned faces are. Images that do not
+    fit into the memory that is available stay on disk, memory-mapped; what they take is said on
+    stderr.
 
     Parameters
     ----------
@@ -104,10 +105,6 @@ def load_images(
         Digest of ``archive``; with another digest the images are decoded anew.
     crop
         See `repro.data.images.decode`.
-    resident
-        Whether the images are read into memory (True), stay on disk as a memory-mapped file
-        (False), or whichever the available memory allows (None). What it
-        takes is said on stderr first.
 
     Returns
     -------
@@ -161,7 +158,7 @@ def load_images(
             lambda file: _decode_into(file, archive, names, pixels, title),
             what=f"{dataset}: the decoded images",
         )
-    return torch.from_numpy(np.array(found) if _keep(dataset, found.shape, resident) else found)
+    return torch.from_numpy(np.array(found) if _keep(dataset, found.shape) else found)
 
 
 def _decode_into(
@@ -191,10 +188,10 @@ def _decode_into(
             progress.update(len(chunk))
 
 
-def _keep(dataset: str, shape: tuple[int, ...], resident: bool | None) -> bool:
+def _keep(dataset: str, shape: tuple[int, ...]) -> bool:
     """Say what memory the images take and whether they are to be read into it."""
     needed, there = int(np.prod(shape)), available_memory()
-    keep = fits_in_memory(needed) if resident is None else resident
+    keep = fits_in_memory(needed)
     known = "unknown" if there is None else f"{there / 1e6:,.0f} MB"
     print(
         f"{dataset}: {shape[0]:,} images of {shape[3]}x{shape[2]} take {needed / 1e6:,.0f} MB "

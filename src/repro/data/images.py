@@ -58,7 +58,30 @@ class ImageSet:
     sha256: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check(self)
+        import torch
+
+        shape, part = tuple(self.images.shape), np.asarray(self.part)
+        if self.images.dtype != torch.uint8 or len(shape) != 4 or shape[1] != 3:
+            raise ValueError(
+                f"{self.name}: images must be uint8 of shape (n, 3, h, w), "
+                f"not {self.images.dtype} of shape {shape}"
+            )
+        if not len(self.images) == len(self.attributes) == len(part):
+            raise ValueError(
+                f"{self.name}: {len(self.images)} images, {len(self)} rows of attributes and "
+                f"{len(part)} parts; one of each is needed for each example"
+            )
+        if part.ndim != 1 or not np.isin(part, PARTS).all():
+            raise ValueError(f"{self.name}: part must be one-dimensional, each one of {PARTS}")
+        if not self.attributes.index.is_unique:
+            twice = self.attributes.index[self.attributes.index.duplicated()][0]
+            raise ValueError(f"{self.name}: two examples are named {twice!r}; names must be unique")
+        for column in self.attributes.columns:
+            values = self.attributes[column].to_numpy()
+            if values.dtype != np.int8 or not np.isin(values, (0, 1)).all():
+                raise ValueError(
+                    f"{self.name}: attribute {column!r} must be int8, each value 0 or 1"
+                )
 
     def __len__(self) -> int:
         return len(self.attributes)
@@ -73,32 +96,6 @@ class ImageSet:
         """
         check_name("attribute", name, [str(column) for column in self.attributes.columns])
         return self.attributes[name].to_numpy(dtype=np.int8)
-
-
-def _check(data: ImageSet) -> None:
-    import torch
-
-    images, attributes, part = data.images, data.attributes, np.asarray(data.part)
-    shape = tuple(images.shape)
-    if images.dtype != torch.uint8 or len(shape) != 4 or shape[1] != 3:
-        raise ValueError(
-            f"{data.name}: images must be uint8 of shape (n, 3, h, w), "
-            f"not {images.dtype} of shape {shape}"
-        )
-    if not len(images) == len(attributes) == len(part):
-        raise ValueError(
-            f"{data.name}: {len(images)} images, {len(attributes)} rows of attributes and "
-            f"{len(part)} parts; one of each is needed for each example"
-        )
-    if part.ndim != 1 or not np.isin(part, PARTS).all():
-        raise ValueError(f"{data.name}: part must be one-dimensional, each one of {PARTS}")
-    if not attributes.index.is_unique:
-        twice = attributes.index[attributes.index.duplicated()][0]
-        raise ValueError(f"{data.name}: two examples are named {twice!r}; names must be unique")
-    for column in attributes.columns:
-        values = attributes[column].to_numpy()
-        if values.dtype != np.int8 or not np.isin(values, (0, 1)).all():
-            raise ValueError(f"{data.name}: attribute {column!r} must be int8, each value 0 or 1")
 
 
 def same_names(what: str, first: Iterable[str], second: Iterable[str]) -> None:

@@ -148,26 +148,22 @@ def _noted(note: Path, stamp: list[str | int]) -> str | None:
     return digest if noted == stamp and isinstance(digest, str) else None
 
 
-def find_file(
-    dataset: str, file: SourceFile, *, root: Path | None = None, download: bool = True
-) -> Path:
+def find_file(dataset: str, file: SourceFile, *, download: bool = True) -> Path:
     """Return the path of a verified file of a data set, downloaded first if need be.
 
     Parameters
     ----------
     dataset
-        Folder of the data set below ``root``.
+        Folder of the data set below `data_root`.
     file
         What to find.
-    root
-        Folder of all data sets; `data_root` by default.
     download
         Whether an absent file may be fetched from ``file.url``.
 
     Returns
     -------
     Path
-        ``root / dataset / file.name``, whose sha256 is ``file.sha256``.
+        ``dataset / file.name`` below `data_root`, whose sha256 is ``file.sha256``.
 
     Raises
     ------
@@ -175,7 +171,7 @@ def find_file(
         If the file is absent and cannot be fetched, or is present with another sha256 (it is
         then left as it is: it may be somebody's only copy).
     """
-    path = (data_root() if root is None else Path(root)) / dataset / file.name
+    path = data_root() / dataset / file.name
     if exists(path):
         _verify(path, file)
         return path

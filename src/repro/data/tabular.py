@@ -7,6 +7,7 @@ follows is the same code for both.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -37,44 +38,43 @@ class Table:
         text, ``?`` where missing. Indexed 0 to n - 1.
     target
         (n,) int8, 1 = income over 50,000 US dollars a year.
-    protected
-        (n,) int8, 1 = Male, 0 = Female.
     sha256
         What was read, by file name.
 
     Raises
     ------
     ValueError
-        If columns, lengths, types or values are not these, ``protected`` contradicts the column
-        ``sex``, or one of the two protected groups is absent.
+        If columns, lengths, types or values are not these, or one of the two protected groups is
+        absent.
     """
 
     name: str
     simulated: bool
     frame: pd.DataFrame
     target: NDArray[np.int8]
-    protected: NDArray[np.int8]
     sha256: dict[str, str]
 
     def __post_init__(self) -> None:
         """Check everything that the class promises."""
         _check_frame(self.name, self.frame)
-        for label, values in (("target", self.target), ("protected", self.protected)):
-            if values.shape != (len(self.frame),):
-                raise ValueError(
-                    f"{self.name}: {label} has shape {values.shape}, frame has {len(self.frame)} "
-                    "rows: there must be one value a row"
-                )
-            if values.dtype != np.int8 or not np.isin(values, (0, 1)).all():
-                raise ValueError(f"{self.name}: {label} must be int8, each value 0 or 1")
+        if self.target.shape != (len(self.frame),):
+            raise ValueError(
+                f"{self.name}: target has shape {self.target.shape}, frame has {len(self.frame)} "
+                "rows: there must be one value a row"
+            )
+        if self.target.dtype != np.int8 or not np.isin(self.target, (0, 1)).all():
+            raise ValueError(f"{self.name}: target must be int8, each value 0 or 1")
         for value, word in enumerate(PROTECTED_VALUES):
             if not (self.protected == value).any():
                 raise ValueError(
                     f"{self.name}: no record of the protected group {value} ({word}); fairness "
                     "compares two groups, so both must be present"
                 )
-        if not np.array_equal(_is_male(self.frame), self.protected == 1):
-            raise ValueError(f"{self.name}: protected contradicts the column {PROTECTED_COLUMN!r}")
+
+    @cached_property
+    def protected(self) -> NDArray[np.int8]:
+        """Column ``sex`` of each record, (n,) int8, 1 = Male, 0 = Female."""
+        return self.frame[PROTECTED_COLUMN].eq(PROTECTED_VALUES[1]).to_numpy().astype(np.int8)
 
     def __len__(self) -> int:
         """Count the records."""
@@ -95,7 +95,6 @@ def drop_incomplete(table: Table) -> Table:
         table,
         frame=table.frame.take(complete).reset_index(drop=True),
         target=table.target[complete],
-        protected=table.protected[complete],
     )
 
 
@@ -224,10 +223,6 @@ def _check_frame(name: str, frame: pd.DataFrame) -> None:
             raise ValueError(f"{name}: {column} must be int64, it is {frame[column].dtype}")
     for column, official in CATEGORICAL.items():
         _codes(frame[column], (*official, MISSING))
-
-
-def _is_male(frame: pd.DataFrame) -> NDArray[np.bool_]:
-    return (frame[PROTECTED_COLUMN] == PROTECTED_VALUES[1]).to_numpy(dtype=np.bool_)
 
 
 def _codes(values: pd.Series, known: tuple[str, ...]) -> NDArray[np.intp]:

@@ -43,7 +43,6 @@ VERSION = 1
 
 NAME = "toycensus"
 Paths = Literal["all", "direct", "mediated"]
-_EFFECTS: dict[str, Paths] = {"total": "all", "direct": "direct", "mediated": "mediated"}
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,6 @@ def generate(settings: CensusSettings = CensusSettings()) -> Table:
         simulated=True,
         frame=records(noise, world, seed=settings.seed),
         target=world.target,
-        protected=noise.sex,
         sha256={NAME: fingerprint(settings)},
     )
 
@@ -182,37 +180,6 @@ def counterfactual_records(
     world = _world_under(noise, settings, protected, paths)
     told = noise.sex if paths == "mediated" else np.full_like(noise.sex, protected)
     return records(replace(noise, sex=told), world, seed=settings.seed)
-
-
-def effects(settings: CensusSettings) -> dict[str, float]:
-    """Compute the true effects of sex on P(income > 50K) in this population, men minus women.
-
-    Returns
-    -------
-    dict
-        ``total``, ``direct`` and ``mediated``: mean `counterfactual` of 1 minus that of 0 along
-        those paths (direct and mediated need not add up to total, as the label is a threshold);
-        ``observed``: the demographic parity difference of the factual labels.
-
-    Raises
-    ------
-    ValueError
-        If ``n`` is so small that no man or no woman was drawn.
-    """
-    noise = draw(settings.n, seed=settings.seed)
-    men = noise.sex == 1
-    if men.all() or not men.any():
-        raise ValueError(f"{settings.n} people are too few: all have the same sex")
-    found = {
-        name: float(
-            _world_under(noise, settings, 1, paths).target.mean()
-            - _world_under(noise, settings, 0, paths).target.mean()
-        )
-        for name, paths in _EFFECTS.items()
-    }
-    target = _solve(noise, settings, direct=noise.sex, mediated=noise.sex).target
-    found["observed"] = float(target[men].mean() - target[~men].mean())
-    return found
 
 
 def _world_under(

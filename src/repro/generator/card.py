@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from repro.data.captions import VOCABULARIES
@@ -106,10 +107,8 @@ def _read(measured: Mapping[str, Any]) -> str:
     said = [shares for name, shares in measured.items() if name.startswith("read as asked")]
     if not said:
         return ""
-    shares = sorted(said[0].items(), key=_second)  # of faces, the classifier trained on CelebA
+    shares = sorted(
+        said[0].items(), key=itemgetter(1)
+    )  # of faces, the classifier trained on CelebA
     told = ", ".join(f"{name} {share:.0%}" for name, share in shares)
     return f"\n  Of what prompts asked for, an independent classifier read: {told}."
-
-
-def _second(pair: tuple[str, float]) -> float:
-    return pair[1]

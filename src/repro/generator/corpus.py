@@ -55,8 +55,6 @@ class Corpus:
 
     Attributes
     ----------
-    name
-        ``toyfaces`` or ``faces``.
     images
         (n, 3, s, s) uint8.
     table
@@ -74,7 +72,6 @@ class Corpus:
         (n,) float64, sum 1: how often the UNet sees each image. All alike if None.
     """
 
-    name: str
     images: Tensor
     table: pd.DataFrame
     vocabulary: Sequence[Phrase]
@@ -98,18 +95,12 @@ def load(settings: GeneratorSettings) -> Corpus:
     return _toyfaces(settings) if settings.corpus == "toyfaces" else _faces(settings)
 
 
-def toy_settings(settings: GeneratorSettings) -> toyfaces.ToyFaces:
-    """Return the renderer's settings of the toy corpus: the studio, as designed."""
-    assert settings.images is not None
-    return toyfaces.ToyFaces(n=settings.images, seed=TOY_SEED, size=settings.size, domain="studio")
-
-
 def _toyfaces(settings: GeneratorSettings) -> Corpus:
-    drawn = toy_settings(settings)
+    assert settings.images is not None
+    drawn = toyfaces.ToyFaces(n=settings.images, seed=TOY_SEED, size=settings.size, domain="studio")
     images = toyfaces.generate(drawn, keep=True)
     table = toyfaces.factors(drawn)
     return Corpus(
-        name="toyfaces",
         images=images.images,
         table=table,
         vocabulary=VOCABULARIES["toyfaces"],
@@ -149,7 +140,6 @@ def _faces(settings: GeneratorSettings) -> Corpus:
     table = pd.concat([of_lfw, of_fair[adult]])
     keep = torch.from_numpy(np.flatnonzero(adult))
     return Corpus(
-        name="faces",
         images=torch.cat([lfw.images[torch.from_numpy(np.flatnonzero(grown))], fair.images[keep]]),
         table=table,
         vocabulary=VOCABULARIES["faces"],

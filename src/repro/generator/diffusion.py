@@ -93,15 +93,9 @@ def tokenizer(
         show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
-    model = _parts(bpe)
-    merges: Any = model[1]  # pairs, which the hints of the library do not know
-    return CLIPTokenizer(vocab=model[0], merges=merges, model_max_length=length)
-
-
-def _parts(bpe: Tokenizer) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Return the vocabulary and the merges of a trained tokenizer."""
     model = json.loads(bpe.to_str())["model"]
-    return model["vocab"], [tuple(pair) for pair in model["merges"]]
+    merges: Any = [tuple(pair) for pair in model["merges"]]  # the library's hints know no pairs
+    return CLIPTokenizer(vocab=model["vocab"], merges=merges, model_max_length=length)
 
 
 def build(settings: GeneratorSettings, words: CLIPTokenizer) -> TextToLatent:

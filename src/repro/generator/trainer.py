@@ -55,7 +55,6 @@ def fit(
     stamp: str = "",
     device: str = "cpu",
     say: Callable[[str], object] = print,
-    every: float = EVERY_SECONDS,
     done: int = 0,
 ) -> Fitted:
     """Train a model; it ends with the exponential average of its weights.
@@ -70,8 +69,8 @@ def fit(
         Returns the loss of a step, given its number from 1; all that is random in it follows from
         that number.
     checkpoint
-        A safetensors file, read first if it is there, written every ``every`` seconds and at the
-        end, removed by nobody here.
+        A safetensors file, read first if it is there, written every `EVERY_SECONDS` and at
+        the end, removed by nobody here.
     stamp
         What the training is; a checkpoint with another stamp is not gone on from.
     done
@@ -137,7 +136,7 @@ def fit(
                 f"step {step}/{how.steps}, loss {mean:.4f}, {pace * how.batch_size:.0f} images/s, "
                 f"{(how.steps - step) / pace / 60:.0f} min left"
             )
-            if checkpoint is not None and (now - last > every or step == how.steps):
+            if checkpoint is not None and (now - last > EVERY_SECONDS or step == how.steps):
                 _save(
                     checkpoint,
                     stamp,

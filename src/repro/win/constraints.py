@@ -13,22 +13,12 @@ Table 3, compare with such a regulariser at intensities 0.1, 0.5 and 0.9 without
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
 import torch
 from torch import Tensor
-
-
-class Penalty(Protocol):
-    """A regulariser: what the values of :data:`PENALTIES` have in common."""
-
-    def __call__(
-        self, score: Tensor, target: Tensor, protected: Tensor, *, normalise: bool = False
-    ) -> Tensor:
-        """Return a scalar >= 0 from a score (n,) or (n, 2), target (n,) and protected (n,)."""
-        ...
 
 
 def signed_score(logits: Tensor) -> Tensor:
@@ -60,9 +50,7 @@ def signed_score(logits: Tensor) -> Tensor:
     return logits[:, 1] - logits[:, 0] if two_classes else logits
 
 
-def demographic_parity_penalty(
-    score: Tensor, protected: Tensor, *, normalise: bool = False
-) -> Tensor:
+def demographic_parity_penalty(score: Tensor, protected: Tensor) -> Tensor:
     """Return the absolute covariance of the score and the protected attribute.
 
     Parameters
@@ -71,9 +59,6 @@ def demographic_parity_penalty(
         Logits of shape (n, 2) or (n,), see :func:`signed_score`.
     protected
         Protected attribute p, shape (n,), values 0 or 1.
-    normalise
-        Divide by the variance of p, pbar (1 - pbar). What remains is the absolute difference of
-        the group means of the score, which does not depend on the groups' sizes.
 
     Returns
     -------
@@ -92,12 +77,10 @@ def demographic_parity_penalty(
     The decision boundary covariance of Zafar et al. (2015), arXiv 1507.05259.
     """
     d = signed_score(score)
-    return _covariance(d, _binary("protected", protected, d), normalise).abs()
+    return _covariance(d, _binary("protected", protected, d)).abs()
 
 
-def equalized_odds_penalty(
-    score: Tensor, target: Tensor, protected: Tensor, *, normalise: bool = False
-) -> Tensor:
+def equalized_odds_penalty(score: Tensor, target: Tensor, protected: Tensor) -> Tensor:
     """Sum over t the absolute covariance within the examples of target t.
 
     The sum, because Delta_EO of Zhang and Zhou (2024), arXiv 2403.00625, is the sum of the TPR
@@ -109,9 +92,6 @@ def equalized_odds_penalty(
         Logits of shape (n, 2) or (n,), see :func:`signed_score`.
     target, protected
         Target attribute t and protected attribute p, shape (n,), values 0 or 1.
-    normalise
-        Divide each covariance by the variance of p within its target, as in
-        :func:`demographic_parity_penalty`.
 
     Returns
     -------
@@ -132,28 +112,24 @@ def equalized_odds_penalty(
     d = signed_score(score)
     t = _binary("target", target, d)
     p = _binary("protected", protected, d)
-    within = [_covariance(d[t == value], p[t == value], normalise).abs() for value in (0, 1)]
+    within = [_covariance(d[t == value], p[t == value]).abs() for value in (0, 1)]
     return within[0] + within[1]
 
 
-def _dp(score: Tensor, target: Tensor, protected: Tensor, *, normalise: bool = False) -> Tensor:
-    """Demographic parity in the uniform signature: the target plays no part in it."""
-    return demographic_parity_penalty(score, protected, normalise=normalise)
-
-
-PENALTIES: Final[Mapping[str, Penalty]] = MappingProxyType(
-    {"dp": _dp, "eo": equalized_odds_penalty}
+PENALTIES: Final[Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = MappingProxyType(
+    {
+        "dp": lambda score, target, protected: demographic_parity_penalty(score, protected),
+        "eo": equalized_odds_penalty,
+    }
 )
-"""Regularisers by name, all called as ``penalty(score, target, protected, normalise=False)``."""
+"""Regularisers by name, all called as ``penalty(score, target, protected)``."""
 
 
-def _covariance(d: Tensor, p: Tensor, normalise: bool) -> Tensor:
+def _covariance(d: Tensor, p: Tensor) -> Tensor:
     """Return the population covariance of d (n,) and p (n,), 0 where p does not vary."""
     if p.numel() == 0 or bool((p == p[0]).all()):
         return d[:0].sum()  # zero, and still part of the graph, so that backward() works
-    share = p.mean()
-    covariance = ((p - share) * d).mean()
-    return covariance / (share * (1 - share)) if normalise else covariance
+    return ((p - p.mean()) * d).mean()
 
 
 def _binary(name: str, values: Tensor, score: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +19,8 @@ from repro.models import last_linear
 
 PREPROCESSING = "plain 1"
 """What is done to the bytes before the network (`repro.data.augment.plain`), and its version."""
+
+_BATCH = 256  # images that go through at once
 
 
 def backbone_digest(model: nn.Module) -> str:
@@ -47,11 +48,9 @@ def backbone_digest(model: nn.Module) -> str:
 def image_features(
     model: nn.Module,
     images: ImageSet,
-    rows: np.ndarray | None = None,
     *,
     size: int | None = None,
     device: str = "cpu",
-    batch: int = 256,
 ) -> Tensor:
     """Return what reaches the head of ``model`` when it reads images, from the cache if it can.
 
@@ -62,14 +61,10 @@ def image_features(
         and left in the mode it was in.
     images
         The image set; its digests and the names of the examples stand for its pixels.
-    rows
-        Which examples, shape (n,), in the order of the result; all by default.
     size
         Height and width at which the network reads them; the images' width by default.
     device
         Where the features are computed. Another device rounds otherwise, so it has its own cache.
-    batch
-        How many images go through at once.
 
     Returns
     -------
@@ -80,16 +75,12 @@ def image_features(
     ------
     ValueError
         If the head is not linear, or not what the model ends with (its output is changed
-        afterwards, so that it is not a linear classifier of these features); if there are no rows.
+        afterwards, so that it is not a linear classifier of these features).
     DataError
         If a feature is not finite or the cache cannot be written.
     """
     _, head = last_linear(model)
-    at = np.arange(len(images)) if rows is None else np.asarray(rows, dtype=np.int64)
-    if not len(at):
-        raise ValueError("rows must name at least one image")
-    names = images.attributes.index.to_numpy()[at]
-    listed = "\n".join(f"{i} {n}" for i, n in zip(at.tolist(), names, strict=True))
+    listed = "\n".join(f"{i} {name}" for i, name in enumerate(images.attributes.index))
     read_at = images.images.shape[-1] if size is None else size
     depends_on = {
         "backbone": backbone_digest(model),
@@ -100,24 +91,17 @@ def image_features(
         "preprocessing": PREPROCESSING,
         "device": torch.device(device).type,
     }
-    index = torch.from_numpy(at)
 
     def compute() -> Iterator[Tensor]:
-        return _passes(model, head, images.images, index, read_at, device, batch)
+        return _passes(model, head, images.images, read_at, device)
 
     title = f"{images.name}-{read_at}-{type(model).__name__}".lower()
-    return features(title, depends_on, (len(at), head.in_features), compute)
+    return features(title, depends_on, (len(images), head.in_features), compute)
 
 
 @torch.no_grad()
 def _passes(
-    model: nn.Module,
-    head: nn.Linear,
-    images: Tensor,
-    index: Tensor,
-    size: int,
-    device: str,
-    batch: int,
+    model: nn.Module, head: nn.Linear, images: Tensor, size: int, device: str
 ) -> Iterator[Tensor]:
     """Yield the inputs of the head, batch by batch, in evaluation mode."""
     caught: list[Tensor] = []
@@ -125,9 +109,9 @@ def _passes(
     modes = {module: module.training for module in model.modules()}
     model.to(device).eval()
     try:
-        for start in range(0, len(index), batch):
-            pixels = images[index[start : start + batch]].to(device)
+        for start in range(0, len(images), _BATCH):
             caught.clear()
+            pixels = images[start : start + _BATCH].to(device)
             logits = model(augment.plain(pixels, size).contiguous())
             if len(caught) != 1 or caught[0].ndim != 2:
                 raise ValueError("the head must read one vector for each image, once a pass")

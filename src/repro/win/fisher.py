@@ -154,14 +154,8 @@ def group_importance(
         If one of the groups has no example, ``protected`` holds anything other than 0 and 1, or
         :func:`linear_fisher` refuses its input.
     """
-    if protected.shape != target.shape:
-        raise ValueError(
-            f"protected must have the shape of target {tuple(target.shape)}, "
-            f"not {tuple(protected.shape)}"
-        )
     _check_head(inputs, logits, target)
-    if not ((protected == 0) | (protected == 1)).all():
-        raise ValueError("protected must hold only 0 and 1")
+    check_protected(protected, len(target))
     importance = []
     for p in (1, 0):
         group = protected == p
@@ -219,12 +213,7 @@ def floor_importance(importance: Tensor, relative: float) -> tuple[Tensor, list[
 
 def _check_head(inputs: Tensor, logits: Tensor, target: Tensor) -> None:
     """Check that the three describe the same n >= 1 examples of a classifier of k classes."""
-    for name, matrix in (("inputs", inputs), ("logits", logits)):
-        if matrix.ndim != 2 or not matrix.is_floating_point():
-            raise ValueError(
-                f"{name} must be a floating-point matrix, "
-                f"not {matrix.dtype} of shape {tuple(matrix.shape)}"
-            )
+    check_matrices(inputs, logits)
     n, classes = logits.shape
     if classes < 2:
         raise ValueError(f"logits must have at least 2 classes, not shape {tuple(logits.shape)}")
@@ -244,8 +233,31 @@ def _check_head(inputs: Tensor, logits: Tensor, target: Tensor) -> None:
             f"target must lie in 0..{classes - 1}, "
             f"but spans {int(target.min())}..{int(target.max())}"
         )
+    check_finite(inputs, logits)
+
+
+def check_matrices(inputs: Tensor, logits: Tensor) -> None:
+    """Raise `ValueError` unless both are floating-point matrices."""
+    for name, matrix in (("inputs", inputs), ("logits", logits)):
+        if matrix.ndim != 2 or not matrix.is_floating_point():
+            raise ValueError(
+                f"{name} must be a floating-point matrix, "
+                f"not {matrix.dtype} of shape {tuple(matrix.shape)}"
+            )
+
+
+def check_finite(inputs: Tensor, logits: Tensor) -> None:
+    """Raise `ValueError` if an entry of the two, which are not empty, is not finite."""
     for name, matrix in (("inputs", inputs), ("logits", logits)):
         # NaN propagates through both; several times faster than isfinite() on every entry, which
         # would cost more than the Fisher information itself.
         if not torch.stack(matrix.aminmax()).isfinite().all():
             raise ValueError(f"{name} holds a non-finite entry")
+
+
+def check_protected(protected: Tensor, n: int) -> None:
+    """Raise `ValueError` unless it is n values 0 or 1."""
+    if protected.shape != (n,):
+        raise ValueError(f"protected must have shape ({n},), not {tuple(protected.shape)}")
+    if not ((protected == 0) | (protected == 1)).all():
+        raise ValueError("protected must hold only 0 and 1")

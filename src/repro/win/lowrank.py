@@ -171,11 +171,6 @@ class LowRankLinear(nn.Module):
         """The product (A B)^T in the layout of ``nn.Linear.weight``, shape (k, d)."""
         return (self.A @ self.B).T
 
-    @property
-    def trainable_parameters(self) -> int:
-        """How many numbers fine-tuning changes, d r + r k + k, without the last for no bias."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad)
-
     def extra_repr(self) -> str:
         """Describe the layer in ``print(model)``."""
         return (

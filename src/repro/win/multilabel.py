@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from repro.win.fisher import row_importance
+from repro.win.fisher import check_finite, check_matrices, check_protected, row_importance
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def multilabel_importance(
     """
     _check(inputs, logits, target)
     names = _names(labels, logits.shape[1])
-    _check_protected(protected, target)
+    check_protected(protected, len(target))
     found, left_out = {}, {}
     for p in (1, 0):
         group = protected == p
@@ -150,7 +150,7 @@ def pooled_multilabel_importance(
     Parameters and errors are those of :func:`multilabel_importance`.
     """
     _check(inputs, logits, target)
-    _check_protected(protected, target)
+    check_protected(protected, len(target))
     groups = [target[protected == p] for p in (1, 0)]
     kept = torch.stack([_varies(group) for group in groups if len(group)]).any(dim=0)
     if not kept.any():
@@ -182,23 +182,9 @@ def _names(labels: Sequence[str] | None, k: int) -> Sequence[str]:
     return [str(j) for j in range(k)] if labels is None else labels
 
 
-def _check_protected(protected: Tensor, target: Tensor) -> None:
-    if protected.shape != target.shape[:1]:
-        raise ValueError(
-            f"protected must have shape ({len(target)},), not {tuple(protected.shape)}"
-        )
-    if not ((protected == 0) | (protected == 1)).all():
-        raise ValueError("protected must hold only 0 and 1")
-
-
 def _check(inputs: Tensor, logits: Tensor, target: Tensor) -> None:
     """Check that the three describe the same n >= 1 examples of a head with k >= 1 labels."""
-    for name, matrix in (("inputs", inputs), ("logits", logits)):
-        if matrix.ndim != 2 or not matrix.is_floating_point():
-            raise ValueError(
-                f"{name} must be a floating-point matrix, "
-                f"not {matrix.dtype} of shape {tuple(matrix.shape)}"
-            )
+    check_matrices(inputs, logits)
     if target.shape != logits.shape:
         raise ValueError(
             f"target must have the shape of logits {tuple(logits.shape)}, a column a label, "
@@ -212,6 +198,4 @@ def _check(inputs: Tensor, logits: Tensor, target: Tensor) -> None:
         raise ValueError("logits are empty: a mean over no example or no label")
     if not ((target == 0) | (target == 1)).all():
         raise ValueError("target must hold only 0 and 1")
-    for name, matrix in (("inputs", inputs), ("logits", logits)):
-        if not torch.stack(matrix.aminmax()).isfinite().all():
-            raise ValueError(f"{name} holds a non-finite entry")
+    check_finite(inputs, logits)

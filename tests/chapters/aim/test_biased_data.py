@@ -14,6 +14,7 @@ from tests.conftest import MakeRecord
 
 from repro.chapters.aim import biased_data, plans
 from repro.data import toyfaces
+from repro.data.toyfaces.factors import draw_factors
 from repro.study.profiles import load_profile
 from repro.study.records import recorded
 from repro.study.runs import Record
@@ -77,7 +78,7 @@ def test_toy_faces_of_each_row_are_the_first_of_its_group_and_domain() -> None:
     names = [text.get_text() for axes in figure.axes for text in axes.texts]
     pairs = ("(0,0)", "(0,1)", "(1,0)", "(1,1)")
     assert names == [f"{domain} {pair}" for domain in ("camera", "studio") for pair in pairs]
-    people = toyfaces.draw_factors(400, seed=11)
+    people = draw_factors(400, seed=11)
     # A face is drawn from its own row, whoever else is there.
     for row, domain, t, p in ((1, "camera", 0, 1), (6, "studio", 1, 0)):
         own = people[(people["Smiling"] == t) & (people["Male"] == p)].head(2)

@@ -160,7 +160,7 @@ def photographs(n: int) -> Corpus:
     table["Smiling"] = pd.array(rng.integers(0, 2, n), dtype="Int8")
     table.loc[n // 2 :, "Smiling"] = pd.NA  # FairFace knows no smiles
     images = torch.from_numpy(rng.integers(0, 256, (n, 3, 16, 16), dtype=np.uint8))
-    return Corpus("faces", images, table, FACES, flip=True, held=np.arange(n) % 3 == 0)
+    return Corpus(images, table, FACES, flip=True, held=np.arange(n) % 3 == 0)
 
 
 def test_captions_of_held_out_photographs_are_of_both_sources() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from repro.chapters.aim import train_a_generator
 from repro.chapters.aim.train_a_generator import Shown
-from repro.data.toyfaces import draw_factors
+from repro.data.toyfaces.factors import draw_factors
 from repro.generator import recipe
 from repro.generator.settings import TOYFACES
 from repro.names import UnknownNameError

@@ -33,7 +33,8 @@ from repro.study.runs import WEIGHTS, Record, Runs
 from repro.study.session import Study
 from repro.study.stages import obtain
 from repro.training import Examples, predict
-from repro.win import LowRankLinear, group_importance, neutralise, plain_svd, weighted_svd
+from repro.win.fisher import group_importance, neutralise
+from repro.win.lowrank import LowRankLinear, plain_svd, weighted_svd
 from repro.win.multilabel import multilabel_importance
 
 

@@ -19,7 +19,7 @@ from repro.chapters.aim.figures import faces_figure
 from repro.chapters.aim.generator_quality import measure_faces, measure_toyfaces
 from repro.chapters.aim.synthetic import MODELS
 from repro.data.captions import VOCABULARIES, captions, sentence
-from repro.data.toyfaces import draw_factors
+from repro.data.toyfaces.factors import draw_factors
 from repro.generator import recipe
 from repro.generator.about import ABOUT, about_folder
 from repro.generator.settings import WENT_ON_FROM, GeneratorSettings, name_of

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 def census_settings(settings: DataSettings) -> toycensus.CensusSettings:
     """Return the settings of the simulation that these records come from."""
-    given = {"n": settings.records, "bias": settings.bias}
-    changed = {name: value for name, value in given.items() if value is not None}
-    return replace(toycensus.CensusSettings(), **changed)
+    census = toycensus.CensusSettings()
+    if settings.records is not None:
+        census = replace(census, n=settings.records)
+    if settings.bias is not None:
+        census = replace(census, bias=settings.bias)
+    return census
 
 
 def declared_sha256(settings: DataSettings) -> dict[str, str]:

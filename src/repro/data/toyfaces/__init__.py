@@ -13,8 +13,6 @@ has a setting that makes it stronger or weaker.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import asdict, dataclass, replace
 from operator import index
@@ -26,22 +24,11 @@ import pandas as pd
 from repro.data.cache import drawn
 from repro.data.images import ImageSet
 from repro.data.toyfaces.factors import ATTRIBUTES, draw_factors
+from repro.files import digest_of_values
 from repro.names import check_name
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-__all__ = [
-    "DOMAINS",
-    "NAME",
-    "VERSION",
-    "ToyFaces",
-    "draw_factors",
-    "factors",
-    "fingerprint",
-    "generate",
-    "render",
-]
 
 VERSION = 3
 """Raise when the same settings come to mean other pixels or other factors."""
@@ -122,8 +109,7 @@ class ToyFaces:
 
 def fingerprint(settings: ToyFaces) -> str:
     """Hash the settings and `VERSION`: stands for the images without drawing them."""
-    text = json.dumps({NAME: VERSION, **asdict(settings)}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest_of_values({NAME: VERSION, **asdict(settings)})
 
 
 def factors(settings: ToyFaces) -> pd.DataFrame:
