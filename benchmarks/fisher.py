@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 from torch.nn.functional import cross_entropy
 
-from repro.win import linear_fisher
+from repro.win.fisher import linear_fisher
 
 SIZES = {
     "Adult-like": (8_697, 10, 2),  # head of the two-layer MLP of Zhang and Zhou (2024)

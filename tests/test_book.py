@@ -109,6 +109,7 @@ def test_stage_lays_out_prose_pages_and_generated_text(project: Path) -> None:
     assert staged == {
         "_config.yml",
         "_toc.yml",
+        "book/_static/in_short.svg",
         "book/_static/logo.svg",
         "book/_static/study.css",
         "book/generated/glance.md",

@@ -63,6 +63,17 @@ def test_an_outcome_is_that_of_t_tests(found: list[float], margin: float, kind: 
         assert ours.lacks is None
 
 
+def test_an_effect_that_is_told_below_the_margin_takes_more_seeds() -> None:
+    found = [0.02, -0.02, 0.01, -0.012, 0.004]
+    by_margin, small = outcome(found, 0.01), outcome(found, 0.01, told=0.004)
+    assert (by_margin.word, small.word) == (UNDECIDED, UNDECIDED)
+    n, deviation = np.arange(2, 5000), np.std(found, ddof=1)
+    half = stats.t.ppf(0.975, n - 1) * deviation / np.sqrt(n)
+    assert by_margin.lacks == n[half <= 0.005][0]
+    assert small.lacks == n[half <= 0.002][0]
+    assert outcome(found, 0.01, told=0.02).lacks == by_margin.lacks
+
+
 def test_an_interval_takes_in_overlap_and_the_choice_of_examples() -> None:
     differences = [0.01, 0.02, 0.03]  # standard deviation 0.01, t of two degrees 4.3027
     plain = outcome(differences, 0.01)

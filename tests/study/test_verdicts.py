@@ -175,6 +175,36 @@ def test_missing_runs_are_named(results: Any, toy: Profile) -> None:
     assert found.reason == "no records of: more. 'make study PROFILE=toy' computes them"
 
 
+@pytest.mark.parametrize(
+    ("letters", "kind", "word", "note"),
+    [
+        ("s", "all", IN_PART, ""),
+        ("ss", "all", IN_PART, ""),
+        ("sc", "all", IN_PART, "mixed"),
+        ("c", "all", NOT, "contradicted"),
+        ("u", "all", OPEN, ""),
+        ("s", "any", HOLDS, ""),
+        ("c", "any", OPEN, ""),
+    ],
+)
+def test_contrasts_that_have_runs_are_judged_without_the_others(
+    results: Any, desk: Profile, letters: str, kind: Any, word: str, note: str
+) -> None:
+    absent = Contrast("a against c", "less", "repairing", DP, "less")
+    whole = claim(*(contrast(pair=PAIRS[o]) for o in letters), absent, kind=kind)
+    found = decide(whole, desk, results)
+    assert (found.word, found.note, found.missing) == (word, note, (absent,))
+    assert len(found.judged) == len(letters)
+    assert found.reason.endswith("; not run: a against c")
+    table = judging.contrast_table(found)
+    assert table.iloc[-1][["contrast", "outcome"]].tolist() == ["a against c", "not run"]
+    assert "nan" not in table.to_string()
+    # One setting is the best of several only if all of them are there.
+    mean = Contrast("mean", "less", ("more", "same"), DP, "less")
+    best = claim(contrast(pair=PAIRS["s"]), absent, mean, kind="best")
+    assert decide(best, desk, results).reason.startswith("no records of: repairing")
+
+
 def test_what_a_profile_does_not_run_is_not_promised(
     results: Any, toy: Profile, desk: Profile
 ) -> None:
@@ -294,8 +324,21 @@ def test_arithmetic_the_other_way_does_not_hold(results: Any, desk: Profile) -> 
     assert (found.word, found.words) == (NOT, f"{NOT}: {CONTRADICTED}")
 
 
-def test_on_real_data_it_does_not(results: Any, desk: Profile) -> None:
-    assert decide(lettered("a"), desk, results).word == NOT
+@pytest.mark.parametrize(
+    ("made", "checked", "told"),
+    [
+        (None, (), None),
+        (check(True), ("X is fair: EO 0",), None),
+        (check(False), (), "the positive control failed as well: it is not so that X is fair"),
+    ],
+)
+def test_on_real_data_it_does_not_but_the_control_is_stated(
+    results: Any, desk: Profile, made: Check | None, checked: tuple[str, ...], told: str | None
+) -> None:
+    found = decide(lettered("a", control=lambda p: made), desk, results)
+    assert (found.word, found.checked) == (NOT, checked)
+    assert ("positive control" in found.reason) == (told is not None)
+    assert told is None or told in found.reason
 
 
 @pytest.mark.parametrize(

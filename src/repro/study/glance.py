@@ -82,6 +82,8 @@ def _more(word: str, found: Sequence[Verdict]) -> str:
         told = []
         if len(numbers) == 1:
             told.append(f"about {numbers[0]:,} seeds")
+        elif len(numbers) == 2:
+            told.append(f"about {numbers[0]:,} and {numbers[1]:,} seeds")
         elif numbers:
             half = numbers[(len(numbers) - 1) // 2]
             told.append(
@@ -157,7 +159,7 @@ def _row(real: Verdict, toy: Verdict, notebooks: str) -> str:
     told = real if real.judged else toy
     chapter = f"[{real.claim.where}]({notebooks}/{real.claim.notebook}.ipynb)"
     shown = f"{'real' if told is real else 'simulated'}: {headline(told)}"
-    cells = (f"{chapter}: {real.statement}", _cell(real), _cell(toy), shown)
+    cells = (f"{chapter}: {told.statement}", _cell(real), _cell(toy), shown)
     return f"| {' | '.join(map(_in_a_row, cells))} |"
 
 

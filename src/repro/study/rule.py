@@ -74,7 +74,7 @@ class Outcome:
         Two-sided p values of no difference, against more, and of the margin, against less.
     deviation
         Standard deviation over seeds.
-    margin, per_seed
+    margin, per_seed, told
         As they were given to `outcome`.
     """
 
@@ -85,16 +85,19 @@ class Outcome:
     deviation: float
     margin: float
     per_seed: float = 0.0
+    told: float = 0.0
 
     @property
     def lacks(self) -> int | None:
-        """How many seeds would decide it, by a half-width of at most half the margin.
+        """How many seeds would decide it, by a half-width of at most half of what is claimed.
 
-        None where it is decided, where the seeds show no spread, or where no number would.
+        That is the margin, or what the paper reports where that is less: only below it is an effect
+        absent. None where it is decided, where the seeds show no spread, or where no number would.
         """
         if self.word != UNDECIDED or not self.deviation > 0:  # NaN, too
             return None
-        return seeds_for(self.deviation, self.margin / 2, per_seed=self.per_seed)
+        claimed = self.told if 0 < self.told < self.margin else self.margin
+        return seeds_for(self.deviation, claimed / 2, per_seed=self.per_seed)
 
 
 def outcome(
@@ -133,7 +136,7 @@ def outcome(
     if n < 2:
         mean = float(d.mean()) if n else math.nan
         one = Interval(mean, math.nan, math.nan, n)
-        return Outcome(one, UNDECIDED, 1.0, 1.0, math.nan, margin, per_seed)
+        return Outcome(one, UNDECIDED, 1.0, 1.0, math.nan, margin, per_seed, told)
     mean = float(d.mean())
     deviation = 0.0 if np.ptp(d) < ROUNDING else float(d.std(ddof=1))
     error = math.sqrt(deviation**2 * (1 / n + per_seed) + sampling)
@@ -145,7 +148,7 @@ def outcome(
     p_support = _p(mean - above, error, n - 1)
     p_refute = _p((below if not 0 < told < below else told) - mean, error, n - 1)
     if n < MIN_SEEDS:
-        return Outcome(interval, UNDECIDED, 1.0, 1.0, deviation, margin, per_seed)
+        return Outcome(interval, UNDECIDED, 1.0, 1.0, deviation, margin, per_seed, told)
     if interval.low > above:
         word = SUPPORTED
     elif interval.high < (above if kind == "no worse" else 0.0):
@@ -154,7 +157,7 @@ def outcome(
         word = ABSENT
     else:
         word = UNDECIDED
-    return Outcome(interval, word, p_support, p_refute, deviation, margin, per_seed)
+    return Outcome(interval, word, p_support, p_refute, deviation, margin, per_seed, told)
 
 
 def _p(distance: float, error: float, freedom: int) -> float:

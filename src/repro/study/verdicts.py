@@ -57,6 +57,9 @@ class Verdict:
     #: seeds that would decide what is open; None where nothing is, or no number would
     lacks: int | None = None
     checked: tuple[str, ...] = ()  # what had to be so, and was
+    missing: tuple[Contrast, ...] = ()  # those without runs, where others have some
+    #: that the positive control failed, where an absent effect counts all the same: on real data
+    uncontrolled: str = ""
 
     @property
     def pilot(self) -> bool:
@@ -89,9 +92,13 @@ def decide(claim: Claim, profile: Profile, results: Results, runs: Runs | None =
         claim.substituted(profile),
         len(seeds),
     )
-    contrasts = claim.contrasts(profile)
+    every = claim.contrasts(profile)
+    contrasts = [c for c in every if results.keys() >= {*c.keys}]
+    if claim.kind not in ("all", "any") or not contrasts:
+        contrasts = every
     if why := _untestable(claim, contrasts, profile, seeds, results):
         return replace(empty, reason=why)
+    missing = tuple(c for c in every if c not in contrasts)
 
     def judged_of(contrast: Contrast) -> Judged:
         return judge(contrast, results, simulated=simulated, paper=claim.paper)
@@ -109,12 +116,18 @@ def decide(claim: Claim, profile: Profile, results: Results, runs: Runs | None =
 
     passed, failed = _checks(claim.checks(profile), profile, seeds, runs)
     judged = tuple(_own_check(judged_of(c), profile, seeds, runs) for c in contrasts)
-    if simulated and any(j.outcome == ABSENT for j in judged):
+    uncontrolled = ""
+    if any(j.outcome == ABSENT for j in judged) and (simulated or claim.control(profile)):
         found_by, why = _controlled(claim, profile, seeds, runs)
         passed += found_by
-        judged = tuple(replace(j, untested=why) if j.outcome == ABSENT else j for j in judged)
+        if simulated:
+            judged = tuple(replace(j, untested=why) if j.outcome == ABSENT else j for j in judged)
+        else:
+            uncontrolled = why
     counted = [j for j in judged if not j.untested]
     word, note, judged = _summed(claim, judged, counted, results)
+    if missing or len(counted) < len(judged):
+        word, note = _not_all(claim, word, note)
     shown = [c for c in claim.beside(profile) if set(c.keys) <= results.keys()]
     found = replace(
         empty,
@@ -125,6 +138,8 @@ def decide(claim: Claim, profile: Profile, results: Results, runs: Runs | None =
         checked=passed,
         seeds=min(j.interval.n for j in judged),
         lacks=_lacks(judged) if word in (OPEN, IN_PART) else None,
+        missing=missing,
+        uncontrolled=uncontrolled,
     )
     of_these = {r.run: r for c in contrasts for key in c.keys for r in results[key]}.values()
     precision = precision_substitution(of_these) if claim.paper == "aim-fair" else None
@@ -153,7 +168,7 @@ def _controlled(
 def rests_on(claim: Claim, profile: Profile) -> Plan:
     """Return the runs of a claim's checks and control, which may be another experiment's."""
     own = [c.check for c in claim.contrasts(profile) if c.check is not None]
-    control = claim.control(profile) if profile.is_simulated(claim.paper) else None
+    control = claim.control(profile)
     needed: Plan = {}
     for check in (*claim.checks(profile), *own, *([control] if control else [])):
         plan = check.plan(profile, profile.seeds_of(claim.paper))
@@ -235,13 +250,16 @@ def _summed(
         [j.found for j in counted],
         [j.contrast.kind == "no worse" for j in counted],
     )
-    if len(counted) < len(judged):
-        # Not all are so, and not none, if some could not be tested.
-        if word == HOLDS and claim.kind == "all":
-            word = IN_PART
-        if word == NOT and claim.kind == "any":
-            word, note = OPEN, ""
     return word, note, judged
+
+
+def _not_all(claim: Claim, word: str, note: str) -> tuple[str, str]:
+    """Return word and note where some contrasts were not tested: not all are so, and not none."""
+    if word == HOLDS and claim.kind == "all":
+        return IN_PART, note
+    if word == NOT and claim.kind == "any":
+        return OPEN, ""
+    return word, note
 
 
 def _lacks(judged: Sequence[Judged]) -> int | None:
@@ -264,6 +282,10 @@ def _reason(verdict: Verdict) -> str:
         text += f"; {needed(verdict)}"
     for why in dict.fromkeys(j.untested for j in verdict.judged if j.untested):
         text += f"; {why}"
+    if verdict.missing:
+        text += f"; not run: {', '.join(c.text for c in verdict.missing)}"
+    if verdict.uncontrolled:
+        text += f"; the positive control failed as well: {verdict.uncontrolled}"
     return text
 
 
@@ -375,6 +397,7 @@ def contrast_table(verdict: Verdict) -> pd.DataFrame:
             },
         }
         rows.append(row)
+    rows += [{"contrast": c.text, "seeds": 0, "outcome": "not run"} for c in verdict.missing]
     table = pd.DataFrame(rows).fillna("")
     silent = not any(j.contrast.reported is not None for j in verdict.judged + verdict.beside)
     if verdict.simulated or silent:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from scipy import stats
 from tests.chapters.aim.measurements import mask_by_hand
 from tests.chapters.conftest import without
 from tests.conftest import Computed, MakeRecord
@@ -25,6 +26,7 @@ from repro.study.records import Results
 from repro.study.runs import WEIGHTS, Record
 from repro.study.session import View
 from repro.study.stages import obtain
+from repro.study.tables import Html
 
 ARMS = (
     *("random 0", "random parameters 0", "importance mask"),
@@ -180,7 +182,8 @@ def view(made_up: MakeRecord) -> View:
                 strategy=key.rstrip(" 01"),
                 results={
                     "training_images": [[10, 10], [10, 10]],
-                    "trained_tensors": [],
+                    # The mask trains three tensors, every other setting some of them.
+                    "trained_tensors": ["a", "b", "c"][: 3 if key == "mask" else n // 250],
                     "trainable_parameters": n,
                 },
             )
@@ -221,8 +224,26 @@ def test_what_part_of_the_gain_each_control_has(view: View) -> None:
         "BatchNorm tensors alone": "50 %",
         "BatchNorm statistics alone": "25 %",
     }
+    beyond = dict(zip(table["setting"], table["EO (max): SFT − it"], strict=True))
+    assert beyond["SFT"] == ""
+    assert beyond["BatchNorm statistics alone"] == "-45.00 [-45.00, -45.00]"
+    # 20 points of group (1,1) in one seed, 30 in the other.
+    low, high = stats.ttest_1samp([-20, -30], 0).confidence_interval()
+    assert beyond["random tensors of as many parameters"] == f"-25.00 [{low:.2f}, +{high:.2f}]"
     gains = dict(zip(table["setting"], table["gain over ERM"], strict=True))
     assert gains["BatchNorm statistics alone"] == "15.00"
+
+
+def test_what_a_control_shares_with_the_mask_is_said(view: View) -> None:
+    table = is_it_the_mask.what_trained(view)
+    shared = dict(zip(table["setting"], table["shared with the mask of SFT"], strict=True))
+    assert shared["SFT"] == "3"
+    assert shared["ERM"] == "0 – 1"
+    assert shared["random tensors, draw 2"] == "2"
+    assert "shared" not in " ".join(is_it_the_mask.what_trained(without(view, "mask")).columns)
+    folded = is_it_the_mask.results(view)[-1]
+    assert isinstance(folded, Html)
+    assert "<td>0 – 1</td>" in folded.text
 
 
 def test_of_no_gain_there_is_no_part(view: View) -> None:

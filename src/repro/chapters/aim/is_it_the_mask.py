@@ -1,4 +1,4 @@
-"""Chapter 37: controls of selective fine-tuning, which no paper has (METHODS, section 4)."""
+"""Chapter 37: controls of selective fine-tuning, of which the paper has one, random tensors."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pandas as pd
 from repro.aimfair.strategies import COMPARED, STRATEGIES
 from repro.chapters.aim.contrasts import EO, WORDS
 from repro.chapters.aim.plans import aim_experiment, bases_of, known_strategies, tunings
-from repro.chapters.aim.tables import METRICS, nothing_of, paired, training_images
+from repro.chapters.aim.tables import METRICS, nothing_of, paired, spread, training_images
 from repro.study.experiments import Plan
 from repro.study.figures import beside_paper as beside
-from repro.study.intervals import paired_interval
+from repro.study.intervals import in_words, paired_interval
 from repro.study.profiles import Profile
 from repro.study.records import Results
+from repro.study.records import paired as by_seed
 from repro.study.session import Part, View
 from repro.study.tables import folded, known_values, mean_value, points, show
 
@@ -80,11 +81,29 @@ def results(view: View) -> list[Part]:
     """Return every setting as figure and table, and folded how much of it trained."""
     if not view.results:
         return [nothing_of(view, "control is")]
-    trained = training_images(view.results, names(view))[["setting", "tensors", "parameters"]]
     return [
         *beside(view, METRICS, names(view)),
-        folded(show(trained), "tensors and parameters that train"),
+        folded(show(what_trained(view)), "tensors and parameters that train"),
     ]
+
+
+def what_trained(view: View) -> pd.DataFrame:
+    """Return how many tensors and parameters train, and how many of the tensors with SFT, too."""
+    table = training_images(view.results, names(view))[["setting", "tensors", "parameters"]]
+    if "mask" in view.results:
+        keys = [key for key in names(view) if key in view.results]
+        table["shared with the mask of SFT"] = [_shared(view.results, key) for key in keys]
+    return table
+
+
+def _shared(results: Results, key: str) -> str:
+    """Return how many tensors train in a setting and in SFT of the same seed, lowest to highest."""
+    pairs = zip(results[key], results["mask"], strict=True)
+    of_both = [
+        len({*one.results["trained_tensors"]} & {*own.results["trained_tensors"]})
+        for one, own in pairs
+    ]
+    return spread(of_both, "{:d}")
 
 
 def seed_by_seed(view: View) -> list[Part]:
@@ -101,8 +120,9 @@ def seed_by_seed(view: View) -> list[Part]:
 def of_the_gain(view: View) -> list[Part]:
     """Return which part of SFT's gain in equalised odds over ERM each control has.
 
-    The part is a quotient of two means over seeds. It is left out where the interval of SFT's own
-    gain holds zero: of no gain there is no part.
+    The part is a quotient of two means over seeds; beside it stands how much fairer SFT is, by the
+    seed. All is left out where the interval of SFT's own gain holds zero: of no gain there is no
+    part.
     """
     if not {"erm", "mask"} <= view.results.keys():
         return []
@@ -113,6 +133,7 @@ def of_the_gain(view: View) -> list[Part]:
     rows = []
     for name, keys in {"mask": ("mask",), **arms(view.profile, view.results)}.items():
         mean = sum(mean_value(view.results[key], EO) for key in keys) / len(keys)
+        pairs = by_seed(view.results["mask"], [view.results[key] for key in keys], EO)
         part = (mean_value(view.results["erm"], EO) - mean) / gain.mean
         rows.append(
             {
@@ -120,6 +141,7 @@ def of_the_gain(view: View) -> list[Part]:
                 "EO (max)": points(mean),
                 "gain over ERM": points(mean_value(view.results["erm"], EO) - mean),
                 "part of SFT's": f"{100 * part:.0f} %",
+                "EO (max): SFT − it": "" if name == "mask" else in_words(paired_interval(*pairs)),
             }
         )
     return [f"**{view.label}**, means over {gain.n} seeds:", pd.DataFrame(rows)]
