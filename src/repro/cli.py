@@ -104,13 +104,12 @@ def compare(
     if len(shown):
         with pd.option_context("display.max_colwidth", 60, "display.width", 160):
             typer.echo(shown.drop(columns="only").to_string(index=False, float_format="%.4f"))
-    unknown = int(both["agrees"].isna().sum())
+    identical, unknown = int(both["identical"].sum()), int(both["agrees"].isna().sum())
     typer.echo(
-        f"{len(both)} comparisons: {int(both['identical'].sum())} identical, "
-        f"{int(both['agrees'].eq(True).sum()) - int(both['identical'].sum())} agree within the "
-        f"seed spread, {len(differs)} differ, {unknown} cannot be told (a single seed). "
-        f"By chance alone about {0.05 * (len(both) - int(both['identical'].sum())):.0f} "
-        "would differ."
+        f"{len(both)} comparisons: {identical} identical, "
+        f"in {int(both['agrees'].eq(True).sum()) - identical} no difference is found by the spread "
+        f"over seeds, {len(differs)} differ, {unknown} cannot be told (a single seed). "
+        f"By chance alone about {0.05 * (len(both) - identical):.0f} would differ."
     )
     if len(differs):
         raise typer.Exit(1)

@@ -86,6 +86,18 @@ def test_a_shifted_set_differs(made_up: MakeRecord) -> None:
     assert row["second"] - row["first"] == pytest.approx(100 / 2000)
 
 
+def test_runs_in_both_sets_are_no_second_sample(made_up: MakeRecord) -> None:
+    both = records(made_up, SPREAD)
+    own, others = (130, 80, 135, 90), (150, 120, 100, 140)
+    first = {**both, **records(made_up, own, 10)}
+    second = {**both, **records(made_up, others, 20)}
+    row = compare(first, second).set_index("metric").loc["demographic_parity"]
+    assert row["shared runs"] == len(both)
+    expected = stats.ttest_ind(own, others, equal_var=False).pvalue
+    assert row["p"] == pytest.approx(expected)
+    assert row["seeds"] == "9/9"
+
+
 @pytest.mark.parametrize(
     ("other", "agrees"),
     [((130, 80, 135, 90), True), ((130, 100, 145, 110), True), ((160, 130, 150, 120), False)],

@@ -211,9 +211,9 @@ def test_what_a_profile_does_not_run_is_not_promised(
     other = dataclasses.replace(lettered("s"), plan=lambda profile, seeds: {"less": []})
     found = decide(other, toy, {"less": results["less"]})
     assert (found.word, found.reason) == (UNTESTED, "not among the runs of profile 'toy': more")
-    found = decide(experiments.claim_named("layer-freezing"), desk, {})
+    found = decide(experiments.claim_named("synthetic-amount"), desk, {})
     assert found.word == UNTESTED
-    assert "not among the runs of profile 'desk': freeze" in found.reason
+    assert "not among the runs of profile 'desk': 0.5x" in found.reason
 
 
 def test_nothing_to_compare_is_not_tested(toy: Profile) -> None:

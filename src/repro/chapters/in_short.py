@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 #: Where the picture lies below the folder of the book.
 PICTURE = "_static/in_short.svg"
 #: The settings of AIM-Fair that are drawn, from the biased classifier on; controls come last.
-DRAWN = ("erm", "linear probing", "fully fine-tuning", "mask")
+DRAWN = (
+    *("erm", "synthetic only", "supplementation", "repairing"),
+    *("linear probing", "fully fine-tuning", "mask"),
+)
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def picture(profile: str = "desk") -> Figure:
 
     style()
     chosen = load_profile(profile)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.6), width_ratios=(1.15, 1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2), width_ratios=(1.15, 1))
     for axes, arms, title, label in (
         (left, aim_fair_arms(chosen), f"AIM-Fair: {chosen.data_label('aim-fair')}", "max"),
         (right, win_arms(chosen), f"WIN: {chosen.data_label('win')}", "sum"),

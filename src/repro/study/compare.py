@@ -131,8 +131,10 @@ def compare(first: Mapping[str, Record], second: Mapping[str, Record]) -> pd.Dat
         A row for each setting that both have and each metric of `COMPARED`: setting, metric,
         the two means and seed counts, ``identical`` (the same counts in all runs that both have,
         where one set's are a part of the other's), ``agrees`` (identical, or a two-sided test over
-        seeds at 5 % finds no difference, Welch's or, of a single seed, whether it could be one
-        more of the other set's; None where both have a single seed), p. Settings that only one
+        seeds at 5 % finds no difference, which is not to say that there is none: Welch's or, of a
+        single seed, whether it could be one more of the other set's; None where both have a single
+        seed), p. Runs that are in both sets are no second sample, so that where each has others
+        those alone are tested. Settings that only one
         set has come last, with ``only`` naming it.
     """
     # A run that others build on counts for either set: one backbone may serve the seeds of both.
@@ -151,7 +153,7 @@ def compare(first: Mapping[str, Record], second: Mapping[str, Record]) -> pd.Dat
         for metric in COMPARED:
             a = [record.metrics()[metric] for record in ours]
             b = [record.metrics()[metric] for record in theirs]
-            p = 1.0 if same else _welch(a, b)
+            p = 1.0 if same else _difference(ours, theirs, metric)
             rows.append(
                 {
                     "setting": describe(ours[0], known),
@@ -219,6 +221,15 @@ def _grouped(records: Mapping[str, Record], known: Mapping[str, Record]) -> dict
     for record in records.values():
         groups.setdefault(settings_key(record, known), []).append(record)
     return groups
+
+
+def _difference(ours: Sequence[Record], theirs: Sequence[Record], metric: str) -> float:
+    """Return p of no difference; where both sets have runs of their own, from those alone."""
+    groups = ours, theirs
+    shared = {r.run for r in ours} & {r.run for r in theirs}
+    own = [[r for r in group if r.run not in shared] for group in groups]
+    first, second = own if all(own) else groups
+    return _welch([r.metrics()[metric] for r in first], [r.metrics()[metric] for r in second])
 
 
 def _welch(a: Sequence[float], b: Sequence[float]) -> float:

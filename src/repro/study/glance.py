@@ -159,7 +159,8 @@ def _row(real: Verdict, toy: Verdict, notebooks: str) -> str:
     told = real if real.judged else toy
     chapter = f"[{real.claim.where}]({notebooks}/{real.claim.notebook}.ipynb)"
     shown = f"{'real' if told is real else 'simulated'}: {headline(told)}"
-    cells = (f"{chapter}: {told.statement}", _cell(real), _cell(toy), shown)
+    stated = told if told.judged else real
+    cells = (f"{chapter}: {stated.statement}", _cell(real), _cell(toy), shown)
     return f"| {' | '.join(map(_in_a_row, cells))} |"
 
 

@@ -58,7 +58,7 @@ class Verdict:
     lacks: int | None = None
     checked: tuple[str, ...] = ()  # what had to be so, and was
     missing: tuple[Contrast, ...] = ()  # those without runs, where others have some
-    #: that the positive control failed, where an absent effect counts all the same: on real data
+    #: why the positive control failed on real data, where an absent effect counts all the same
     uncontrolled: str = ""
 
     @property

@@ -21,7 +21,7 @@ def test_settings_in_words() -> None:
     for config, key, called in (
         (settings_of("tl", constraint=None, intensity=0.0), "tl", "TL"),
         (settings_of("svd", 2), "svd, rank 2", "f+SVD, rank 2"),
-        (settings_of("retrain", **dp), "retrain dp 0.5", "Retrain dp 0.5"),
+        (settings_of("retrain", **dp), "retrain dp 0.5", "Retrain+DP 0.5"),
         (dp, "pre-trained", "pre-trained"),
     ):
         assert (words(config, {}), words(config)) == (key, called)
@@ -77,7 +77,7 @@ def test_differences_are_of_what_they_say(table_3: Results) -> None:
     assert len(table) == 1 + 2 * 3
     table = retraining.retraining_differences(table_3).set_index("difference")
     assert table.loc["WIN, rank 1 − original", "ΔDP"].startswith("+3.00")
-    assert table.loc["TL − Retrain dp 0.1", "ΔDP"].startswith("-6.00")
+    assert table.loc["TL − Retrain+DP 0.1", "ΔDP"].startswith("-6.00")
     assert len(table) == 1 + 2 * 2
     for at, called in (("mlp-3", "MLP-3"), ("p in", "p in")):
         own = {f"{at}, {key}": records for key, records in table_3.items()}

@@ -30,14 +30,18 @@ def key_of(strategy: str, rank: int | None = None, fair: str = "") -> str:
 
 
 def words(config: Mapping[str, Any], names: Mapping[str, str] = NAMES) -> str:
-    """Return what tables call the setting of a recorded run, ``WIN, rank 1``; by no names its key.
+    """Return what tables call the setting of a recorded run, ``Retrain+EO 0.9``.
 
-    A run that no strategy tuned is pre-trained.
+    By no ``names`` it is the key in a plan. A run that no strategy tuned is pre-trained.
     """
     if not (strategy := config.get("strategy")):
         return "pre-trained"
-    fair = fair_key(config["constraint"], config["intensity"]) if config.get("constraint") else ""
-    return key_of(names.get(strategy, strategy), config.get("rank"), fair)
+    name, rank = names.get(strategy, strategy), config.get("rank")
+    if not (constraint := config.get("constraint")):
+        return key_of(name, rank)
+    if names:
+        return key_of(f"{name}+{constraint.upper()} {config['intensity']:g}", rank)
+    return key_of(name, rank, fair_key(constraint, config["intensity"]))
 
 
 def only_what_is_read(config: Any, needed: Mapping[str, bool]) -> None:
