@@ -63,15 +63,20 @@ def test_an_outcome_is_that_of_t_tests(found: list[float], margin: float, kind: 
         assert ours.lacks is None
 
 
-def test_an_effect_that_is_told_below_the_margin_takes_more_seeds() -> None:
-    found = [0.02, -0.02, 0.01, -0.012, 0.004]
-    by_margin, small = outcome(found, 0.01), outcome(found, 0.01, told=0.004)
-    assert (by_margin.word, small.word) == (UNDECIDED, UNDECIDED)
-    n, deviation = np.arange(2, 5000), np.std(found, ddof=1)
+def test_no_number_of_seeds_decides_what_is_told_and_found_below_the_margin() -> None:
+    wide, narrow = [0.02, -0.02, 0.01, -0.012, 0.004], [0.004, -0.004, 0.002, -0.003, 0.001]
+    n, deviation = np.arange(2, 5000), np.std(wide, ddof=1)
     half = stats.t.ppf(0.975, n - 1) * deviation / np.sqrt(n)
-    assert by_margin.lacks == n[half <= 0.005][0]
-    assert small.lacks == n[half <= 0.002][0]
-    assert outcome(found, 0.01, told=0.02).lacks == by_margin.lacks
+    for told in (0.0, 0.003, 0.02):
+        open_ = outcome(wide, 0.01, told=told)
+        assert (open_.word, open_.lacks) == (UNDECIDED, n[half <= 0.005][0])
+        assert not open_.told_is_small
+    high = stats.ttest_1samp(narrow, 0).confidence_interval().high
+    assert 0.003 < high < 0.01
+    small = outcome(narrow, 0.01, told=0.003)
+    assert (small.word, small.lacks, small.told_is_small) == (UNDECIDED, None, True)
+    for told in (0.0, 0.02):
+        assert outcome(narrow, 0.01, told=told).word == ABSENT
 
 
 def test_an_interval_takes_in_overlap_and_the_choice_of_examples() -> None:

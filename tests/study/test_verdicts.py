@@ -329,7 +329,7 @@ def test_arithmetic_the_other_way_does_not_hold(results: Any, desk: Profile) -> 
     [
         (None, (), None),
         (check(True), ("X is fair: EO 0",), None),
-        (check(False), (), "the positive control failed as well: it is not so that X is fair"),
+        (check(False), (), "the positive control was not passed: it is not so that X is fair"),
     ],
 )
 def test_on_real_data_it_does_not_but_the_control_is_stated(
@@ -459,6 +459,31 @@ def test_verdicts_of_a_profile_that_was_run(
     for row, verdict in zip(rows, found, strict=True):
         assert f"| {SIGNS[UNTESTED]} {UNTESTED} | " in row
         assert (" | real: " in row) == bool(verdict.judged)
+
+
+@pytest.mark.parametrize(
+    ("letters", "word", "shown"),
+    [
+        ("ssc", IN_PART, ["1", "2"]),  # of a mixed verdict one of either side
+        ("ssu", IN_PART, ["1"]),
+        ("ucc", NOT, ["2"]),
+        ("uuu", OPEN, ["2"]),
+    ],
+)
+def test_the_headline_is_a_contrast_that_bears_the_word(
+    results: Any, desk: Profile, letters: str, word: str, shown: list[str]
+) -> None:
+    # Of the third the paper claims most, of the first it reports the contrary.
+    told = (0.09, -0.018, -0.02)
+    made = [
+        Contrast(str(at), *PAIRS[letter], DP, "less", reported=reported)
+        for at, (letter, reported) in enumerate(zip(letters, told, strict=True))
+    ]
+    found = decide(claim(*made), desk, results)
+    assert found.word == word
+    parts = glance.headline(found).split("; ")
+    assert [part.split(":")[0] for part in parts] == shown
+    assert all(f"paper {100 * told[int(part[0])]:+.2f}, ours " in part for part in parts)
 
 
 @pytest.mark.usefixtures("tiny")

@@ -133,8 +133,8 @@ def compare(first: Mapping[str, Record], second: Mapping[str, Record]) -> pd.Dat
         where one set's are a part of the other's), ``agrees`` (identical, or a two-sided test over
         seeds at 5 % finds no difference, which is not to say that there is none: Welch's or, of a
         single seed, whether it could be one more of the other set's; None where both have a single
-        seed), p. Runs that are in both sets are no second sample, so that where each has others
-        those alone are tested. Settings that only one
+        seed), p. Runs that are in both sets are no second sample, so that where each has others,
+        and one of them two, those alone are tested. Settings that only one
         set has come last, with ``only`` naming it.
     """
     # A run that others build on counts for either set: one backbone may serve the seeds of both.
@@ -228,7 +228,8 @@ def _difference(ours: Sequence[Record], theirs: Sequence[Record], metric: str) -
     groups = ours, theirs
     shared = {r.run for r in ours} & {r.run for r in theirs}
     own = [[r for r in group if r.run not in shared] for group in groups]
-    first, second = own if all(own) else groups
+    enough = all(own) and max(map(len, own)) > 1  # or none has a spread
+    first, second = own if enough else groups
     return _welch([r.metrics()[metric] for r in first], [r.metrics()[metric] for r in second])
 
 

@@ -8,9 +8,20 @@ from collections.abc import Sequence
 from repro.study.intervals import amount, in_words
 from repro.study.judging import Judged
 from repro.study.profiles import Paper, Profile, load_profile
-from repro.study.rule import CONSTRUCTED, OPEN, SIGNS, UNTESTED
+from repro.study.rule import (
+    ABSENT,
+    CONSTRUCTED,
+    CONTRADICTED,
+    HOLDS,
+    IN_PART,
+    NOT,
+    OPEN,
+    SIGNS,
+    SUPPORTED,
+    UNTESTED,
+)
 from repro.study.runs import Runs
-from repro.study.verdicts import Verdict, tally, verdicts
+from repro.study.verdicts import UNCONTROLLED, Verdict, tally, verdicts
 
 #: The three parts of the study, as headings of the table.
 PARTS: dict[Paper, str] = {"aim-fair": "AIM-Fair", "win": "WIN", "win-faces": "WIN on faces"}
@@ -31,14 +42,30 @@ def clearest(judged: Sequence[Judged]) -> Judged:
 
 
 def headline(verdict: Verdict) -> str:
-    """Return one contrast in words: of the largest difference in the paper, else the clearest."""
+    """Return the contrast that tells most in words; of a mixed verdict one of either side.
+
+    It is among those that bear its word, and of them the one of which the paper claims most, else
+    the clearest.
+    """
     if not verdict.judged:
         return verdict.reason
-    told = [j for j in verdict.judged if j.contrast.reported is not None]
-    if told:
-        most = max(told, key=lambda j: abs(j.contrast.reported or 0.0))
-    else:
-        most = clearest(verdict.judged)
+    for_it = [j for j in verdict.judged if j.outcome == SUPPORTED]
+    against = [j for j in verdict.judged if j.outcome in (CONTRADICTED, ABSENT)]
+    if verdict.note == "mixed":
+        return f"{_in_words(_most(for_it), verdict)}; {_in_words(_most(against), verdict)}"
+    bearing = {HOLDS: for_it, IN_PART: for_it, NOT: against}.get(verdict.word)
+    return _in_words(_most(bearing or verdict.judged), verdict)
+
+
+def _most(judged: Sequence[Judged]) -> Judged:
+    """Return the contrast of which the paper claims most, else the clearest."""
+    told = [j for j in judged if j.contrast.reported is not None]
+    if not told:
+        return clearest(judged)
+    return max(told, key=lambda j: j.contrast.sign * (j.contrast.reported or 0.0))
+
+
+def _in_words(most: Judged, verdict: Verdict) -> str:
     contrast, interval = most.contrast, most.interval
     if math.isnan(interval.mean):
         return f"{contrast.text}: no seed has a value"
@@ -105,6 +132,11 @@ def _more(word: str, found: Sequence[Verdict]) -> str:
 def _cell(verdict: Verdict) -> str:
     """Return sign and word; of what is undecided also how many seeds would decide it."""
     told = f"{SIGNS[verdict.word]} {verdict.words}"
+    if verdict.missing:
+        judged = len(verdict.judged)
+        told += f" ({judged} of its {judged + len(verdict.missing)} contrasts were run)"
+    if verdict.uncontrolled:
+        told += f" ({UNCONTROLLED})"
     if verdict.word == OPEN and verdict.lacks is not None:
         told += f": about {verdict.lacks:,} seeds would decide, {verdict.seeds} are there"
     return told
@@ -144,9 +176,13 @@ def at_a_glance_markdown(
         lines += [_row(v, beside[v.claim.name], notebooks) for v in found if v.claim.paper == paper]
     lines += [
         "",
-        "Differences have 95 % paired intervals over seeds. *Undecided* is neither for nor "
+        "Differences have 95 % paired intervals over seeds, for WIN on Adult after Nadeau and "
+        "Bengio, since its seeds split the same people. *Undecided* is neither for nor "
         "against. *Does not hold* takes evidence: an effect the other way (*contradicted*), or one "
-        "below its margin, half of what is reported or one point (*smaller than claimed*). "
+        "below its margin, half of what is reported or one point (*smaller than claimed*; not "
+        "where the interval holds what is reported). Of a *mixed* verdict a contrast of either "
+        "side is shown. *The positive control was not passed*: a setting that is to be fairer by "
+        "its making could not be told from plain fine-tuning, either. "
         "Simulated data are a controlled experiment with the methods, no evidence about "
         "photographs or people. Every contrast, its margin, where it comes from, and how often the "
         "rule errs: "

@@ -89,15 +89,23 @@ class Outcome:
 
     @property
     def lacks(self) -> int | None:
-        """How many seeds would decide it, by a half-width of at most half of what is claimed.
+        """How many seeds would decide it, by a half-width of at most half the margin.
 
-        That is the margin, or what the paper reports where that is less: only below it is an effect
-        absent. None where it is decided, where the seeds show no spread, or where no number would.
+        None where it is decided, where the seeds show no spread, or where no number would: among
+        these an effect that is below the margin while what the paper reports is, too.
         """
-        if self.word != UNDECIDED or not self.deviation > 0:  # NaN, too
+        if self.word != UNDECIDED or not self.deviation > 0 or self.told_is_small:  # NaN, too
             return None
-        claimed = self.told if 0 < self.told < self.margin else self.margin
-        return seeds_for(self.deviation, claimed / 2, per_seed=self.per_seed)
+        return seeds_for(self.deviation, self.margin / 2, per_seed=self.per_seed)
+
+    @property
+    def told_is_small(self) -> bool:
+        """Whether it would be absent, did not the interval hold what the paper reports.
+
+        That is then below the margin, because it is no larger than the error of reading it.
+        """
+        small = 0 < self.told < self.margin
+        return self.word == UNDECIDED and small and self.interval.high < self.margin
 
 
 def outcome(

@@ -36,6 +36,7 @@ from repro.study.rule import (
 )
 from repro.study.runs import Runs
 
+UNCONTROLLED = "the positive control was not passed"
 SIDES = {"less": "below 0", "greater": "above 0"}
 
 
@@ -58,7 +59,7 @@ class Verdict:
     lacks: int | None = None
     checked: tuple[str, ...] = ()  # what had to be so, and was
     missing: tuple[Contrast, ...] = ()  # those without runs, where others have some
-    #: why the positive control failed on real data, where an absent effect counts all the same
+    #: why the positive control was not passed on real data, where an absent effect counts, too
     uncontrolled: str = ""
 
     @property
@@ -285,7 +286,7 @@ def _reason(verdict: Verdict) -> str:
     if verdict.missing:
         text += f"; not run: {', '.join(c.text for c in verdict.missing)}"
     if verdict.uncontrolled:
-        text += f"; the positive control failed as well: {verdict.uncontrolled}"
+        text += f"; {UNCONTROLLED}: {verdict.uncontrolled}"
     return text
 
 
@@ -307,6 +308,11 @@ def needed(verdict: Verdict) -> str:
         return f"about {number:,} seeds would decide what is open, {verdict.seeds} are there"
     if verdict.seeds < MIN_SEEDS:
         return f"its quantity exists for {verdict.seeds} seeds alone, {MIN_SEEDS} are needed"
+    if any(j.found.told_is_small for j in verdict.judged):
+        return (
+            "more seeds alone would not decide what is open: the paper's own difference is below "
+            "the margin and in the interval"
+        )
     if any(j.found.per_seed for j in verdict.judged):
         return "more seeds alone would not decide what is open: they split the same people again"
     return "more seeds alone would not decide what is open: it takes more test images"

@@ -42,7 +42,7 @@ def view(made_up: MakeRecord) -> View:
 
 def test_the_page_says_what_each_amount_is_trained_on(view: View) -> None:
     _, table, source = synthetic_amount.training_sets(view)
-    assert table["synthetic : real"].tolist() == ["0.5", "1", "2"]
+    assert table["times the set"].tolist() == ["0.5", "1", "2"]
     assert table["(1,0)"].tolist() == ["250", "500", "1,000"]
     assert table["in all"].tolist() == ["1,000", "2,000", "4,000"]
     assert source is view

@@ -24,7 +24,7 @@ def _key(amount: float) -> str:
     return f"{amount:g}x"
 
 
-#: As many synthetic images as real ones.
+#: The set of `faces.synthetic.total` images; in the paper as many as the real ones.
 AS_MANY = _key(1)
 TABLE_6 = {_key(amount): f"synthetic:real = {amount:g}x" for amount in (0.5, 1, 1.5, 2)}
 
@@ -54,7 +54,7 @@ def _as_many_said(profile: Profile) -> str:
 
 
 def _as_many(profile: Profile) -> list[Contrast]:
-    """Compare as many synthetic images as real ones with every other amount."""
+    """Compare the synthetic set (1x) with every other amount."""
     keys = [_key(amount) for amount in profile.faces.amounts]
     return best(profile, AS_MANY, keys, table="6", rows=TABLE_6) if AS_MANY in keys else []
 
@@ -73,7 +73,7 @@ CLAIMS = (
 
 
 def amounts(view: View) -> dict[str, float]:
-    """Return synthetic images for each real one by setting, smallest first; ERM has none."""
+    """Return the size by setting, in sets, smallest first; ERM has none."""
     found = {_key(amount): amount for amount in sorted(view.profile.faces.amounts)}
     return {key: amount for key, amount in found.items() if key in view.results}
 
@@ -83,7 +83,7 @@ def training_sets(view: View) -> list[Part]:
     rows = []
     for key, amount in amounts(view).items():
         counts = np.asarray(view.results[key][0].results["training_images"])
-        row = {"synthetic : real": f"{amount:g}"} | by_group(counts)
+        row = {"times the set": f"{amount:g}"} | by_group(counts)
         rows.append(row | {"in all": f"{counts.sum():,}"})
     if not rows:
         return [nothing_of(view, "fine-tuned model is")]
@@ -95,12 +95,13 @@ def beside_paper(view: View) -> list[Part]:
     """Return figure and table of each amount, beside what the paper reports."""
     names = {"erm": "ERM"} | {key: f"SFT, {key}" for key in amounts(view)}
     reported = aim_keyed("6", task(view.profile), TABLE_6)
-    words = "synthetic images for each real one"
+    total = synthetic_of(view.profile).total if amounts(view) else 0
+    words = f"times the synthetic set of {total:,} images"
     return against_number(view, amounts(view), words, names, {"erm": "ERM"}, reported)
 
 
 def seed_by_seed(view: View) -> list[Part]:
-    """Return every other amount against as many synthetic images as real ones."""
+    """Return every other amount against the synthetic set, 1x."""
     others = [key for key in amounts(view) if key != AS_MANY and AS_MANY in view.results]
     return paired(view, [(f"{key} − {AS_MANY}", key, AS_MANY) for key in others])
 
