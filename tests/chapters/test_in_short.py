@@ -34,8 +34,8 @@ def odds(body: dict[str, Any]) -> float:
 def of(strategy: str) -> dict[int, list[float]]:
     """Return the equalised odds of a strategy on CelebA by seed, of every draw.
 
-    Of the mask those by the paper's k and the authors' code: the sweep of k and the switches of
-    chapter 25 are others.
+    They start from random weights, those of chapter 25 from others do not count. Of the mask those
+    by the paper's k and the authors' code: the sweep of k and the switches are others.
     """
     found: dict[int, list[float]] = {}
     read = {body["run"]: body for body in bodies()}
@@ -43,6 +43,9 @@ def of(strategy: str) -> dict[int, list[float]]:
         config = body["config"]
         stage = "aim-train" if strategy == "erm" else "aim-finetune"
         if config["stage"] == stage and config.get("strategy") == strategy:
+            start = read[config["pretrained"]]["config"] if "pretrained" in config else config
+            if start["initialisation"] != "scratch":
+                continue
             if strategy == "mask":
                 mode = read[config["sensitivity"]]["config"]["mode"]
                 own = (config["k"], mode, config["statistics"], "frozen" in config)

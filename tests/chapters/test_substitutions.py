@@ -97,7 +97,7 @@ EXPECTED: dict[tuple[str, Any], list[str]] = {
     ("desk", "win-faces"): [
         COPY,
         "images at 64x64, not 224x224",
-        "network: width 16 (not 64), initialisation scratch (not imagenet)",
+        "features of a classifier of FairFace's labels of age, gender and ancestry",
     ],
     ("toy", "win"): ["toycensus (simulated), not UCI Adult"],
     ("toy", "aim-fair"): [

@@ -58,8 +58,7 @@ def test_features_may_be_those_of_a_classifier_of_fairface(toy: Profile) -> None
 
 
 def test_a_profile_without_settings_runs_nothing_and_says_so() -> None:
-    desk = load_profile("desk")
-    assert desk.win.faces is None
+    desk = load_profile("desk", {"win.faces": None})
     for plan in (win_on_faces.with_controls, rank_sweep.ranks, backbones.architectures):
         assert plan(desk, [0]) == {}
     with pytest.raises(SettingsError, match="'desk' does not run WIN on faces"):

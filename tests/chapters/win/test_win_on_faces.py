@@ -67,7 +67,7 @@ def test_lfw_a_stands_beside_the_papers_numbers() -> None:
 
 
 def test_the_budget_in_words(toy: Profile) -> None:
-    assert win_on_faces.budgets(load_profile("desk")) == [
+    assert win_on_faces.budgets(load_profile("desk", {"win.faces": None})) == [
         "Profile `desk` does not run WIN on faces."
     ]
     *both, bias = win_on_faces.budgets(toy)
