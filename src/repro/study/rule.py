@@ -102,7 +102,7 @@ class Outcome:
     def told_is_small(self) -> bool:
         """Whether it would be absent, did not the interval hold what the paper reports.
 
-        That is then below the margin, because it is no larger than the error of reading it.
+        That is then below the margin, because half of it is within the error of reading it.
         """
         small = 0 < self.told < self.margin
         return self.word == UNDECIDED and small and self.interval.high < self.margin
