@@ -15,18 +15,22 @@ from repro.chapters.aim.contrasts import ACC, TABLE_3, WORDS, task, versus
 from repro.chapters.aim.contrasts import EO as EO_MAX
 from repro.chapters.aim.plans import strategies as of_aim_fair
 from repro.chapters.reported import aim_value
+from repro.chapters.win import face_plans
 from repro.chapters.win.configs import key_of
+from repro.chapters.win.contrasts import BASELINES, SHORT, against_baselines, below
 from repro.chapters.win.contrasts import EO as EO_SUM
-from repro.chapters.win.contrasts import against_baselines, below
 from repro.chapters.win.plans import against_retraining
 from repro.chapters.win.tables import named, papers, row_of, settings
+from repro.chapters.win.win_on_faces import MAIN, dataset_of
 from repro.files import whole
 from repro.study.claims import Contrast
+from repro.study.glance import PARTS
 from repro.study.intervals import amount, mean_interval
 from repro.study.judging import judge
 from repro.study.profiles import Paper, Profile, load_profile
 from repro.study.records import ExportedFirst, Results, look_up, value
 from repro.study.runs import Record
+from repro.study.tables import Reported
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,19 +61,21 @@ def _by_seed(*groups: Sequence[Record], metric: str) -> tuple[float, ...]:
     return tuple(float(x) for x in np.mean(np.array(found, dtype=float), axis=0))
 
 
-def _aim_fair(profile: Profile) -> Results:
-    seeds = profile.seeds_of("aim-fair")
-    plan = of_aim_fair(profile, seeds) | is_it_the_mask.controls(profile, seeds)
+def _found(profile: Profile, paper: Paper) -> Results:
+    """Return the recorded runs of what is told in short."""
+    seeds = profile.seeds_of(paper)
+    if paper == "aim-fair":
+        plan = of_aim_fair(profile, seeds) | is_it_the_mask.controls(profile, seeds)
+    elif paper == "win":
+        plan = against_retraining(profile, seeds)
+    else:
+        plan = face_plans.strategies(profile, seeds) | face_plans.under_constraint(profile, seeds)
     return look_up(plan, ExportedFirst())
-
-
-def _win(profile: Profile) -> Results:
-    return look_up(against_retraining(profile, profile.seeds_of("win")), ExportedFirst())
 
 
 def aim_fair_arms(profile: Profile, metric: str = EO_MAX) -> dict[str, Arm]:
     """Return `DRAWN` and the controls of chapter 37, by strategy."""
-    found = _aim_fair(profile)
+    found = _found(profile, "aim-fair")
     arms = {
         key: Arm(
             WORDS[key],
@@ -86,27 +92,34 @@ def aim_fair_arms(profile: Profile, metric: str = EO_MAX) -> dict[str, Arm]:
 
 
 def _strongest(found: Results) -> str | None:
-    """Return the key of retraining under the strongest constraint of equalised odds."""
+    """Return the key of training under the strongest constraint of equalised odds."""
 
     def intensity(config: Mapping[str, Any]) -> float:
-        eo = config.get("strategy") == "retrain" and config.get("constraint") == "eo"
-        return float(config["intensity"]) if eo else -1.0
+        return float(config["intensity"]) if config.get("constraint") == "eo" else -1.0
 
     known = settings(found)
     best = max(known, key=lambda key: intensity(known[key]), default=None)
     return best if best is not None and intensity(known[best]) > 0 else None
 
 
-def win_arms(profile: Profile) -> dict[str, Arm]:
+def win_arms(profile: Profile, paper: Paper = "win") -> dict[str, Arm]:
     """Return the original model, the three ways to fine-tune its head at rank 1, and a control."""
-    found = _win(profile)
+    found = _found(profile, paper)
     keys = ["pre-trained", "tl", key_of("svd", 1), key_of("win", 1), _strongest(found)]
     own = {key: found[key] for key in keys if key is not None and key in found}
-    told, names = papers(own, "fig4") | papers(own, "3"), named(own)
+    told, names = _told(profile, paper, own), named(own)
     return {
         key: Arm(names[key], _by_seed(group, metric=EO_SUM), told.get((key, EO_SUM)))
         for key, group in own.items()
     }
+
+
+def _told(profile: Profile, paper: Paper, found: Results) -> Reported:
+    """Return what WIN's paper reports of settings on Adult, or on faces if it has the task."""
+    if paper == "win":
+        return papers(found, "fig4") | papers(found, "3")
+    dataset = dataset_of(profile)
+    return papers(found, "fig4", dataset) if dataset else {}
 
 
 def picture(profile: str = "desk") -> Figure:
@@ -117,17 +130,21 @@ def picture(profile: str = "desk") -> Figure:
 
     style()
     chosen = load_profile(profile)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2), width_ratios=(1.15, 1))
-    for axes, arms, title, label in (
-        (left, aim_fair_arms(chosen), f"AIM-Fair: {chosen.data_label('aim-fair')}", "max"),
-        (right, win_arms(chosen), f"WIN: {chosen.data_label('win')}", "sum"),
-    ):
+    figure, panels = plt.subplot_mosaic(
+        [["aim-fair", "win"], ["aim-fair", "win-faces"]], figsize=(10.5, 5.6)
+    )
+    for paper, name in PARTS.items():
+        axes = panels[paper]
+        arms = aim_fair_arms(chosen) if paper == "aim-fair" else win_arms(chosen, paper)
         _rows(axes, list(arms.values()))
-        axes.set_title(title)
-        axes.set_xlabel(f"equalised odds, {label} (points; 0 is fair)")
+        axes.set_title(
+            f"{name.split()[0]}: {chosen.data_label(paper).removesuffix(', frozen features')}"
+        )
+        aggregation = "max" if paper == "aim-fair" else "sum"
+        axes.set_xlabel(f"equalised odds, {aggregation} (points; 0 is fair)")
         axes.set_xlim(left=0)
-    right.plot([], [], "D", color=PAPER, label="paper")
-    right.legend(loc="best", fontsize="small")
+    panels["win"].plot([], [], "D", color=PAPER, label="paper")
+    panels["win"].legend(loc="best", fontsize="small")
     return figure
 
 
@@ -171,29 +188,30 @@ def markdown(real: str = "desk", simulated: str = "toy", *, notebooks: str = "no
     ours, toy = load_profile(real), load_profile(simulated)
     lines = ["| Question | Difference | Real data | Paper | Simulated data |", "| --- " * 5 + "|"]
     for question, chapter, paper, contrasts_of in QUESTIONS:
-        found_of = _aim_fair if paper == "aim-fair" else _win
-        beside = _numbers(toy, paper, found_of(toy), contrasts_of(toy))
+        found = _found(ours, paper)
+        beside = _numbers(toy, paper, _found(toy, paper), contrasts_of(toy))
         head = f"[{question}]({notebooks}/{chapter}.ipynb)"
         for contrast in contrasts_of(ours):
-            told = _numbers(ours, paper, found_of(ours), [contrast]).get(contrast.text, "not run")
+            told = _numbers(ours, paper, found, [contrast]).get(contrast.text, "not run")
             shown = contrast.reported is not None and not ours.is_simulated(paper)
             theirs = amount(contrast.reported, "points") if shown else ""
             cells = (head, contrast.text, told, theirs, beside.get(contrast.text, "not run"))
             lines.append(f"| {' | '.join(cells)} |")
             head = ""
     data = "; ".join(
-        f"{name}: {_with_seeds(p, 'aim-fair')} and {_with_seeds(p, 'win')}"
+        f"{name}: {', '.join(_with_seeds(p, paper) for paper in PARTS)}"
         for name, p in (("Real data", ours), ("simulated data", toy))
     )
     lines += [
         "",
         "Points, with 95 % paired intervals over seeds, for WIN on Adult after Nadeau and Bengio, "
-        "since its seeds split the same people; the picture shows each setting by itself, with the "
-        "interval over seeds of its mean, and the paper's value. EO, ΔEO: equalised odds, where "
-        "less is fairer; ACC: accuracy; ERM: the biased classifier; SFT: selective fine-tuning; "
+        "since its seeds split the same people, for WIN on real faces, its control apart, with the "
+        "sampling error of the test images that all seeds share; the picture shows each setting by "
+        "itself, with the interval over seeds of its mean, and the paper's value. EO, ΔEO: "
+        "equalised odds, where less is fairer; ACC: accuracy; ERM: the biased classifier; SFT: selective fine-tuning; "
         "TL: fine-tuning of the last layer; f+SVD, WIN: of two factors of it, of rank 1; the "
-        "control, Retrain+EO, trains every parameter under a constraint of equalised odds: can "
-        f"this set-up find a fairer model? {data}.",
+        "control trains every parameter (Retrain+EO) or the last layer (TL+EO) under a constraint "
+        f"of equalised odds: can this set-up find a fairer model? {data}.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -212,7 +230,7 @@ def _by_the_mask(profile: Profile) -> list[Contrast]:
     """Compare selective fine-tuning with the same fine-tuning of all tensors, of random ones."""
     rows = TABLE_3["mask"], TABLE_3["fully fine-tuning"]
     found = versus(profile, "mask", "fully fine-tuning", (EO_MAX,), rows=rows)
-    for name, keys in is_it_the_mask.arms(profile, _aim_fair(profile)).items():
+    for name, keys in is_it_the_mask.arms(profile, _found(profile, "aim-fair")).items():
         if "draw" in STRATEGIES[name].settings:
             called = is_it_the_mask.called(name, keys)
             found += versus(profile, "mask", keys, (EO_MAX,), words=called)
@@ -221,11 +239,23 @@ def _by_the_mask(profile: Profile) -> list[Contrast]:
 
 def _neutralises(profile: Profile) -> list[Contrast]:
     """Compare WIN, and retraining under a constraint, with fine-tuning the last layer."""
-    found, known = against_baselines(1, ("tl",), (EO_SUM,)), _win(profile)
+    found, known = against_baselines(1, ("tl",), (EO_SUM,)), _found(profile, "win")
     if strongest := _strongest(known):
         rows = row_of(settings(known)[strongest]), "TL"
         text = f"control: {named(known)[strongest]} against TL"
         found += below(text, (strongest, "tl"), (EO_SUM,), "3", rows)
+    return found
+
+
+def _neutralises_on_faces(profile: Profile) -> list[Contrast]:
+    """Compare WIN, and training under a constraint, with fine-tuning the head on faces."""
+    dataset, known = dataset_of(profile), _found(profile, "win-faces")
+    found = against_baselines(
+        1, BASELINES, (EO_SUM,), where=", on faces", dataset=dataset, main=MAIN
+    )
+    if strongest := _strongest(known):
+        text = f"control: {named(known)[strongest]} against TL: {SHORT[EO_SUM]}"
+        found.append(Contrast(text, strongest, "tl", EO_SUM, "less"))
     return found
 
 
@@ -250,4 +280,5 @@ QUESTIONS: tuple[tuple[str, str, Paper, Callable[[Profile], list[Contrast]]], ..
     ("Does AIM-Fair repair?", "25_selective_finetuning", "aim-fair", _repairs),
     ("Is it the mask?", "37_is_it_the_mask", "aim-fair", _by_the_mask),
     ("Does WIN neutralise?", "43_win_on_adult", "win", _neutralises),
+    ("On faces, too?", "45_win_on_faces", "win-faces", _neutralises_on_faces),
 )
