@@ -16,7 +16,7 @@ PINNED = {
     "smoke": (233, "bdb466604dadb3e1"),
     "quick": (170, "b4dba87a2b910f3e"),
     "toy": (1907, "409b26ec871cf40a"),
-    "desk": (1492, "6338de50b6d6b1b9"),
+    "desk": (1552, "7afa3486a7dcf8f1"),
     "paper": (2244, "8a9baad3e8b761a9"),
 }
 

@@ -208,10 +208,10 @@ def markdown(real: str = "desk", simulated: str = "toy", *, notebooks: str = "no
         "since its seeds split the same people, for WIN on real faces, its control apart, with the "
         "sampling error of the test images that all seeds share; the picture shows each setting by "
         "itself, with the interval over seeds of its mean, and the paper's value. EO, ΔEO: "
-        "equalised odds, where less is fairer; ACC: accuracy; ERM: the biased classifier; SFT: selective fine-tuning; "
-        "TL: fine-tuning of the last layer; f+SVD, WIN: of two factors of it, of rank 1; the "
-        "control trains every parameter (Retrain+EO) or the last layer (TL+EO) under a constraint "
-        f"of equalised odds: can this set-up find a fairer model? {data}.",
+        "equalised odds, where less is fairer; ACC: accuracy; ERM: the biased classifier; SFT: "
+        "selective fine-tuning; TL: fine-tuning of the last layer; f+SVD, WIN: of two factors of "
+        "it, of rank 1; the control trains every parameter (Retrain+EO) or the last layer (TL+EO) "
+        f"under a constraint of equalised odds: can this set-up find a fairer model? {data}.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -69,6 +69,7 @@ class WinFaceSettings(Strict):
     backbone_seed: Seed | None = None  # of the backbone's training; None: the first of the faces'
     target: str = "Smiling"
     protected: str = "Male"
+    stacked_target: str | None = None  # of heads on AIM-Fair's classifiers; None: the target
     #: size of groups (0,0) and (1,1) against the others, in every part; None leaves the data as is
     bias_ratio: float | None = Field(default=None, gt=0, le=1)
     architectures: tuple[str, ...] = ()  # Table 4, beside that of the faces

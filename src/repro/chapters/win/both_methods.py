@@ -58,8 +58,9 @@ def tasks(profile: Profile) -> str:
     bias = "as the data are"
     if task.bias_ratio is not None:
         bias = f"small groups {task.bias_ratio:.2f} times as large, in every part"
-    said += f"the heads learn {task.target} | {task.protected}, {bias}."
-    if (task.target, task.protected) == (below.target, below.protected):
+    target = task.stacked_target or task.target
+    said += f"the heads learn {target} | {task.protected}, {bias}."
+    if (target, task.protected) == (below.target, below.protected):
         said += " That is the same task, on other images and with another bias."
     return said
 

@@ -76,7 +76,7 @@ def pretrained(
         backbone=learnt,
         data=data if isinstance(learnt, Backbone) else None,
         data_sha256=declared_sha256(images) if reads_others(learnt) else None,
-        target=win.target,
+        target=win.target if on is None else win.stacked_target or win.target,
         protected=win.protected,
         bias_ratio=win.bias_ratio,
         head=head,
