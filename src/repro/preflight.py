@@ -71,7 +71,8 @@ def profile_check(name: str, data: Check) -> Check:
         except DataError as error:
             needs.append(f"faces: {error}")
     if needs:
-        known = f"; its {len(recorded(name))} recorded runs can be read" if recorded(name) else ""
+        read = len(dict(recorded(name)))
+        known = f"; its {read} recorded runs can be read" if read else ""
         return Check(what, False, f"needs {'; '.join(needs)}{known}")
     return Check(what, True, f"can run: {profile.description}, {len(profile.seeds)} seed(s)")
 

@@ -57,7 +57,7 @@ def read_set(name: str) -> dict[str, Record]:
             f"profile '{name}' has no exported records in {recorded_folder().name}/; "
             f"'make study PROFILE={name}' and 'repro export {name}' make them"
         )
-    return found
+    return dict(found)
 
 
 def settings_key(record: Record, known: Mapping[str, Record]) -> str:

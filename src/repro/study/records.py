@@ -9,7 +9,7 @@ kernels.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -95,6 +95,54 @@ def other_kernels(path: Path) -> list[str] | None:
     return [name for name in here if name in there and here[name] != there[name]]
 
 
+class Exported(Mapping[str, Record]):
+    """The records of an exported file by identity, each read and checked when it is asked for.
+
+    Raises
+    ------
+    RecordError
+        If the file is missing or not one of ours; on access, if a record in it was edited.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            table = pd.read_parquet(path, columns=["run", "record"])
+        except FileNotFoundError:
+            raise RecordError(
+                f"{path} is missing; 'repro export PROFILE' writes it from the runs"
+            ) from None
+        except Exception as error:  # pyarrow has its own many
+            raise RecordError(f"{path} is not an exported set of records ({error})") from None
+        self._path = path
+        self._texts = dict(zip(table["run"], table["record"], strict=True))
+        self._known: dict[str, Record] = {}
+
+    def __getitem__(self, run: str) -> Record:
+        if run not in self._known:
+            text = self._texts[run]
+            try:
+                body = json.loads(text)
+            except (TypeError, ValueError):  # not text, or not JSON
+                body = None
+            check_body(
+                body,
+                where=f"{self._path.name}, run {run}",
+                remedy=f"'repro export {self._path.stem}' writes the file again",
+                run=run,
+            )
+            self._known[run] = Record(body)
+        return self._known[run]
+
+    def __contains__(self, run: object) -> bool:
+        return run in self._texts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+
 def read_exported(path: Path) -> dict[str, Record]:
     """Return the records of an exported file by identity, each one checked.
 
@@ -103,37 +151,16 @@ def read_exported(path: Path) -> dict[str, Record]:
     RecordError
         If the file is missing, not one of ours, or a record in it was edited.
     """
-    try:
-        table = pd.read_parquet(path, columns=["run", "record"])
-    except FileNotFoundError:
-        raise RecordError(
-            f"{path} is missing; 'repro export PROFILE' writes it from the runs"
-        ) from None
-    except Exception as error:  # pyarrow has its own many
-        raise RecordError(f"{path} is not an exported set of records ({error})") from None
-    found = {}
-    for run, text in zip(table["run"], table["record"], strict=True):
-        try:
-            body = json.loads(text)
-        except (TypeError, ValueError):  # not text, or not JSON
-            body = None
-        check_body(
-            body,
-            where=f"{path.name}, run {run}",
-            remedy=f"'repro export {path.stem}' writes the file again",
-            run=run,
-        )
-        found[run] = Record(body)
-    return found
+    return dict(Exported(path))
 
 
 @lru_cache(maxsize=8)
-def _cached(path: Path, modified: int) -> dict[str, Record]:
-    return read_exported(path)
+def _cached(path: Path, modified: int) -> Exported:
+    return Exported(path)
 
 
 @once
-def recorded(profile: str) -> dict[str, Record]:
+def recorded(profile: str) -> Mapping[str, Record]:
     """Return the exported records of a profile by identity; none if it was never exported."""
     path = recorded_file(profile)
     return _cached(path, path.stat().st_mtime_ns) if path.is_file() else {}

@@ -17,6 +17,7 @@ from repro.study.claims import Claim
 from repro.study.compare import agreement, within_spread
 from repro.study.configs import RunConfig
 from repro.study.experiments import Plan
+from repro.study.once import one_reading
 from repro.study.profiles import Paper, Profile, load_profile
 from repro.study.records import (
     ExportedFirst,
@@ -85,8 +86,9 @@ class Study:
 
     def compute(self, plan: Mapping[str, Sequence[RunConfig]]) -> Results:
         """Find or compute every run of ``plan``, saying on standard error how far it is."""
-        configs = {c.identity: c for group in plan.values() for c in group}
-        missing = [c for c in configs.values() if self.runs.find(c) is None]
+        with one_reading():
+            configs = {c.identity: c for group in plan.values() for c in group}
+            missing = [c for c in configs.values() if self.runs.find(c) is None]
         start = time.perf_counter()
         for done, config in enumerate(missing, 1):
             obtain(config, self.runs)
@@ -98,7 +100,8 @@ class Study:
                 file=sys.stderr,
                 flush=True,
             )
-        results = {key: [obtain(c, self.runs) for c in group] for key, group in plan.items()}
+        with one_reading():
+            results = {key: [obtain(c, self.runs) for c in group] for key, group in plan.items()}
         self.asked.update({r.run: r for group in results.values() for r in group})
         return results
 
@@ -109,7 +112,15 @@ class Study:
         are a part of recorded ones, only these are shown: what was computed here is compared with
         them (:meth:`agreement`).
         """
-        results = self.compute(plan_of(self.profile, self.seeds))
+        with one_reading():
+            plan = plan_of(self.profile, self.seeds)
+        results = self.compute(plan)
+        with one_reading():
+            return self._views(plan_of, results)
+
+    def _views(
+        self, plan_of: Callable[[Profile, Sequence[int]], Plan], results: Results
+    ) -> list[View]:
         own = {r.run for group in results.values() for r in group}
         views, shown = [], False
         for name in RECORDED:
@@ -153,7 +164,8 @@ class Study:
         if own:
             self.compute(rests_on(one, profile or view.profile))
         runs = self.runs if own else self._recorded
-        return decide(one, profile or view.profile, view.results, runs)
+        with one_reading():
+            return decide(one, profile or view.profile, view.results, runs)
 
     @property
     def again(self) -> str:

@@ -8,6 +8,7 @@ from itertools import chain
 
 from repro.study.configs import RunConfig
 from repro.study.experiments import experiments, first_asked, with_upstream
+from repro.study.once import one_reading
 from repro.study.profiles import Profile
 
 #: The notebook whose page draws the pool of synthetic images, which is no run.
@@ -32,6 +33,7 @@ class Sweep:
     after: tuple[str, ...]
 
 
+@one_reading()
 def sweeps(profile: Profile, *, drawn: bool = False) -> dict[str, Sweep]:
     """Return how each notebook that runs experiments is swept, by name.
 
@@ -56,6 +58,7 @@ def sweeps(profile: Profile, *, drawn: bool = False) -> dict[str, Sweep]:
     return found
 
 
+@one_reading()
 def forecast(
     profile: Profile, found: Mapping[str, Sweep], seconds: Callable[[RunConfig], float | None]
 ) -> str:
