@@ -10,9 +10,10 @@ from repro.study import simulation, tables
 from repro.study.claims import Claim
 from repro.study.experiments import claims
 from repro.study.figures import words_by_effect
+from repro.study.once import one_reading
 from repro.study.rule import SIGNS
 from repro.study.session import Part, Study, View
-from repro.study.verdicts import Verdict, contrast_table, tally, verdict_table
+from repro.study.verdicts import Verdict, contrast_table, rests_on, tally, verdict_table
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,16 @@ class Answer:
 
 def answers(study: Study) -> list[Answer]:
     """Return the verdict on every claim, by the records and by the runs of this call."""
-    found = []
-    for claim in claims():
-        part = replace(study, paper=claim.paper)
-        found += [Answer(claim, v, part.decide(claim, v)) for v in part.views(claim.plan)]
-    return found
+    asked = [(claim, replace(study, paper=claim.paper)) for claim in claims()]
+    for claim, part in asked:  # first what is not there yet: nothing changes while it is read
+        part.compute(claim.plan(part.profile, part.seeds))
+        part.compute(rests_on(claim, part.profile))
+    with one_reading():
+        return [
+            Answer(claim, view, part.decide(claim, view))
+            for claim, part in asked
+            for view in part.views(claim.plan)
+        ]
 
 
 def by_data(found: Sequence[Answer]) -> dict[str, list[Verdict]]:

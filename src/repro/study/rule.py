@@ -140,13 +140,28 @@ def outcome(
         The difference that the paper reports, turned alike; 0 where it reports none.
     """
     d = np.asarray(differences, dtype=float)
-    n = len(d)
+    mean = float(d.mean()) if len(d) else math.nan
+    deviation = float(d.std(ddof=1)) if len(d) > 1 else math.nan
+    if len(d) > 1 and np.ptp(d) < ROUNDING:
+        deviation = 0.0
+    return outcome_of(mean, deviation, len(d), margin, kind, per_seed, floor, sampling, told)
+
+
+def outcome_of(
+    mean: float,
+    deviation: float,
+    n: int,
+    margin: float,
+    kind: str = "better",
+    per_seed: float = 0.0,
+    floor: float = 0.0,
+    sampling: float = 0.0,
+    told: float = 0.0,
+) -> Outcome:
+    """Judge one contrast as `outcome` does, by mean and standard deviation of its n differences."""
     if n < 2:
-        mean = float(d.mean()) if n else math.nan
         one = Interval(mean, math.nan, math.nan, n)
         return Outcome(one, UNDECIDED, 1.0, 1.0, math.nan, margin, per_seed, told)
-    mean = float(d.mean())
-    deviation = 0.0 if np.ptp(d) < ROUNDING else float(d.std(ddof=1))
     error = math.sqrt(deviation**2 * (1 / n + per_seed) + sampling)
     quantile = student(n - 1)
     half = quantile * error if deviation else max(floor, quantile * error)
@@ -181,11 +196,12 @@ def holm(p: Sequence[float]) -> list[bool]:
     The i-th smallest p is held against 0.05 / (m - i + 1), until one is not below. Written out
     because statsmodels collects garbage at every call, 50 ms; it is the oracle of the tests.
     """
-    order = np.argsort(p, kind="stable")
-    below = np.asarray(p)[order] <= (1 - CONFIDENCE) / np.arange(len(p), 0, -1)
-    rejected = np.zeros(len(p), dtype=bool)
-    rejected[order] = np.logical_and.accumulate(below)
-    return rejected.tolist()
+    rejected = [False] * len(p)
+    for i, at in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        if p[at] > (1 - CONFIDENCE) / (len(p) - i):
+            break
+        rejected[at] = True
+    return rejected
 
 
 def word_of(kind: str, outcomes: Sequence[Outcome], needed: Sequence[bool]) -> tuple[str, str]:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from repro.study.claims import Contrast
-from repro.study.rule import HOLDS, IN_PART, NOT, best_of, outcome, word_of
+from repro.study.rule import HOLDS, IN_PART, NOT, best_of, outcome, outcome_of, word_of
 from repro.study.verdicts import Verdict
 
 MULTIPLES = {"as claimed": 1.0, "half of it": 0.5, "none": 0.0, "the opposite": -1.0}
@@ -99,22 +99,28 @@ def words(case: Case, multiple: float, seeds: int, times: int) -> Counter[str]:
     margins, noise = np.array(case.margins), np.array(case.deviations)
     effects = multiple * np.array(case.effects)
     found: Counter[str] = Counter()
-    for _ in range(times):
-        if case.kind == "best":
-            found[_best(case, effects, seeds, rng)] += 1
-            continue
+    if case.kind == "best":
+        return Counter(_best(case, effects, seeds, rng) for _ in range(times))
+    drawn = np.empty((times, len(margins), seeds))
+    for study in drawn:
         # What all splits of the same people have in common does not average out.
         shared = rng.normal(effects, noise * math.sqrt(case.per_seed))
-        drawn = rng.normal(shared[:, None], noise[:, None], (len(margins), seeds))
+        study[:] = rng.normal(shared[:, None], noise[:, None], study.shape)
+    of_each = (case.margins, case.needed, case.told)
+    for means, deviations in zip(
+        drawn.mean(-1).tolist(), drawn.std(-1, ddof=1).tolist(), strict=True
+    ):
         outcomes = [
-            outcome(
-                list(d),
+            outcome_of(
+                mean,
+                deviation,
+                seeds,
                 margin,
                 kind="no worse" if kept else "better",
                 per_seed=case.per_seed,
                 told=told,
             )
-            for d, margin, kept, told in zip(drawn, margins, case.needed, case.told, strict=True)
+            for mean, deviation, margin, kept, told in zip(means, deviations, *of_each, strict=True)
         ]
         found[word_of(case.kind, outcomes, case.needed)[0]] += 1
     return found

@@ -145,7 +145,7 @@ def bank_of(data: FaceData, synthetic: SyntheticFaces) -> PromptBank:
     )
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=1024)  # each seed of Table 5 has several
 def _bank(
     task: Task, kind: str, number: int, writer: str | None, seed: int, vocabulary: str
 ) -> PromptBank:
