@@ -352,7 +352,7 @@ def _body(config: RunConfig, outcome: Outcome, seconds: float, folder: Path) -> 
         "machine": machine.describe(outcome.device),
         "instructions": machine.instructions(),
         "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in VERSIONS},
+        "versions": _versions(),
         "git_commit": git_commit(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "files": {name: sha256_of(folder / name) for name in (PREDICTIONS, WEIGHTS)},
@@ -366,6 +366,11 @@ def _body(config: RunConfig, outcome: Outcome, seconds: float, folder: Path) -> 
             "recorded. Finished runs are kept."
         ) from None
     return {**body, "digest": digest(body)}
+
+
+@lru_cache(maxsize=1)
+def _versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in VERSIONS}
 
 
 @lru_cache(maxsize=1)
