@@ -29,6 +29,7 @@ CHAPTERS = (
     "win.group_weight",
     "win.win_on_faces",
     "win.backbones",
+    "win.faces_elsewhere",
     "win.rank_sweep",
     "win.neutralising",
     "win.both_methods",

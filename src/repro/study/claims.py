@@ -95,6 +95,20 @@ class Check:
     passes: Callable[[Results], tuple[bool, str]]
 
 
+def every(checks: Sequence[Check]) -> Check:
+    """Return several checks of one plan as one, which passes if all of them do."""
+    if len(checks) == 1:
+        return checks[0]
+
+    def passes(results: Results) -> tuple[bool, str]:
+        found = [check.passes(results) for check in checks]
+        return all(fine for fine, _ in found), "; ".join(numbers for _, numbers in found)
+
+    keys = dict.fromkeys(key for check in checks for key in check.keys)
+    text = " and ".join(dict.fromkeys(check.text for check in checks))
+    return Check(text, checks[0].plan, tuple(keys), passes)
+
+
 @dataclass(frozen=True)
 class Claim:
     """One claim, the runs that bear on it, and what was substituted in testing it.

@@ -71,6 +71,7 @@ class WinFaceSettings(Strict):
     target: str = "Smiling"
     protected: str = "Male"
     stacked_target: str | None = None  # of heads on AIM-Fair's classifiers; None: the target
+    also_tasks: tuple[FaceData, ...] = ()  # other images and tasks of Figure 4, too
     #: size of groups (0,0) and (1,1) against the others, in every part; None leaves the data as is
     bias_ratio: float | None = Field(default=None, gt=0, le=1)
     architectures: tuple[str, ...] = ()  # Table 4, beside that of the faces
@@ -259,9 +260,10 @@ class Profile(Strict):
     def image_sets(self) -> tuple[tuple[str, str], ...]:
         """Return the image sets that have to be found, (name, edition) of each."""
         faces = self.faces
+        others = (*faces.other_tasks, *(self.win.faces.also_tasks if self.win.faces else ()))
         read = [
             (data.name, str(data.edition))
-            for data in (faces.data, *faces.other_tasks)
+            for data in (faces.data, *others)
             if not FACE_SETS[data.name].simulated
         ]
         learnt = self.win.faces is not None and self.win.faces.backbone == "fairface"

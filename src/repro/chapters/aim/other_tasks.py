@@ -24,10 +24,9 @@ from repro.chapters.aim.selective_finetuning import NOTEBOOK, beside_paper, seed
 from repro.chapters.substitutions import MASKED
 from repro.data.registry import FACE_SETS
 from repro.settings import FaceData
-from repro.study.claims import Check, Claim, Contrast
+from repro.study.claims import Check, Claim, Contrast, every
 from repro.study.experiments import Plan
 from repro.study.profiles import Profile
-from repro.study.records import Results
 from repro.study.session import Part, View
 
 #: Tables that report SFT and ERM, and its two rows; the second has one task more.
@@ -67,14 +66,7 @@ def _set_up(profile: Profile, data: FaceData) -> Check:
         biased(on(profile, data), other_tasks, erm, where),
         reads(other_tasks, task_key(data, "synthetic only"), erm),
     )
-
-    def passes(results: Results) -> tuple[bool, str]:
-        found = [check.passes(results) for check in both]
-        return all(fine for fine, _ in found), "; ".join(numbers for _, numbers in found)
-
-    text = " and ".join(check.text for check in both)
-    keys = dict.fromkeys(key for check in both for key in check.keys)
-    return Check(text, other_tasks, tuple(keys), passes)
+    return replace(every(both), plan=other_tasks)
 
 
 def _against_erm(profile: Profile, metrics: Sequence[str]) -> list[Contrast]:

@@ -22,6 +22,7 @@ from repro.chapters.win.contrasts import (
 )
 from repro.chapters.win.face_plans import strategies, under_constraint
 from repro.chapters.win.neutralising import control_key, controls
+from repro.chapters.win.plans import under
 from repro.chapters.win.tables import budget, compared, named, only, papers
 from repro.data.splits import GROUPS
 from repro.study.claims import Check, Claim, Contrast
@@ -110,29 +111,33 @@ def _tl_unfair(profile: Profile) -> Sequence[Check]:
     return (tl_unfair(profile, strategies, "tl", who),)
 
 
-def finds_fairness(profile: Profile) -> Check | None:
+def finds_fairness(
+    profile: Profile, plan: Experiment = under_constraint, head: str = ""
+) -> Check | None:
     """Return the positive control: TL under the strongest regulariser is fairer than without.
 
-    It must still tell the target, half of TL's way from chance: whoever guesses is fair, too.
+    It must still tell the target, half of TL's way from chance: whoever guesses is fair, too. The
+    keys of another plan may stand under a heading.
     """
     own = profile.win.faces
     if own is None or not own.control_intensities:
         return None
     most = key_of("tl", fair=fair_key("eo", max(own.control_intensities)))
     text = f"TL under {most.removeprefix('tl ').upper()} against TL: {SHORT[EO]}"
+    fair, plain = (under(head, key) if head else key for key in (most, "tl"))
     fairer = control(
         "this set-up finds a fairness effect where there is one",
-        under_constraint,
-        Contrast(text, most, "tl", EO, "less"),
+        plan,
+        Contrast(text, fair, plain, EO, "less"),
     )
 
     def passes(results: Results) -> tuple[bool, str]:
         fine, numbers = fairer.passes(results)
-        under, plain = (mean_value(results[key], "accuracy") for key in (most, "tl"))
-        bound = 0.5 + (plain - 0.5) / 2
-        return fine and under >= bound, (
-            f"{numbers}, at an accuracy of {points(under)} (at least {points(bound)}; "
-            f"TL {points(plain)})"
+        right, without = (mean_value(results[key], "accuracy") for key in (fair, plain))
+        bound = 0.5 + (without - 0.5) / 2
+        return fine and right >= bound, (
+            f"{numbers}, at an accuracy of {points(right)} (at least {points(bound)}; "
+            f"TL {points(without)})"
         )
 
     return replace(fairer, passes=passes)
