@@ -31,8 +31,12 @@ def test_the_plan_of_a_claim_has_what_its_contrasts_compare(claim: Claim, name: 
     checks = [*claim.checks(profile), *(c.check for c in contrasts if c.check is not None)]
     for check in (*checks, *([control] if control else [])):
         assert set(check.keys) <= check.plan(profile, seeds).keys()
-    none = not (profile.win.faces and profile.win.faces.architectures)
-    none = {"backbones": none, "sft-vs-erm-elsewhere": not profile.faces.other_tasks}
+    faces = profile.win.faces
+    none = {
+        "backbones": not (faces and faces.architectures),
+        "win-faces-elsewhere": not (faces and faces.also_tasks),
+        "sft-vs-erm-elsewhere": not profile.faces.other_tasks,
+    }
     if (claim.name, name) in NOTHING_TO_COMPARE or none.get(claim.name, False):
         assert not contrasts
         return

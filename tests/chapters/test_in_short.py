@@ -56,15 +56,16 @@ def of(strategy: str) -> dict[int, list[float]]:
 
 
 def heads(**wanted: Any) -> dict[int, float]:
-    """Return the summed equalised odds of one way to fine-tune a two-class head, by seed."""
+    """Return the summed equalised odds of one way to fine-tune a head for wavy hair, by seed."""
     read = {body["run"]: body for body in bodies()}
     found = {}
     for body in read.values():
         config = body["config"]
         if config["stage"] != "win-face-finetune" or config["matched"]:
             continue
-        head = read[config["pretrained"]]["config"]["head"]
-        if head == "target" and wanted.items() <= {"constraint": None, **config}.items():
+        base = read[config["pretrained"]]["config"]
+        own = base["head"] == "target" and base["target"] == "Wavy_Hair"
+        if own and wanted.items() <= {"constraint": None, **config}.items():
             positive = np.array(body["counts"]["test"], dtype=float)
             rate = positive[:, :, 1] / positive.sum(axis=2)
             found[config["seed"]] = float(100 * np.abs(rate[:, 0] - rate[:, 1]).sum())
