@@ -180,12 +180,16 @@ def _registered(name: str) -> str:
     return check_name("set of faces", name, FACE_SETS)
 
 
+FaceSetName = Annotated[str, AfterValidator(_registered)]  # of repro.data.registry
+Edition = Literal["reduced", "official", "found"]
+
+
 class FaceData(Strict):
     """Which faces, at which size, and how biased the training set is made (AIM-Fair)."""
 
-    name: Annotated[str, AfterValidator(_registered)]  # of repro.data.registry
+    name: FaceSetName
     #: which files of a real data set; see the data set's module
-    edition: Literal["reduced", "official", "found"] = "reduced"
+    edition: Edition = "reduced"
     size: int = Field(default=64, ge=16, le=512)  # pixels a side
     target: str = "Smiling"
     protected: str = "Male"

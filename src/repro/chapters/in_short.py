@@ -176,7 +176,7 @@ def draw(path: Path, profile: str = "desk") -> None:
 
 
 def markdown(real: str = "desk", simulated: str = "toy", *, notebooks: str = "notebooks") -> str:
-    """Return the three questions as a table: the differences that answer each, and the paper's.
+    """Return the four questions as a table: the differences that answer each, and the paper's.
 
     Parameters
     ----------

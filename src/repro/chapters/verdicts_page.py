@@ -27,16 +27,17 @@ class Answer:
 
 def answers(study: Study) -> list[Answer]:
     """Return the verdict on every claim, by the records and by the runs of this call."""
-    asked = [(claim, replace(study, paper=claim.paper)) for claim in claims()]
-    for claim, part in asked:  # first what is not there yet: nothing changes while it is read
-        part.compute(claim.plan(part.profile, part.seeds))
-        part.compute(rests_on(claim, part.profile))
+    asked = [
+        (claim, part, view)
+        for claim in claims()
+        for part in [replace(study, paper=claim.paper)]
+        for view in part.views(claim.plan)
+    ]
+    for claim, part, view in asked:  # first what is not there: nothing changes while it is read
+        if view.profile is part.profile:
+            part.compute(rests_on(claim, part.profile))
     with one_reading():
-        return [
-            Answer(claim, view, part.decide(claim, view))
-            for claim, part in asked
-            for view in part.views(claim.plan)
-        ]
+        return [Answer(claim, view, part.decide(claim, view)) for claim, part, view in asked]
 
 
 def by_data(found: Sequence[Answer]) -> dict[str, list[Verdict]]:

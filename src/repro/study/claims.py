@@ -96,7 +96,7 @@ class Check:
 
 
 def every(checks: Sequence[Check]) -> Check:
-    """Return several checks of one plan as one, which passes if all of them do."""
+    """Return several checks as one that passes if all do; the first one's plan has their runs."""
     if len(checks) == 1:
         return checks[0]
 

@@ -147,7 +147,8 @@ def _needed(
             f".yaml, or set it and all of them by hand, e.g. {example}"
         )
     needed = _NOTHING_ELSEWHERE.get(dataset, {}) | profile.datasets[dataset]
-    needed = {"faces.also_tasks": ()} | needed  # which are the profile's own data set's
+    # Tasks that are of the profile's own data set.
+    needed = {**dict.fromkeys(_OTHERS, ()), "win.faces.stacked_target": None, **needed}
     # A part of the study that this notebook is not on, or the profile does not run, stays.
     return {
         name: value
@@ -160,8 +161,8 @@ def _say_what_else_changed(before: Profile, after: Profile, overrides: Mapping[s
     """Print every setting that changed without being set by hand."""
     old, new = leaves(before), leaves(after)
     names = [n for n in old.keys() & new.keys() if old[n] != new[n] and not _covers(overrides, n)]
-    others = "faces.also_tasks" in names
-    names = [n for n in names if n != "faces.also_tasks"]
+    others = not set(_OTHERS).isdisjoint(names)
+    names = [n for n in names if n not in _OTHERS]
     if names:
         told = ", ".join(f"{name} = {new[name]} (not {old[name]})" for name in sorted(names))
         print(f"For this data set, too: {told}. Parameters and -p overrides set each otherwise.")
@@ -174,6 +175,8 @@ def _covers(overrides: Mapping[str, Any], name: str) -> bool:
     return any(name == given or name.startswith(f"{given}.") for given in overrides)
 
 
+#: Settings of a profile that name other tasks than its own.
+_OTHERS = ("faces.also_tasks", "win.faces.also_tasks")
 #: What means something for one simulation alone is unset for any other data set.
 _NOTHING_ELSEWHERE: dict[str, dict[str, Any]] = {
     "adult": {"data.records": None, "data.bias": None},
@@ -185,7 +188,7 @@ _NOTHING_ELSEWHERE: dict[str, dict[str, Any]] = {
 _HALF: dict[Paper, tuple[str, ...]] = {
     "win": ("data.", "win."),
     "win-faces": ("faces.", "win.faces."),
-    "aim-fair": ("faces.",),
+    "aim-fair": ("faces.", "win.faces.stacked_target"),
 }
 
 

@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from repro.aimfair.strategies import COMPARED, CONTROLS, rows_of
 from repro.data.registry import FACE_SETS, TABLES, DataSet
@@ -19,7 +26,9 @@ from repro.names import check_name
 from repro.settings import (
     BackboneSettings,
     DataSettings,
+    Edition,
     FaceData,
+    FaceSetName,
     ImageOptimisation,
     Optimisation,
     SettingsError,
@@ -55,6 +64,15 @@ class Budget(Strict):
     finetune: Optimisation
 
 
+class WinTask(Strict):
+    """Another set of images and the task of WIN on it."""
+
+    name: FaceSetName
+    edition: Edition = "reduced"
+    target: str
+    protected: str
+
+
 class WinFaceSettings(Strict):
     """Sizes and choices of WIN on images; the images are those of the profile's faces.
 
@@ -71,7 +89,7 @@ class WinFaceSettings(Strict):
     target: str = "Smiling"
     protected: str = "Male"
     stacked_target: str | None = None  # of heads on AIM-Fair's classifiers; None: the target
-    also_tasks: tuple[FaceData, ...] = ()  # other images and tasks of Figure 4, too
+    also_tasks: tuple[WinTask, ...] = ()  # other images on which Figure 4 is run, too
     #: size of groups (0,0) and (1,1) against the others, in every part; None leaves the data as is
     bias_ratio: float | None = Field(default=None, gt=0, le=1)
     architectures: tuple[str, ...] = ()  # Table 4, beside that of the faces
@@ -90,6 +108,17 @@ class WinFaceSettings(Strict):
     #: seeds of toy faces 3 brought equalised odds down by 12 points, as much as the paper reports
     #: of WIN on CelebA, and .9, the paper's largest on Adult, by 5
     control_intensities: tuple[Annotated[float, Field(gt=0)], ...] = (0.9, 3.0)
+
+    @model_validator(mode="after")
+    def _of_a_backbone_that_knows_none(self) -> Self:
+        if self.also_tasks and self.backbone != "fairface":
+            raise ValueError(
+                "also_tasks take backbone 'fairface', as one that learnt the profile's own faces "
+                "is another on each set; leave them out by win.faces.also_tasks: []"
+            )
+        if len({(t.name, t.target, t.protected) for t in self.also_tasks}) < len(self.also_tasks):
+            raise ValueError("a task may be named once in also_tasks")
+        return self
 
 
 class WinSettings(Strict):
@@ -260,12 +289,10 @@ class Profile(Strict):
     def image_sets(self) -> tuple[tuple[str, str], ...]:
         """Return the image sets that have to be found, (name, edition) of each."""
         faces = self.faces
-        others = (*faces.other_tasks, *(self.win.faces.also_tasks if self.win.faces else ()))
-        read = [
-            (data.name, str(data.edition))
-            for data in (faces.data, *others)
-            if not FACE_SETS[data.name].simulated
-        ]
+        asked = [(data.name, str(data.edition)) for data in (faces.data, *faces.other_tasks)]
+        if self.win.faces is not None:
+            asked += [(task.name, str(task.edition)) for task in self.win.faces.also_tasks]
+        read = [(name, edition) for name, edition in asked if not FACE_SETS[name].simulated]
         learnt = self.win.faces is not None and self.win.faces.backbone == "fairface"
         if learnt or "fairface" in (faces.initialisation, *faces.also_from):
             read.append(("fairface", str(faces.backbone.edition)))
@@ -369,7 +396,7 @@ def load_profile(name: str, overrides: dict[str, Any] | None = None) -> Profile:
     return validate(Profile, values, f"profile '{name}'")
 
 
-#: The same in C where PyYAML was built with it, ten times as fast.
+#: The safe loader, in C where PyYAML was built with it, ten times as fast.
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

@@ -9,6 +9,7 @@ kernels.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
@@ -95,6 +96,9 @@ def other_kernels(path: Path) -> list[str] | None:
     return [name for name in here if name in there and here[name] != there[name]]
 
 
+_RUN = re.compile(r'"run":\s*"([^"]*)"')
+
+
 class Exported(Mapping[str, Record]):
     """The records of an exported file by identity, each read and checked when it is asked for.
 
@@ -113,8 +117,18 @@ class Exported(Mapping[str, Record]):
             ) from None
         except Exception as error:  # pyarrow has its own many
             raise RecordError(f"{path} is not an exported set of records ({error})") from None
-        self._path = path
+        self._path, self._remedy = path, f"'repro export {path.stem}' writes the file again"
         self._texts = dict(zip(table["run"], table["record"], strict=True))
+        if len(self._texts) < len(table):
+            raise RecordError(f"{path.name} holds a run twice; {self._remedy}")
+        # What else a record says is checked when it is asked for; under a wrong name it never is.
+        for run, text in self._texts.items():
+            said = _RUN.search(str(text))
+            if said is not None and said[1] != run:
+                raise RecordError(
+                    f"{path.name}, run {run} holds run {said[1]}, which its place contradicts; "
+                    f"{self._remedy}"
+                )
         self._known: dict[str, Record] = {}
 
     def __getitem__(self, run: str) -> Record:
@@ -127,7 +141,7 @@ class Exported(Mapping[str, Record]):
             check_body(
                 body,
                 where=f"{self._path.name}, run {run}",
-                remedy=f"'repro export {self._path.stem}' writes the file again",
+                remedy=self._remedy,
                 run=run,
             )
             self._known[run] = Record(body)

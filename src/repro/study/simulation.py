@@ -98,7 +98,6 @@ def words(case: Case, multiple: float, seeds: int, times: int) -> Counter[str]:
     rng = np.random.default_rng([0, seeds, round(1000 * (multiple + 2)), of_case])
     margins, noise = np.array(case.margins), np.array(case.deviations)
     effects = multiple * np.array(case.effects)
-    found: Counter[str] = Counter()
     if case.kind == "best":
         return Counter(_best(case, effects, seeds, rng) for _ in range(times))
     drawn = np.empty((times, len(margins), seeds))
@@ -106,6 +105,7 @@ def words(case: Case, multiple: float, seeds: int, times: int) -> Counter[str]:
         # What all splits of the same people have in common does not average out.
         shared = rng.normal(effects, noise * math.sqrt(case.per_seed))
         study[:] = rng.normal(shared[:, None], noise[:, None], study.shape)
+    found: Counter[str] = Counter()
     of_each = (case.margins, case.needed, case.told)
     for means, deviations in zip(
         drawn.mean(-1).tolist(), drawn.std(-1, ddof=1).tolist(), strict=True

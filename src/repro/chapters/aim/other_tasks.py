@@ -62,11 +62,8 @@ def task_key(data: FaceData, key: str) -> str:
 def _set_up(profile: Profile, data: FaceData) -> Check:
     """Return the check that a task's classifier is biased, and its images teach the target."""
     where, erm = f" of {name_of(data)}", task_key(data, "erm")
-    both = (
-        biased(on(profile, data), other_tasks, erm, where),
-        reads(other_tasks, task_key(data, "synthetic only"), erm),
-    )
-    return replace(every(both), plan=other_tasks)
+    alone = reads(other_tasks, task_key(data, "synthetic only"), erm)
+    return every((biased(on(profile, data), other_tasks, erm, where), alone))
 
 
 def _against_erm(profile: Profile, metrics: Sequence[str]) -> list[Contrast]:

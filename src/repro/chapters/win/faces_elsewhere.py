@@ -21,40 +21,40 @@ from repro.chapters.win.win_on_faces import (
     under_constraint_beside,
 )
 from repro.data.registry import FACE_SETS
-from repro.settings import FaceData
 from repro.study.claims import Check, Claim, Contrast, every
 from repro.study.experiments import Plan, experiment
 from repro.study.figures import beside_paper
-from repro.study.profiles import Profile
+from repro.study.profiles import Profile, WinTask
 from repro.study.session import Part, View
 
 
-def tasks(profile: Profile) -> dict[str, FaceData]:
+def tasks(profile: Profile) -> dict[str, WinTask]:
     """Return the profile's other faces and tasks of WIN, by what they are called."""
     faces = profile.win.faces
     if faces is None:
         return {}
     own = (profile.faces.data.name, faces.target, faces.protected)
     return {
-        f"{FACE_SETS[data.name].label} {data.target} | {data.protected}": data
-        for data in faces.also_tasks
-        if (data.name, data.target, data.protected) != own
+        f"{FACE_SETS[task.name].label} {task.target} | {task.protected}": task
+        for task in faces.also_tasks
+        if (task.name, task.target, task.protected) != own
     }
 
 
-def on(profile: Profile, data: FaceData) -> Profile:
+def on(profile: Profile, task: WinTask) -> Profile:
     """Return a profile whose WIN on faces has other images and another task."""
     assert profile.win.faces is not None
-    changed = {"target": data.target, "protected": data.protected, "also_tasks": ()}
+    changed = {"target": task.target, "protected": task.protected, "also_tasks": ()}
     faces = profile.win.faces.model_copy(update=changed)
     win = profile.win.model_copy(update={"faces": faces})
-    return with_faces(profile, data=data).model_copy(update={"win": win})
+    images = profile.faces.data.model_copy(update={"name": task.name, "edition": task.edition})
+    return with_faces(profile, data=images).model_copy(update={"win": win})
 
 
 @experiment(NOTEBOOK, part="win-faces")
 def elsewhere(profile: Profile, seeds: Sequence[int]) -> Plan:
     """Figure 4 on other faces, with TL under a constraint; keys ``LFW+a Male | ..., tl``."""
-    own = {name: on(profile, data) for name, data in tasks(profile).items()}
+    own = {name: on(profile, task) for name, task in tasks(profile).items()}
     return under_each(
         own, lambda name: strategies(own[name], seeds) | under_constraint(own[name], seeds)
     )
@@ -62,8 +62,8 @@ def elsewhere(profile: Profile, seeds: Sequence[int]) -> Plan:
 
 def _figure_4(profile: Profile, *metrics: str) -> list[Contrast]:
     found = []
-    for name, data in tasks(profile).items():
-        own, tl = on(profile, data), under(name, "tl")
+    for name, task in tasks(profile).items():
+        own, tl = on(profile, task), under(name, "tl")
         told = against_baselines(
             1, BASELINES, metrics, f", {name}", dataset=dataset_of(own), main=MAIN
         )
@@ -92,8 +92,8 @@ def _finds_fairness(profile: Profile) -> Check | None:
     """Return the positive control: TL under a constraint is fairer than without, on each set."""
     own = [
         found
-        for name, data in tasks(profile).items()
-        if (found := finds_fairness(on(profile, data), elsewhere, name)) is not None
+        for name, task in tasks(profile).items()
+        if (found := finds_fairness(on(profile, task), elsewhere, name)) is not None
     ]
     return every(own) if own else None
 
@@ -109,7 +109,7 @@ CLAIMS = (
         SUBSTITUTIONS,
         lambda profile: _figure_4(profile, DP, ERROR),
         paper="win-faces",
-        under=lambda profile: {name: on(profile, data) for name, data in tasks(profile).items()},
+        under=lambda profile: {name: on(profile, task) for name, task in tasks(profile).items()},
         control=_finds_fairness,
     ),  # whether TL is unfair each contrast checks for its own faces
 )
@@ -118,14 +118,14 @@ CLAIMS = (
 def views(view: View) -> list[View]:
     """Return a view of each other task, its settings under their own names."""
     found = []
-    for name, data in tasks(view.profile).items():
+    for name, task in tasks(view.profile).items():
         begins = under(name, "")
         results = {
             key.removeprefix(begins): records
             for key, records in view.results.items()
             if key.startswith(begins)
         }
-        own = on(view.profile, data)
+        own = on(view.profile, task)
         before, _, where = view.label.rpartition(view.profile.data_label("win-faces"))
         if results:
             label = before + own.data_label("win-faces") + where

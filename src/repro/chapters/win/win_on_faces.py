@@ -123,7 +123,8 @@ def finds_fairness(
     if own is None or not own.control_intensities:
         return None
     most = key_of("tl", fair=fair_key("eo", max(own.control_intensities)))
-    text = f"TL under {most.removeprefix('tl ').upper()} against TL: {SHORT[EO]}"
+    where = f" ({head})" if head else ""
+    text = f"TL under {most.removeprefix('tl ').upper()} against TL{where}: {SHORT[EO]}"
     fair, plain = (under(head, key) if head else key for key in (most, "tl"))
     fairer = control(
         "this set-up finds a fairness effect where there is one",
