@@ -284,7 +284,8 @@ def test_a_data_set_comes_with_the_generator_of_its_kind(
     study = check_faces("desk", dataset="toyfaces")
     assert capsys.readouterr().out == (
         "For this data set, too: faces.synthetic.generator = toyfaces (not faces_ages), "
-        "faces.synthetic.prompts = contextual with head poses (not contextual). "
+        "faces.synthetic.prompts = contextual with head poses (not contextual), "
+        "win.faces.stacked_target = None (not Smiling). "
         "Parameters and -p overrides set each otherwise.\n"
         "The other tasks of the profile, of its own data set, are left out.\n"
     )

@@ -18,6 +18,7 @@ from repro.chapters.win import plans
 from repro.study import records as records_module
 from repro.study.configs import digest
 from repro.study.records import (
+    Exported,
     ExportedFirst,
     Results,
     export,
@@ -120,6 +121,27 @@ def test_a_record_under_another_identity_is_refused(exported: Path) -> None:
     rewrite(exported, lambda body: body["config"].update(seed=77), sign=True)
     with pytest.raises(RecordError, match="contradicts"):
         read_exported(exported)
+
+
+def test_a_record_is_checked_when_it_is_asked_for(exported: Path) -> None:
+    first, second, *_ = sorted(read_exported(exported))
+    rewrite(exported, lambda body: body["counts"]["test"][0][0].reverse())
+    found = Exported(exported)
+    assert second in found
+    assert found[second].run == second
+    with pytest.raises(RecordError, match="was changed after it was written"):
+        found[first]
+
+
+def test_a_run_under_another_name_or_twice_is_refused_at_once(exported: Path) -> None:
+    table = pd.read_parquet(exported)
+    moved = table.assign(run=["0" * 16, *table["run"][1:]])
+    moved.to_parquet(exported, index=False)
+    with pytest.raises(RecordError, match=f"run {'0' * 16} holds run {table['run'][0]}"):
+        Exported(exported)
+    pd.concat([table, table.iloc[:1]]).to_parquet(exported, index=False)
+    with pytest.raises(RecordError, match="twice"):
+        Exported(exported)
 
 
 @pytest.mark.parametrize("text", ["{", "", "[]", "null", '{"run": 1}'])
