@@ -147,8 +147,7 @@ def _needed(
             f".yaml, or set it and all of them by hand, e.g. {example}"
         )
     needed = _NOTHING_ELSEWHERE.get(dataset, {}) | profile.datasets[dataset]
-    # Tasks that are of the profile's own data set.
-    needed = {**dict.fromkeys(_OTHERS, ()), "win.faces.stacked_target": None, **needed}
+    needed = _OTHERS | needed  # which are the profile's own data set's
     # A part of the study that this notebook is not on, or the profile does not run, stays.
     return {
         name: value
@@ -161,7 +160,7 @@ def _say_what_else_changed(before: Profile, after: Profile, overrides: Mapping[s
     """Print every setting that changed without being set by hand."""
     old, new = leaves(before), leaves(after)
     names = [n for n in old.keys() & new.keys() if old[n] != new[n] and not _covers(overrides, n)]
-    others = not set(_OTHERS).isdisjoint(names)
+    others = not _OTHERS.keys().isdisjoint(names)
     names = [n for n in names if n not in _OTHERS]
     if names:
         told = ", ".join(f"{name} = {new[name]} (not {old[name]})" for name in sorted(names))
@@ -175,8 +174,8 @@ def _covers(overrides: Mapping[str, Any], name: str) -> bool:
     return any(name == given or name.startswith(f"{given}.") for given in overrides)
 
 
-#: Settings of a profile that name other tasks than its own.
-_OTHERS = ("faces.also_tasks", "win.faces.also_tasks")
+#: Settings of a profile that name other tasks than its own, unset.
+_OTHERS = {"faces.also_tasks": (), "win.faces.also_tasks": (), "win.faces.stacked_target": None}
 #: What means something for one simulation alone is unset for any other data set.
 _NOTHING_ELSEWHERE: dict[str, dict[str, Any]] = {
     "adult": {"data.records": None, "data.bias": None},
