@@ -152,6 +152,7 @@ def said(tree: Path, script: str) -> str:
     """Run a script with the packages of the copy, and return what it prints."""
     paths = {"PYTHONPATH": str(tree / "src"), "REPRO_RUNS": str(tree / "runs")}
     paths["REPRO_DATA"] = str(tree / "data")
+    paths["REPRO_ROOT"] = str(tree)
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tree,

@@ -148,6 +148,7 @@ def export(
     ] = False,
 ) -> None:
     """Write the records of a profile into book/recorded/ (no examples, no weights)."""
+    from repro.chapters import in_short
     from repro.study.experiments import claims, everything
     from repro.study.records import export as write
     from repro.study.records import find, look_up, recorded_file
@@ -178,7 +179,7 @@ def export(
         for results in [look_up(claim.plan(chosen, chosen.seeds_of(claim.paper)))]
         for contrast in (*claim.contrasts(chosen), *claim.beside(chosen))
         if set(contrast.keys) <= results.keys()
-    ]
+    ] + [one for one in in_short.asked(chosen) if not chosen.is_simulated(one[2])]
     errors = path.with_suffix(".sampling.json")
     if number := export_errors(judged, errors):
         typer.echo(f"{number} errors of the test set -> {errors.relative_to(project_root())}")

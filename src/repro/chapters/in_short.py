@@ -29,7 +29,7 @@ from repro.study.intervals import amount, mean_interval
 from repro.study.judging import judge
 from repro.study.profiles import Paper, Profile, load_profile
 from repro.study.records import ExportedFirst, Results, look_up, value
-from repro.study.runs import Record
+from repro.study.runs import Record, Runs
 from repro.study.tables import Reported
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def _by_seed(*groups: Sequence[Record], metric: str) -> tuple[float, ...]:
     return tuple(float(x) for x in np.mean(np.array(found, dtype=float), axis=0))
 
 
-def _found(profile: Profile, paper: Paper) -> Results:
-    """Return the recorded runs of what is told in short."""
+def _found(profile: Profile, paper: Paper, runs: Runs | None = None) -> Results:
+    """Return the recorded runs of what is told in short, or those of a folder before them."""
     seeds = profile.seeds_of(paper)
     if paper == "aim-fair":
         plan = of_aim_fair(profile, seeds) | is_it_the_mask.controls(profile, seeds)
@@ -70,7 +70,7 @@ def _found(profile: Profile, paper: Paper) -> Results:
         plan = against_retraining(profile, seeds)
     else:
         plan = face_plans.strategies(profile, seeds) | face_plans.under_constraint(profile, seeds)
-    return look_up(plan, ExportedFirst())
+    return look_up(plan, runs or ExportedFirst())
 
 
 def aim_fair_arms(profile: Profile, metric: str = EO_MAX) -> dict[str, Arm]:
@@ -205,8 +205,8 @@ def markdown(real: str = "desk", simulated: str = "toy", *, notebooks: str = "no
     lines += [
         "",
         "Points, with 95 % paired intervals over seeds, for WIN on Adult after Nadeau and Bengio, "
-        "since its seeds split the same people, for WIN on real faces, its control apart, with the "
-        "sampling error of the test images that all seeds share; the picture shows each setting by "
+        "since its seeds split the same people, for real faces from ten seeds on with the sampling "
+        "error of the test images that all seeds share; the picture shows each setting by "
         "itself, with the interval over seeds of its mean, and the paper's value. EO, ΔEO: "
         "equalised odds, where less is fairer; ACC: accuracy; ERM: the biased classifier; SFT: "
         "selective fine-tuning; TL: fine-tuning of the last layer; f+SVD, WIN: of two factors of "
@@ -214,6 +214,17 @@ def markdown(real: str = "desk", simulated: str = "toy", *, notebooks: str = "no
         f"under a constraint of equalised odds: can this set-up find a fairer model? {data}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def asked(profile: Profile) -> list[tuple[Contrast, Results, Paper]]:
+    """Return the differences of every question that have runs here, with these and their part."""
+    return [
+        (contrast, found, paper)
+        for _, _, paper, contrasts_of in QUESTIONS
+        for found in [_found(profile, paper, Runs())]
+        for contrast in contrasts_of(profile)
+        if {*contrast.keys} <= found.keys()
+    ]
 
 
 def _with_seeds(profile: Profile, paper: Paper) -> str:
