@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,9 +24,9 @@ NOTEBOOKS = sorted((project_root() / "notebooks").glob("*.ipynb"))
 # as plain papermill starts it. The others, to save time, share one folder, in which each finds what
 # another has left or is just computing, and have kernels that fork, as in a sweep. The verdicts
 # begin: they need the runs of every chapter, so that most of them are theirs to compute. Where
-# REPRO_SMOKE_RUNS names the folder of a sweep of ``smoke``, these find all of theirs there.
+# REPRO_SMOKE_PAGES names the pages of a sweep of ``smoke``, these are looked at instead.
 ALONE = ("25_selective_finetuning", "43_win_on_adult")
-FIRST = ("90_verdicts", *ALONE)
+FIRST = "90_verdicts"
 #: parameter -> the notebook that is called with it, its value, what is said
 WRONG = {
     "sedes": (
@@ -81,25 +82,34 @@ def patched() -> Iterator[pytest.MonkeyPatch]:
 
 @pytest.fixture(scope="module")
 def executed(folder: Path, patched: pytest.MonkeyPatch) -> Iterator[dict[str, Future[Done]]]:
-    """Execute copies of all notebooks with nbmake, two at a time as in the sweep."""
+    """Execute copies of all notebooks with nbmake, two side by side as in the sweep."""
 
-    def execute(path: Path) -> Done:
-        copy = folder / path.name
-        notebook = load_notebook_node(str(path))
-        nbformat.write(parameterize_notebook(notebook, {"profile": "smoke"}), copy)
-        runs = folder / path.stem if path.stem in ALONE else shared
+    def execute(*paths: Path, alone: bool = False) -> Done:
+        copies = [folder / path.name for path in paths]
+        for path, copy in zip(paths, copies, strict=True):
+            notebook = load_notebook_node(str(path))
+            nbformat.write(parameterize_notebook(notebook, {"profile": "smoke"}), copy)
         options = ["--nbmake", "--overwrite", "--nbmake-kernel=python3", "--rootdir", folder]
-        given = {} if path.stem in ALONE else kernels
         return call(
             "pytest",
             "-p",
             "no:cacheprovider",
             *options,
-            copy,
-            runs=runs,
+            *copies,
+            runs=folder / paths[0].stem if alone else folder / "shared",
             cache=folder / "cache",
-            kernels=given,
+            kernels={} if alone else kernels,
         )
+
+    def swept(path: Path) -> Done:
+        page = nbformat.read(pages / path.name, 4)
+        told = [
+            c.source for c in page.cells if "injected-parameters" not in c.metadata.get("tags", [])
+        ]
+        if told != [cell.source for cell in nbformat.read(path, 4).cells]:
+            return Done([], 1, f"{pages / path.name} is not of this notebook")
+        shutil.copy(pages / path.name, folder)
+        return Done([], 0, "")
 
     def refused(parameter: str) -> Done:
         options = ["-k", "python3", "--no-progress-bar", "-p", "profile", "smoke"]
@@ -118,15 +128,31 @@ def executed(folder: Path, patched: pytest.MonkeyPatch) -> Iterator[dict[str, Fu
             kernels=kernels,
         )
 
-    shared = Path(os.environ.get("REPRO_SMOKE_RUNS") or folder / "shared")
+    pages = Path(os.environ.get("REPRO_SMOKE_PAGES", ""))
     kernels: dict[str, str] = {}
     patched.setenv("OMP_NUM_THREADS", "1")  # libraries read it when they are loaded
     patched.delenv("REPRO_ROOT", raising=False)
     with started() as environment, ThreadPoolExecutor(2) as pool:
         kernels |= environment
-        place = {name: at for at, name in enumerate(FIRST)}
-        order = sorted(NOTEBOOKS, key=lambda path: place.get(path.stem, len(FIRST)))
-        jobs = {path.stem: pool.submit(execute, path) for path in order}
+        shared = sorted(
+            (path for path in NOTEBOOKS if path.stem not in ALONE),
+            key=lambda path: path.stem != FIRST,
+        )
+        jobs: dict[str, Future[Done]] = {}
+
+        def submit(*paths: Path, alone: bool = False) -> None:
+            done = pool.submit(execute, *paths, alone=alone)
+            jobs.update(dict.fromkeys([path.stem for path in paths], done))
+
+        if pages.name:
+            jobs |= {path.stem: pool.submit(swept, path) for path in shared}
+        else:
+            submit(*shared[::2])
+        for path in NOTEBOOKS:
+            if path.stem in ALONE:
+                submit(path, alone=True)
+        if not pages.name:
+            submit(*shared[1::2])
         yield jobs | {parameter: pool.submit(refused, parameter) for parameter in WRONG}
 
 
@@ -137,12 +163,13 @@ def html_of(out: Any) -> str:
 @pytest.mark.parametrize("name", [path.stem for path in NOTEBOOKS])
 def test_notebook_runs_in_smoke(executed: dict[str, Future[Done]], folder: Path, name: str) -> None:
     done = executed[name].result()
-    assert done.returncode == 0, done.stdout
+    assert (folder / f"{name}.ipynb").is_file(), done.stdout
     notebook = nbformat.read(folder / f"{name}.ipynb", 4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert all(cell.execution_count for cell in code)
     outputs = [out for cell in code for out in cell.outputs]
-    assert not [out for out in outputs if out["output_type"] == "error"]
+    # Of those that one call executes the others may have failed.
+    assert not [out for out in outputs if out["output_type"] == "error"], done.stdout
+    assert all(cell.execution_count for cell in code), done.stdout
 
     figures = [out for out in outputs if "image/png" in out.get("data", {})]
     tables = [out for out in outputs if "<table" in html_of(out)]
