@@ -332,6 +332,7 @@ def synthetic_of(profile: Profile) -> SyntheticFaces:
     return profile.faces.synthetic
 
 
+@once
 def project_root() -> Path:
     """Return the project's folder, wherever the caller works.
 
@@ -356,6 +357,7 @@ def project_root() -> Path:
     )
 
 
+@once
 def profile_names() -> list[str]:
     """Return the names of the profiles that exist, smallest first."""
     order = {"smoke": 0, "quick": 1, "toy": 2, "desk": 3, "paper": 4}
