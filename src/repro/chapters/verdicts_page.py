@@ -13,7 +13,7 @@ from repro.study.figures import words_by_effect
 from repro.study.once import one_reading
 from repro.study.rule import SIGNS
 from repro.study.session import Part, Study, View
-from repro.study.verdicts import Verdict, contrast_table, rests_on, tally, verdict_table
+from repro.study.verdicts import Verdict, contrast_table, tally, verdict_table
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,15 @@ class Answer:
     verdict: Verdict
 
 
+@one_reading()
 def answers(study: Study) -> list[Answer]:
     """Return the verdict on every claim, by the records and by the runs of this call."""
-    asked = [
-        (claim, part, view)
+    return [
+        Answer(claim, view, part.decide(claim, view))
         for claim in claims()
         for part in [replace(study, paper=claim.paper)]
         for view in part.views(claim.plan)
     ]
-    for claim, part, view in asked:  # first what is not there: nothing changes while it is read
-        if view.profile is part.profile:
-            part.compute(rests_on(claim, part.profile))
-    with one_reading():
-        return [Answer(claim, view, part.decide(claim, view)) for claim, part, view in asked]
 
 
 def by_data(found: Sequence[Answer]) -> dict[str, list[Verdict]]:

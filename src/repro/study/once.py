@@ -1,7 +1,9 @@
-"""One reading of the study: while it lasts nothing on disk changes, so nothing is read twice.
+"""One reading of the study: while it lasts nothing that was read changes, so it is read once.
 
-Many claims rest on the same plans, and many runs on the same generator and records. Outside of a
-reading each call looks anew, so that a changed file, variable or setting is always seen.
+What is computed meanwhile is new: a run's folder comes whole, and whether it is there is no part of
+what is remembered. Many claims rest on the same plans, and many runs on the same generator and
+records. Outside of a reading each call looks anew, so that a changed file, variable or setting is
+always seen.
 """
 
 from __future__ import annotations

@@ -86,9 +86,8 @@ class Study:
 
     def compute(self, plan: Mapping[str, Sequence[RunConfig]]) -> Results:
         """Find or compute every run of ``plan``, saying on standard error how far it is."""
-        with one_reading():
-            configs = {c.identity: c for group in plan.values() for c in group}
-            missing = [c for c in configs.values() if self.runs.find(c) is None]
+        configs = {c.identity: c for group in plan.values() for c in group}
+        missing = [c for c in configs.values() if self.runs.find(c) is None]
         start = time.perf_counter()
         for done, config in enumerate(missing, 1):
             obtain(config, self.runs)
@@ -100,11 +99,11 @@ class Study:
                 file=sys.stderr,
                 flush=True,
             )
-        with one_reading():
-            results = {key: [obtain(c, self.runs) for c in group] for key, group in plan.items()}
+        results = {key: [obtain(c, self.runs) for c in group] for key, group in plan.items()}
         self.asked.update({r.run: r for group in results.values() for r in group})
         return results
 
+    @one_reading()
     def views(self, plan_of: Callable[[Profile, Sequence[int]], Plan]) -> list[View]:
         """Return an experiment as it is recorded, then as this call computes it.
 
@@ -112,15 +111,7 @@ class Study:
         are a part of recorded ones, only these are shown: what was computed here is compared with
         them (:meth:`agreement`).
         """
-        with one_reading():
-            plan = plan_of(self.profile, self.seeds)
-        results = self.compute(plan)
-        with one_reading():
-            return self._views(plan_of, results)
-
-    def _views(
-        self, plan_of: Callable[[Profile, Sequence[int]], Plan], results: Results
-    ) -> list[View]:
+        results = self.compute(plan_of(self.profile, self.seeds))
         own = {r.run for group in results.values() for r in group}
         views, shown = [], False
         for name in RECORDED:
@@ -164,8 +155,7 @@ class Study:
         if own:
             self.compute(rests_on(one, profile or view.profile))
         runs = self.runs if own else self._recorded
-        with one_reading():
-            return decide(one, profile or view.profile, view.results, runs)
+        return decide(one, profile or view.profile, view.results, runs)
 
     @property
     def again(self) -> str:
@@ -231,6 +221,7 @@ class Study:
             if isinstance(part, Figure):
                 plt.close(part)  # else the notebook shows it again at the end of the cell
 
+    @one_reading()
     def learnt(self) -> None:
         """Show the verdict on every claim of this notebook, and whether its runs agree."""
         for claim in experiments.claims():
