@@ -10,7 +10,8 @@ import argparse
 import copy
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -22,17 +23,23 @@ from repro.training import Examples, cross_entropy, fit
 RATES = (0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
 
 
-def stacked(
-    models: Sequence[nn.Module],
-    data: Sequence[Examples],
-    rates: Sequence[float],
-    how: Optimisation,
-    seeds: Sequence[int],
-) -> Tensor:
+@dataclass(frozen=True)
+class Work:
+    """Networks of one shape, a rate of Adam for each; their examples and orders, or one for all."""
+
+    models: Sequence[nn.Module]
+    data: Sequence[Examples]
+    rates: Sequence[float]
+    how: Optimisation
+    seeds: Sequence[int]
+
+
+def stacked(work: Work) -> Tensor:
     """Train networks of one shape side by side with Adam; return their weights (m, parameters).
 
     Every batch is one product of (m, batch, d) with (m, d, k), by `torch.func.vmap`.
     """
+    models, data, how = work.models, work.data, work.how
     parameters, _ = stack_module_state(list(models))  # type: ignore[arg-type]
     shape = copy.deepcopy(models[0]).to("meta")
     own = len(data) > 1  # examples of their own, or the same for all
@@ -44,8 +51,9 @@ def stacked(
     losses = vmap(loss_of, in_dims=(0, 0, 0) if own else (0, None, None))
     first = {name: torch.zeros_like(p) for name, p in parameters.items()}
     second = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    rate = {n: torch.tensor(rates).view(-1, *[1] * (p.dim() - 1)) for n, p in parameters.items()}
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    rates = torch.tensor(work.rates)
+    rate = {n: rates.view(-1, *[1] * (p.dim() - 1)) for n, p in parameters.items()}
+    generators = [torch.Generator().manual_seed(seed) for seed in work.seeds]
     step, size = 0, len(data[0])
     for _ in range(how.epochs):
         orders = [torch.randperm(size, generator=g) for g in generators]
@@ -68,19 +76,13 @@ def stacked(
     return torch.cat([p.detach().flatten(1) for p in parameters.values()], dim=1)
 
 
-def one_by_one(
-    models: Sequence[nn.Module],
-    data: Sequence[Examples],
-    rates: Sequence[float],
-    how: Optimisation,
-    seeds: Sequence[int],
-) -> Tensor:
+def one_by_one(work: Work) -> Tensor:
     """Train them as the study does, by `repro.training.fit`; its last epoch's weights."""
     found = []
-    for i, (model, rate) in enumerate(zip(models, rates, strict=True)):
+    for i, (model, rate) in enumerate(zip(work.models, work.rates, strict=True)):
         own = copy.deepcopy(model)
-        part = data[i % len(data)]
-        last = how.model_copy(update={"learning_rates": (rate,)})
+        part = work.data[i % len(work.data)]
+        last = work.how.model_copy(update={"learning_rates": (rate,)})
         kept: list[Tensor] = []
 
         def objective(logits: Tensor, target: Tensor, protected: Tensor) -> Tensor:
@@ -90,25 +92,19 @@ def one_by_one(
             return cross_entropy(logits, target, protected)
 
         few = Examples(part.inputs[:1], part.target[:1], part.protected[:1])
-        fit(own, part, few, objective, last, seed=seeds[i % len(seeds)])
+        fit(own, part, few, objective, last, seed=work.seeds[i % len(work.seeds)])
         found += kept
     return torch.stack(found)
 
 
-def compare(
-    title: str,
-    run: Callable[..., Tensor],
-    other: Callable[..., Tensor],
-    *what: object,
-    repeats: int,
-) -> None:
+def compare(title: str, work: Work, repeats: int) -> None:
     """Take turns, and print medians, the ratio and the largest deviation."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):
         results = []
-        for way, spent in zip((run, other), times, strict=True):
+        for way, spent in zip((one_by_one, stacked), times, strict=True):
             start = time.perf_counter()
-            results.append(way(*what))
+            results.append(way(work))
             spent.append(time.perf_counter() - start)
     ratios = [a / b for a, b in zip(*times, strict=True)]
     off = float((results[0] - results[1]).abs().max())
@@ -134,26 +130,15 @@ def main() -> None:
 
     how = Optimisation(learning_rates=RATES, epochs=5, batch_size=256)
     head, data = nn.Linear(512, 2), examples(14_000, 512)
-    what = ([head] * len(RATES), [data], RATES, how, [0])
-    compare(
-        "seven rates of a head, 14,000 x 512, 5 epochs", one_by_one, stacked, *what, repeats=repeats
-    )
+    work = Work([head] * len(RATES), [data], RATES, how, [0])
+    compare("seven rates of a head, 14,000 x 512, 5 epochs", work, repeats)
 
     seeds = list(range(10))
     models = [nn.Sequential(nn.Linear(96, 10), nn.ReLU(), nn.Linear(10, 2)) for _ in seeds]
     parts = [examples(24_000, 96) for _ in seeds]
     rates = [0.003] * len(seeds)
-    compare(
-        "ten seeds of Adult's classifier, 24,000 x 96, 5 epochs",
-        one_by_one,
-        stacked,
-        models,
-        parts,
-        rates,
-        how,
-        seeds,
-        repeats=repeats,
-    )
+    work = Work(models, parts, rates, how, seeds)
+    compare("ten seeds of Adult's classifier, 24,000 x 96, 5 epochs", work, repeats)
 
 
 if __name__ == "__main__":

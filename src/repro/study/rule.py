@@ -108,8 +108,26 @@ class Outcome:
         return self.word == UNDECIDED and small and self.interval.high < self.margin
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Mean and standard deviation of n differences; NaN where too few tell."""
+
+    mean: float
+    deviation: float
+    n: int
+
+    @classmethod
+    def of(cls, differences: Sequence[float]) -> Sample:
+        """Return those of (n,) differences; what differs by rounding alone does not differ."""
+        d = np.asarray(differences, dtype=float)
+        mean = float(d.mean()) if len(d) else math.nan
+        if len(d) < 2:
+            return cls(mean, math.nan, len(d))
+        return cls(mean, 0.0 if np.ptp(d) < ROUNDING else float(d.std(ddof=1)), len(d))
+
+
 def outcome(
-    differences: Sequence[float],
+    differences: Sequence[float] | Sample,
     margin: float,
     *,
     kind: str = "better",
@@ -123,7 +141,8 @@ def outcome(
     Parameters
     ----------
     differences
-        (n,) one for each seed, turned so that positive is what was claimed.
+        (n,) one for each seed, turned so that positive is what was claimed; or what is known of
+        them.
     margin
         delta, above 0.
     kind
@@ -139,26 +158,8 @@ def outcome(
     told
         The difference that the paper reports, turned alike; 0 where it reports none.
     """
-    d = np.asarray(differences, dtype=float)
-    mean = float(d.mean()) if len(d) else math.nan
-    deviation = float(d.std(ddof=1)) if len(d) > 1 else math.nan
-    if len(d) > 1 and np.ptp(d) < ROUNDING:
-        deviation = 0.0
-    return outcome_of(mean, deviation, len(d), margin, kind, per_seed, floor, sampling, told)
-
-
-def outcome_of(
-    mean: float,
-    deviation: float,
-    n: int,
-    margin: float,
-    kind: str = "better",
-    per_seed: float = 0.0,
-    floor: float = 0.0,
-    sampling: float = 0.0,
-    told: float = 0.0,
-) -> Outcome:
-    """Judge one contrast as `outcome` does, by mean and standard deviation of its n differences."""
+    found = differences if isinstance(differences, Sample) else Sample.of(differences)
+    mean, deviation, n = found.mean, found.deviation, found.n
     if n < 2:
         one = Interval(mean, math.nan, math.nan, n)
         return Outcome(one, UNDECIDED, 1.0, 1.0, math.nan, margin, per_seed, told)

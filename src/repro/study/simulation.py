@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from repro.study.claims import Contrast
-from repro.study.rule import HOLDS, IN_PART, NOT, best_of, outcome, outcome_of, word_of
+from repro.study.rule import HOLDS, IN_PART, NOT, Sample, best_of, outcome, word_of
 from repro.study.verdicts import Verdict
 
 MULTIPLES = {"as claimed": 1.0, "half of it": 0.5, "none": 0.0, "the opposite": -1.0}
@@ -111,10 +111,8 @@ def words(case: Case, multiple: float, seeds: int, times: int) -> Counter[str]:
         drawn.mean(-1).tolist(), drawn.std(-1, ddof=1).tolist(), strict=True
     ):
         outcomes = [
-            outcome_of(
-                mean,
-                deviation,
-                seeds,
+            outcome(
+                Sample(mean, deviation, seeds),
                 margin,
                 kind="no worse" if kept else "better",
                 per_seed=case.per_seed,
