@@ -185,7 +185,8 @@ class FaceSettings(Strict):
     finetune: ImageOptimisation = ImageOptimisation(learning_rate=0.06, epochs=10)
     #: which experiments with synthetic faces are run, all where this is None
     experiments: tuple[str, ...] | None = None
-    #: seeds on which an experiment is not run where others are, ``{"prompt_diversity": [25, 26]}``
+    #: seeds on which an experiment is not run where others are, ``{"prompt_diversity": [25, 26]}``,
+    #: or those of its settings whose keys begin so, ``{"other_tasks: UTKFace": [25, 26]}``
     seeds_left_out: dict[str, Seeds] = Field(default_factory=dict)
     strategies: tuple[str, ...] = tuple(rows_of("3"))  # what is compared: those of Table 3
     #: of `CONTROLS`, chapter 37; no paper has them
@@ -214,7 +215,7 @@ class FaceSettings(Strict):
 
             known = [plan.__name__ for plan in of_part("aim-fair")]
             for name in names:
-                check_name("experiment", name, known)
+                check_name("experiment", name.partition(": ")[0], known)
         return names
 
     @property

@@ -34,6 +34,24 @@ def test_the_runs_are_those_of_a_profile_with_that_task(desk: Profile) -> None:
     assert other_tasks.other_tasks(load_profile("smoke"), [0]) == {}
 
 
+def test_a_task_may_wait_while_others_are_run() -> None:
+    two = [YOUNG, {**YOUNG, "target": "Young", "protected": "Male"}]
+    given = {"faces.also_tasks": two, "faces.experiments": None}
+    both = other_tasks.other_tasks(
+        load_profile("desk", given | {"faces.seeds_left_out": {}}), [1, 2]
+    )
+    waits = {"other_tasks: CelebA Young | Male": [2], "other_tasks: CelebA Smiling": [1, 2]}
+    fewer = other_tasks.other_tasks(
+        load_profile("desk", given | {"faces.seeds_left_out": waits}), [1, 2]
+    )
+    assert fewer == {
+        key: [config for config in configs if config.seed == 1]
+        for key, configs in both.items()
+        if "Young | Male" in key
+    }
+    assert fewer
+
+
 def test_contrasts_have_the_numbers_of_their_task() -> None:
     (claim,) = other_tasks.CLAIMS
     paper = load_profile("paper")

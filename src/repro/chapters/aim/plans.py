@@ -211,17 +211,32 @@ def aim_experiment(*notebooks: str) -> Callable[[Experiment], Experiment]:
 
     Where a profile lists its experiments, one that is not listed plans only what runs all the same:
     what needs no synthetic faces, and what a listed experiment runs. Nothing is planned of seeds
-    that a profile leaves out of an experiment.
+    that a profile leaves out of an experiment, or of those of its keys that begin with some words.
     """
 
     def known(plan: Experiment) -> Experiment:
         @wraps(plan)
         def chosen(profile: Profile, seeds: Sequence[int]) -> Plan:
             """Plan what the profile lists, and of the rest what runs all the same."""
-            left_out = profile.faces.seeds_left_out.get(plan.__name__, ())
-            seeds = [seed for seed in seeds if seed not in left_out]
+            left_out = {
+                name.partition(": ")[2]: without
+                for name, without in profile.faces.seeds_left_out.items()
+                if name.partition(": ")[0] == plan.__name__
+            }
+            whole = left_out.pop("", ())
+            seeds = [seed for seed in seeds if seed not in whole]
+            found: Plan = {}
             if not seeds:
-                return {}
+                return found
+            for key, configs in of_listed(profile, seeds).items():
+                without = {
+                    s for begins, own in left_out.items() if key.startswith(begins) for s in own
+                }
+                if kept := [config for config in configs if config.seed not in without]:
+                    found[key] = kept
+            return found
+
+        def of_listed(profile: Profile, seeds: Sequence[int]) -> Plan:
             listed = profile.faces.experiments
             # What an experiment takes from another belongs to it, whether or not that is listed.
             whole = with_faces(profile, experiments=None)
