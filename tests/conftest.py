@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from torch import nn
 from typer.testing import CliRunner
 
-from repro import cli
+from repro import cli, numerics
 from repro.chapters.aim import plans as aim_plans
 from repro.chapters.aim import selection_rules, selective_mask
 from repro.chapters.win import bias_returns, group_weight, plans, weight_importance
@@ -72,6 +72,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that have slow tests: one that comes last leaves a core idle."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)  # stable: the order stays otherwise
+
+
+@pytest.fixture(autouse=True)
+def not_held() -> Iterator[None]:
+    """A test that holds this process's numbers leaves others theirs; without AVX-512 it can."""
+    before = {name: os.environ.get(name) for name in numerics.HELD}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session")
