@@ -8,7 +8,9 @@ import pytest
 
 from repro.study.claims import Claim
 from repro.study.experiments import claims, everything, experiments
+from repro.study.once import one_reading
 from repro.study.profiles import Paper, load_profile, profile_names, project_root
+from repro.study.records import look_up
 
 each_profile = pytest.mark.parametrize("name", profile_names())
 each_claim = pytest.mark.parametrize("claim", claims(), ids=lambda claim: claim.name)
@@ -82,3 +84,19 @@ def test_a_claim_names_the_notebook_that_shows_it(claim: Claim) -> None:
         there = {config.identity for plan in run for group in plan.values() for config in group}
         needed = claim.plan(quick, [0]).values()
         assert {config.identity for group in needed for config in group} <= there
+
+
+@pytest.mark.parametrize("name", ["desk", "toy"])
+def test_no_recorded_contrast_mixes_processors_within_a_seed(name: str) -> None:
+    """What one rounds otherwise than another is as large as what is claimed (``benchmarks/``)."""
+    profile, compared = load_profile(name), 0
+    with one_reading():
+        for claim in claims():
+            results = look_up(claim.plan(profile, profile.seeds_of(claim.paper)))
+            for contrast in claim.contrasts(profile) + claim.beside(profile):
+                if results.keys() >= {*contrast.keys}:
+                    of_seeds = zip(*(results[key] for key in contrast.keys), strict=True)
+                    machines = [{record.machine for record in records} for records in of_seeds]
+                    assert {len(found) for found in machines} == {1}, contrast.text
+                    compared += 1
+    assert compared > 50
