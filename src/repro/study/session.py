@@ -19,6 +19,7 @@ from repro.study.configs import RunConfig
 from repro.study.experiments import Plan
 from repro.study.once import one_reading
 from repro.study.profiles import Paper, Profile, load_profile
+from repro.study.provenance import machines_in_words
 from repro.study.records import (
     ExportedFirst,
     Results,
@@ -187,7 +188,7 @@ class Study:
         return f"{told}{f'; {more} more were never recorded' if more else ''}."
 
     def _what_moved(self, known: Mapping[str, Record]) -> str:
-        """Say whether runs that differ lie among their records, and which kernels differ here."""
+        """Say whether runs that differ lie among their records, and what differs here."""
         moved = {r: self.asked[r] for r, there in known.items() if self.asked[r].moved(there)}
         told, kernels = "", list[str]()
         for name in RECORDED:
@@ -200,6 +201,9 @@ class Study:
                 told += "seeds (19 of 20 would)"
             if all(record.body["device"] == "cpu" for record in mine.values()):
                 kernels += other_kernels(recorded_file(name)) or []
+        there = machines_in_words(known[run] for run in moved)
+        if (here := machines_in_words(moved.values())) != there:
+            told += f". They were recorded on {there}, and computed here on {here}"
         if kernels:
             told += f". Kernels that round otherwise here: {', '.join(dict.fromkeys(kernels))}"
         return told
