@@ -135,7 +135,7 @@ def test_kernels_are_named_where_they_round_otherwise() -> None:
     assert held[0] == held[1]
     if torch.__version__.startswith("2.15.0"):
         assert {name: held[0][name] for name in KERNELS_ELSEWHERE} == KERNELS_ELSEWHERE
-    if of_intel():  # MKL does not ask others what it is told
+    if of_intel():  # elsewhere MKL's root is not held
         # The root by another library than MKL, whose own is what differs between processors.
         wide = torch.rand(256, 512, generator=torch.Generator().manual_seed(0)) - 0.5
         roots = np.sqrt((wide + 0.5).numpy())

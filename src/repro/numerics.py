@@ -4,8 +4,8 @@ Libraries choose their kernels by what a processor has, and kernels sum in diffe
 trained with AVX-512 differs from what is trained without. Held at AVX2 (2013) and on one thread,
 float32 came out alike to the bit on three Xeons, at 0.7 to 0.9 of the speed. On an EPYC most of
 the kernels measured did, but not what they train (``benchmarks/README.md``); :func:`kernels`
-tells which differ. Profiles ask for portable numbers by ``numbers: portable``; what a run was
-computed in, and on which processor, stands in its record.
+names those that can be told. Profiles ask for portable numbers by ``numbers: portable``; what a
+run was computed in, and on which processor, stands in its record.
 """
 
 from __future__ import annotations

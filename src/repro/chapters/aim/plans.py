@@ -237,6 +237,7 @@ def aim_experiment(*notebooks: str) -> Callable[[Experiment], Experiment]:
             return found
 
         def of_listed(profile: Profile, seeds: Sequence[int]) -> Plan:
+            """Plan it whole where it is listed, else what of it runs all the same."""
             listed = profile.faces.experiments
             # What an experiment takes from another belongs to it, whether or not that is listed.
             whole = with_faces(profile, experiments=None)
