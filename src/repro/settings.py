@@ -194,7 +194,8 @@ class FaceData(Strict):
     target: str = "Smiling"
     protected: str = "Male"
     total: int = Field(default=20_000, ge=40)  # images of the biased training set
-    bias_ratio: Rate = 1 / 9  # size of groups (0,0) and (1,1) against (0,1) and (1,0)
+    #: size of groups (0,0) and (1,1) against (0,1) and (1,0); null: as the data are
+    bias_ratio: Rate | None = 1 / 9
     fraction: float = Field(default=1.0, gt=0, le=1)  # of ``total`` that is used (Table 2)
     # Of the embedded faces only; None: the renderer's default (repro.data.toyfaces).
     toy_seed: int | None = Field(default=None, ge=0)
@@ -203,6 +204,11 @@ class FaceData(Strict):
     toy_domain_gap: Factor | None = None  # between camera and studio; 0: none
     toy_clutter: Factor | None = None
     toy_noise: Factor | None = None
+
+    @property
+    def bias(self) -> str:
+        """Size of the small groups to the large as the paper writes it, 1:9, or "as it is"."""
+        return "as it is" if self.bias_ratio is None else f"1:{1 / self.bias_ratio:.3g}"
 
     @model_validator(mode="after")
     def _only_where_it_means_something(self) -> Self:

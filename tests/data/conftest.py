@@ -69,7 +69,8 @@ def reduced_edition(module: ModuleType, *more: str) -> Path:
     """Return the folder of a data set's reduced edition, or skip."""
     name = module.DATASET.name
     folder = data_root() / name
-    if not all((folder / file).is_file() for file in (*module.declared("reduced"), *more)):
+    files = [piece.editions["reduced"][0] for piece in module.DATASET.pieces.values()]
+    if not all((folder / file).is_file() for file in (*files, *more)):
         pytest.skip(f"needs REPRO_DATA with the reduced edition of {name} (see README)")
     return folder
 

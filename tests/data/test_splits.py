@@ -210,6 +210,30 @@ def test_bad_biased_split(change: dict[str, Any], message: str) -> None:
         biased_split(**{"target": target, "protected": protected, "total": 20, **change})
 
 
+@given(st.lists(st.integers(1, 90), min_size=4, max_size=4), st.data())
+def test_without_a_ratio_groups_keep_their_shares(sizes: list[int], data: st.DataObject) -> None:
+    target, protected = _labels(sizes, 1)
+    # From one of the smallest group up.
+    total = data.draw(st.integers(-(-sum(sizes) // min(sizes)), sum(sizes)))
+    chosen = biased_split(target, protected, total, bias_ratio=None)
+    assert len(chosen) == total
+    for t, p in GROUPS:
+        members = np.flatnonzero((target == t) & (protected == p))
+        taken = np.intersect1d(members, chosen)
+        assert abs(len(taken) - total * len(members) / sum(sizes)) < 1
+        assert taken.tolist() == members[: len(taken)].tolist()
+
+
+def test_without_a_ratio_no_more_than_there_is() -> None:
+    target, protected = _labels([10, 20, 30, 40])
+    whole = biased_split(target, protected, 100, bias_ratio=None)
+    assert whole.tolist() == list(range(100))
+    with pytest.raises(ValueError, match="2 examples as the data are leave a group without any"):
+        biased_split(target, protected, 2, bias_ratio=None)
+    with pytest.raises(ValueError, match=r"102 examples as the data are need .* 100 is the larg"):
+        biased_split(target, protected, 102, bias_ratio=None)
+
+
 NAMED = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
 

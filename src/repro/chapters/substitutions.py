@@ -132,6 +132,12 @@ def _task(ours: Profile, own: Profile) -> str | None:
     )
 
 
+def _bias(ours: Profile, own: Profile) -> str:
+    ratio, theirs = ours.faces.data.bias_ratio, own.faces.data.bias_ratio
+    words = "as the data are" if ratio is None else f"at {ratio:.2g}"
+    return f"training groups {words}, not at {theirs:.2g}"
+
+
 def _edition(ours: Profile, own: Profile) -> str | None:
     return FACE_SETS[ours.faces.data.name].editions.get(ours.faces.data.edition)
 
@@ -272,7 +278,7 @@ ENTRIES: dict[Paper, tuple[Entry, ...]] = {
         *_IMAGES,
         _each("network:", _network, _NETWORK),
         Entry(("faces.data.total", "faces.data.fraction"), _training_images, frozenset(("real",))),
-        _plain("faces.data.bias_ratio", "training groups at {ours:.2g}, not {theirs:.2g}", "real"),
+        Entry(("faces.data.bias_ratio",), _bias, frozenset(("real",))),
         _stage("pretrain", "training:"),
         Entry(
             ("faces.synthetic.source", "faces.synthetic.generator", "faces.synthetic.revision"),

@@ -74,14 +74,15 @@ def task_split(
 
 
 def biased_split(
-    target: ArrayLike, protected: ArrayLike, total: int, *, bias_ratio: float = 1 / 9
+    target: ArrayLike, protected: ArrayLike, total: int, *, bias_ratio: float | None = 1 / 9
 ) -> NDArray[np.int64]:
     """Choose the training examples of AIM-Fair's biased benchmark (its section 4.1).
 
     Of each group the first ones in index order are taken: ``bias_ratio`` as many of (0,0) and
     (1,1) as of (0,1) and (1,0). With ratio r a small group has the share r / (2 (1 + r)) of
     ``total``, rounded to the nearest whole number (a half up); the two large groups share what
-    is left, an odd example going to (0,1). 20,000 at 1/9: 1,000 / 9,000 / 9,000 / 1,000.
+    is left, an odd example going to (0,1). 20,000 at 1/9: 1,000 / 9,000 / 9,000 / 1,000. Without
+    a ratio every group keeps its share, rounded by the largest remainder.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ def biased_split(
     total
         How many examples.
     bias_ratio
-        Small over large, above 0 and at most 1; 1 makes a balanced set.
+        Small over large, above 0 and at most 1; 1 makes a balanced set. None: as the data are.
 
     Returns
     -------
@@ -103,20 +104,23 @@ def biased_split(
         If an argument is out of its range, ``total`` leaves a group empty, or a group has fewer
         examples than it needs; the message then gives the largest total that fits.
     """
-    _check_ratio(bias_ratio)
     members = list(_groups(target, protected).values())
-    counts = biased_counts(total, bias_ratio)
+    there = [len(group) for group in members]
+    if bias_ratio is None:
+        counts, where = _as_they_are(there, total), "as the data are"
+    else:
+        _check_ratio(bias_ratio)
+        counts, where = biased_counts(total, bias_ratio), f"at bias ratio {bias_ratio:.4g}"
     if min(counts) < 1:
         raise ValueError(
-            f"{total} examples at bias ratio {bias_ratio:.4g} leave a group without any "
-            f"({_in_words(counts)}); ask for more"
+            f"{total} examples {where} leave a group without any ({_in_words(counts)}); ask for "
+            "more"
         )
-    there = [len(group) for group in members]
     if any(has < needs for has, needs in zip(there, counts, strict=True)):
-        largest = _largest_total(there, bias_ratio, total)
-        advice = f"{largest} is the largest total that fits" if largest else "no total fits"
+        whole = sum(there) if bias_ratio is None else _largest_total(there, bias_ratio, total)
+        advice = f"{whole} is the largest total that fits" if whole else "no total fits"
         raise ValueError(
-            f"{total} examples at bias ratio {bias_ratio:.4g} need {_in_words(counts)}, but "
+            f"{total} examples {where} need {_in_words(counts)}, but "
             f"there are {_in_words(there)}; {advice}"
         )
     first = [group[:needs] for group, needs in zip(members, counts, strict=True)]
@@ -213,6 +217,12 @@ def biased_counts(total: int, ratio: float) -> list[int]:
     small = math.floor(total * ratio / (2 * (1 + ratio)) + 0.5 + 1e-9)
     left = total - 2 * small
     return [small, left - left // 2, left // 2, small]
+
+
+def _as_they_are(there: list[int], total: int) -> list[int]:
+    """Return how many of ``total`` examples are of each group if it keeps its share."""
+    shares = np.array(there) / max(sum(there), 1)
+    return [int(n) for n in _largest_remainder(total, shares)]
 
 
 def _largest_total(there: list[int], ratio: float, below: int) -> int:

@@ -31,6 +31,10 @@ YOUNG_BELOW = 40
 WHITE = 0
 """Code of White; 1 to 4 are Black, Asian, Indian and others."""
 
+ORDER = "by the sha256 of the names"
+"""Order of the records. A name begins with the age: in the order of the names, the first images of
+a group, which a biased split takes, are of infants and of schoolchildren."""
+
 # Age, gender (0 male, 1 female), race, date and time of any number of digits.
 _NAME = re.compile(r"([0-9]{1,3})_([01])_([0-4])_[0-9]+\.jpg\.chip\.jpg")
 
@@ -42,7 +46,7 @@ class UTKFace(FaceSet):
     of files with the same bytes the first by name is kept, *also where their labels differ*,
     because nothing says which is right; how many did is in ``skipped``. The part follows from
     the name of the file that was kept, so no image is in two parts, and an image of the reduced
-    edition is in the same part as its original.
+    edition is in the same part as its original. There is no official order; ours is `ORDER`.
     """
 
     name = "utkface"
@@ -74,7 +78,7 @@ class UTKFace(FaceSet):
 
     def read(self, found: Mapping[str, Path]) -> pd.DataFrame:
         """Read the labels in file names; a name of another form is left out."""
-        names = image_members(found["images"])
+        names = sorted(image_members(found["images"]), key=_place)
         matches = {name: match for name in names if (match := _NAME.fullmatch(name))}
         if not matches:
             raise DataError(
@@ -95,6 +99,10 @@ class UTKFace(FaceSet):
             "Young": records["age"].lt(YOUNG_BELOW),
         }
         return pd.DataFrame(columns).astype(np.int8)
+
+    def declared(self, edition: str) -> dict[str, str]:
+        """Return the digest of every file of an edition, and `ORDER`, which decides who trains."""
+        return {**super().declared(edition), "order": ORDER}
 
     def parts(self, records: pd.DataFrame) -> NDArray[np.generic]:
         """Draw the parts by `SHARES`, from the names."""
@@ -122,6 +130,10 @@ class UTKFace(FaceSet):
             "exact copy, another age": int((copy & age).sum()),
             "exact copy, another gender or race": int((copy & group).sum()),
         }
+
+
+def _place(name: str) -> bytes:
+    return hashlib.sha256(f"utkface order/{name}".encode()).digest()
 
 
 DATASET = UTKFace()

@@ -313,8 +313,9 @@ class Profile(Strict):
             return name
         task = (self.win.faces if paper == "win-faces" else None) or data
         frozen = ", frozen features" if paper == "win-faces" else ""
+        biased = "" if task is not data or data.bias_ratio else f" {data.bias}"
         size = f"{data.size}x{data.size}"
-        return f"{name}, {task.target} | {task.protected}, {size}{frozen}"
+        return f"{name}, {task.target} | {task.protected}{biased}, {size}{frozen}"
 
 
 def synthetic_of(profile: Profile) -> SyntheticFaces:

@@ -74,15 +74,12 @@ def s1_masks(profile: Profile, seeds: Sequence[int]) -> Plan:
     }
 
 
-def _in_words(ratio: float) -> str:
-    """Return the size of the small groups to the large as the paper writes it: 1:9."""
-    return f"1:{1 / ratio:g}"
-
-
 def _as_real(profile: Profile) -> str | None:
     """Return the ratio of S1 that is that of the real data, or None where there is none."""
-    real = profile.faces.data.bias_ratio
-    return next((ratio for ratio in profile.faces.s1_ratios if _same(_number(ratio), real)), None)
+    real, ratios = profile.faces.data.bias_ratio, profile.faces.s1_ratios
+    if real is None:
+        return None
+    return next((ratio for ratio in ratios if _same(_number(ratio), real)), None)
 
 
 def _strong_bias(profile: Profile) -> list[Contrast]:
@@ -97,7 +94,7 @@ CLAIMS = (
         "Table 7",
         lambda profile: (
             "The mask works best when the biased synthetic set is as biased as the real data "
-            f"({_in_words(profile.faces.data.bias_ratio)})."
+            f"({profile.faces.data.bias})."
         ),
         NOTEBOOK,
         s1_bias,

@@ -22,7 +22,8 @@ _STUDIO_SEED = 2**31
 
 def camera_of(data: FaceData) -> toyfaces.ToyFaces:
     """Return the embedded camera images: enough of each group for the biased split."""
-    small = data.bias_ratio / (2 * (1 + data.bias_ratio))
+    ratio = data.bias_ratio or 1.0  # as they are drawn, groups are equally large
+    small = ratio / (2 * (1 + ratio))
     # A group has a quarter of the training part, which has 60 % of all; and some to spare.
     needed = data.total * max(small, 0.5 - small) * 4 / 0.6
     return _toy(data, n=int(np.ceil(1.1 * needed)) + 100, seed=data.toy_seed or 0, domain="camera")

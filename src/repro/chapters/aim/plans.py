@@ -71,7 +71,13 @@ def training(
 
 
 def _enough_to_repair(data: FaceData, synthetic: SyntheticFaces) -> SyntheticFaces:
-    """Return the synthetic faces with a pool that fills the smaller groups up."""
+    """Return the synthetic faces with a pool that fills the smaller groups up.
+
+    How many these lack where groups are as the data have them is known when they are read; the
+    pool is then as given, and a group that it cannot fill is an error.
+    """
+    if data.bias_ratio is None:
+        return synthetic
     counts = biased_counts(round(data.total * data.fraction), data.bias_ratio)
     needed = max(counts) - min(counts)
     if synthetic.source == "studio":  # which draws groups by fair coins: some to spare
