@@ -388,6 +388,8 @@ def test_the_papers_difference_says_how_large_an_effect_is(
     assert "reported" not in simulated.reason
     refuted = decide(claim(contrast(pair=PAIRS["c"], reported=-0.1)), desk, results)
     assert refuted.judged[0].size == ""
+    unset = contrast(pair=PAIRS["s"], reported=mean, check=check(False))  # it tests nothing
+    assert decide(claim(unset), desk, results).judged[0].size == ""
 
 
 def test_words_and_tables(results: Any, desk: Profile) -> None:

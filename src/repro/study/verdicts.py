@@ -223,7 +223,7 @@ def _own_check(judged: Judged, profile: Profile, seeds: Sequence[int], runs: Run
     if check is None:
         return judged
     _, failed = _checks([check], profile, seeds, runs)
-    return replace(judged, untested=failed[0]) if failed else judged
+    return replace(judged, untested=failed[0], size="") if failed else judged
 
 
 def _summed(

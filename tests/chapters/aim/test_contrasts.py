@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 
+import numpy as np
 import pandas as pd
 import pytest
 from tests.conftest import MakeRecord
@@ -23,6 +24,7 @@ from repro.chapters.aim.contrasts import ACC, EO, STD, WST
 from repro.study.claims import Check, Claim, Contrast
 from repro.study.experiments import Experiment, claim_named, claims
 from repro.study.profiles import Profile, load_profile
+from repro.study.runs import Record
 
 AIM_CLAIMS = [claim for claim in claims() if claim.paper == "aim-fair"]
 each_claim = pytest.mark.parametrize("claim", AIM_CLAIMS, ids=lambda claim: claim.name)
@@ -226,6 +228,24 @@ def test_what_must_be_so_or_a_claim_is_not_tested(
     fine, numbers = made.passes(records)
     assert fine == passes
     assert " at " in numbers
+
+
+def test_who_calls_everybody_the_same_has_learnt_nothing(made_up: MakeRecord, toy: Profile) -> None:
+    """Its EO is nought, and where three in four are young its accuracy is 75 %."""
+    made = _reads(toy)
+
+    def of(*predicted: int) -> Record:  # one in four is of target 0
+        sizes = (200, 200, 600, 600)
+        counts = [[n - ones, ones] for n, ones in zip(sizes, predicted, strict=True)]
+        table = np.reshape(counts, (2, 2, 2)).tolist()
+        return Record({**made_up().body, "counts": {"test": table}})
+
+    erm, same = of(160, 20, 590, 300), of(200, 200, 600, 600)
+    assert same.metrics()[ACC] == 0.75 > erm.metrics()[ACC]
+    assert same.metrics()[EO] == 0
+    passes, numbers = made.passes({"erm": [erm], "synthetic only": [same]})
+    assert not passes
+    assert numbers.startswith("mean accuracy of the four groups 50.00")
 
 
 def test_every_difference_of_table_3_is_that_of_the_csv(csv: pd.DataFrame, desk: Profile) -> None:

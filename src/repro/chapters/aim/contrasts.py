@@ -20,6 +20,7 @@ ACC, WST, EO, STD = "accuracy", "worst_group_accuracy", "equalized_odds_max", "g
 #: The paper's metrics, in short for tables.
 SHORT = {ACC: "ACC", WST: "WST", EO: "EO (max)", STD: "STD"}
 BETTER = {ACC: "greater", WST: "greater", EO: "less", STD: "less"}
+GROUP_ACCURACIES = tuple(f"accuracy_t{t}_p{p}" for t in (0, 1) for p in (0, 1))
 
 #: Rows of the paper's Table 3, by the keys of the plans.
 TABLE_3 = rows_of("3")
@@ -169,6 +170,9 @@ def premise(profile: Profile) -> list[Contrast]:
 def reads(plan: Experiment, key: str, erm: str = "erm") -> Check:
     """Return the check that synthetic images teach the target: half of ERM's way from chance.
 
+    Measured by the mean accuracy of the four groups, half for whoever guesses and for whoever gives
+    everybody the same answer, however rare one is: that classifier is fair, and has learnt nothing.
+
     Parameters
     ----------
     plan, key
@@ -181,9 +185,13 @@ def reads(plan: Experiment, key: str, erm: str = "erm") -> Check:
         return {"erm": plans.strategies(profile, seeds).get("erm", []), **plan(profile, seeds)}
 
     def passes(results: Results) -> tuple[bool, str]:
-        alone, biased_one = (mean_value(results[name], ACC) for name in (key, erm))
+        alone, biased_one = (
+            sum(mean_value(results[name], group) for group in GROUP_ACCURACIES) / 4
+            for name in (key, erm)
+        )
         bound = 0.5 + (biased_one - 0.5) / 2
-        return alone >= bound, f"ACC {points(alone)}, at least {points(bound)}"
+        told = f"mean accuracy of the four groups {points(alone)}, at least {points(bound)}"
+        return alone >= bound, told
 
     of_prompts = f"images of the prompts '{key}'"
     name = "synthetic images" if key.endswith("synthetic only") else of_prompts
