@@ -194,7 +194,7 @@ class FaceData(Strict):
     target: str = "Smiling"
     protected: str = "Male"
     total: int = Field(default=20_000, ge=40)  # images of the biased training set
-    #: size of groups (0,0) and (1,1) against (0,1) and (1,0); null: as the data are
+    #: size of groups (0,0) and (1,1) against (0,1) and (1,0); null as the data are
     bias_ratio: Rate | None = 1 / 9
     fraction: float = Field(default=1.0, gt=0, le=1)  # of ``total`` that is used (Table 2)
     # Of the embedded faces only; None: the renderer's default (repro.data.toyfaces).
@@ -207,7 +207,7 @@ class FaceData(Strict):
 
     @property
     def bias(self) -> str:
-        """Size of the small groups to the large as the paper writes it, 1:9, or "as it is"."""
+        """Size of the small groups to the large, written as in the paper, or "as it is"."""
         return "as it is" if self.bias_ratio is None else f"1:{1 / self.bias_ratio:.3g}"
 
     @model_validator(mode="after")

@@ -44,7 +44,8 @@ def of(strategy: str) -> dict[int, list[float]]:
         stage = "aim-train" if strategy == "erm" else "aim-finetune"
         if config["stage"] == stage and config.get("strategy") == strategy:
             start = read[config["pretrained"]]["config"] if "pretrained" in config else config
-            if start["initialisation"] != "scratch" or start["data"]["protected"] != "Male":
+            task = (start["data"]["target"], start["data"]["protected"])
+            if start["initialisation"] != "scratch" or task != ("Smiling", "Male"):
                 continue
             if strategy == "mask":
                 mode = read[config["sensitivity"]]["config"]["mode"]

@@ -32,8 +32,8 @@ WHITE = 0
 """Code of White; 1 to 4 are Black, Asian, Indian and others."""
 
 ORDER = "by the sha256 of the names"
-"""Order of the records. A name begins with the age: in the order of the names, the first images of
-a group, which a biased split takes, are of infants and of schoolchildren."""
+"""Order of the records. A name begins with the age, and a biased split takes the first images of a
+group, which in the order of the names are of infants and of schoolchildren."""
 
 # Age, gender (0 male, 1 female), race, date and time of any number of digits.
 _NAME = re.compile(r"([0-9]{1,3})_([01])_([0-4])_[0-9]+\.jpg\.chip\.jpg")
