@@ -52,6 +52,7 @@ def in_words(interval: Interval, unit: str = "points") -> str:
     return f"{mean} [{low}, {high}]" if low else mean
 
 
+@lru_cache(maxsize=1024)
 def student(freedom: int) -> float:
     """Return the two-sided 95 % quantile of Student's t."""
     return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from repro.data.splits import TASK_SHARES
-from repro.metrics import METRICS, flatten_metrics, metrics_from_counts
+from repro.metrics import METRICS
 from repro.study import sampling
 from repro.study.claims import Check, Contrast
 from repro.study.experiments import Experiment
@@ -25,7 +25,7 @@ from repro.study.rule import (
     outcome,
     size_in_words,
 )
-from repro.study.runs import Record
+from repro.study.runs import Record, metrics_of
 
 PER_SEED = {"win": TASK_SHARES[2] / (TASK_SHARES[0] + TASK_SHARES[1])}
 """n_test / n_train of the papers whose seeds draw splits of the same people anew.
@@ -187,11 +187,7 @@ def _late(contrast: Contrast, results: Results) -> float | None:
         epochs = [_last_epochs(record) for record in results[key]]
         if not all(len(counts) == 3 for counts in epochs):
             return None
-        found = [
-            flatten_metrics(metrics_from_counts(np.array(counts)))[contrast.quantity]
-            for of_seed in epochs
-            for counts in of_seed
-        ]
+        found = [metrics_of(counts)[contrast.quantity] for of_seed in epochs for counts in of_seed]
         means.append(float(np.mean(found)))
     return means[0] - float(np.mean(means[1:]))
 

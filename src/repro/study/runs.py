@@ -24,6 +24,7 @@ from typing import Any
 import filelock
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
@@ -138,7 +139,7 @@ class Record:
 
     def metrics(self, part: str = "test") -> dict[str, float]:
         """Return every metric of a part, computed from its confusion counts."""
-        return dict(_metrics(self.counts(part).tobytes()))
+        return metrics_of(self.counts(part))
 
     def predictions(self) -> pd.DataFrame:
         """Return the predictions of part "test"; only where the run itself is on this machine."""
@@ -186,7 +187,18 @@ class Record:
             raise RecordError(f"{self.folder}: counts differ from the predictions; it was edited")
 
 
-@lru_cache(maxsize=4096)  # several claims ask for them
+def metrics_of(counts: ArrayLike) -> dict[str, float]:
+    """Return every metric of (2, 2, 2) confusion counts [t, p, yhat]; several claims ask for them.
+
+    Raises
+    ------
+    ValueError
+        As `repro.metrics.metrics_from_counts`, but that there are eight numbers.
+    """
+    return dict(_metrics(np.asarray(counts, dtype=np.int64).tobytes()))
+
+
+@lru_cache(maxsize=1 << 14)
 def _metrics(counts: bytes) -> dict[str, float]:
     table = np.frombuffer(counts, dtype=np.int64).reshape(2, 2, 2)
     return flatten_metrics(metrics_from_counts(table))

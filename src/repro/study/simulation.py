@@ -100,11 +100,10 @@ def words(case: Case, multiple: float, seeds: int, times: int) -> Counter[str]:
     effects = multiple * np.array(case.effects)
     if case.kind == "best":
         return Counter(_best(case, effects, seeds, rng) for _ in range(times))
-    drawn = np.empty((times, len(margins), seeds))
-    for study in drawn:
-        # What all splits of the same people have in common does not average out.
-        shared = rng.normal(effects, noise * math.sqrt(case.per_seed))
-        study[:] = rng.normal(shared[:, None], noise[:, None], study.shape)
+    studies = (times, len(margins), seeds)
+    # What all splits of the same people have in common does not average out.
+    shared = rng.normal(effects, noise * math.sqrt(case.per_seed), studies[:2])
+    drawn = rng.normal(shared[..., None], noise[:, None], studies)
     found: Counter[str] = Counter()
     of_each = (case.margins, case.needed, case.told)
     for means, deviations in zip(

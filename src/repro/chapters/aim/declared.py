@@ -14,6 +14,7 @@ from repro.data import toyfaces
 from repro.data.images import VERSION as DECODING
 from repro.data.registry import face_set
 from repro.settings import TOY, FaceData, SettingsError, SyntheticFaces
+from repro.study.once import once
 
 #: Offset between the seeds of the two domains, more than any seed, so that no person is in both:
 #: one seed gives both domains the same people.
@@ -43,6 +44,7 @@ def studio_of(data: FaceData, synthetic: SyntheticFaces) -> toyfaces.ToyFaces:
     return _toy(data, n=4 * synthetic.pool, seed=seed, domain="studio")
 
 
+@once
 def declared_sha256(data: FaceData, synthetic: SyntheticFaces | None = None) -> dict[str, str]:
     """Return the digests that the data must have, without reading an image.
 

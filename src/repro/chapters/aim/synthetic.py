@@ -43,6 +43,7 @@ _PAPER_STEPS, _PAPER_GUIDANCE, _PAPER_SIZE = 50, 9.0, 512  # METHODS 1a
 _FEW_STEPS = 20  # of DPM-Solver++
 
 
+@once
 def generator_folder(name: str) -> Path | None:
     """Return the folder of a generator, or None if the name can only be one on the hub.
 
@@ -57,6 +58,7 @@ def generator_folder(name: str) -> Path | None:
     return None
 
 
+@once
 def about(name: str) -> dict[str, Any]:
     """Return what a generator of this project says of itself; empty for any other."""
     folder = generator_folder(name)
@@ -174,7 +176,7 @@ def request_digest(data: FaceData, synthetic: SyntheticFaces) -> str:
     """
     how = generation_settings(data, synthetic)
     folder = generator_folder(synthetic.generator or "")
-    source = folder_digest(folder) if folder else f"{how.pipeline}@{how.revision}"
+    source = once(folder_digest)(folder) if folder else f"{how.pipeline}@{how.revision}"
     drawn = how.model_dump(mode="json", exclude=set(HOW_IT_RUNS))
     what = [data.target, data.protected, synthetic.pool, synthetic.seed]
     return digest_of_values([VERSION, source, drawn, bank_of(data, synthetic).sha256, what])

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from importlib.resources import files
 from itertools import product
+from typing import Any
 
 import pandas as pd
 
+from repro.study.profiles import Paper
 from repro.study.tables import Reported
 
 #: metric of the paper -> (metric of this study, factor to a fraction)
@@ -49,12 +51,23 @@ def aim_fair_reported() -> pd.DataFrame:
         return pd.read_csv(file, dtype={"table": str})
 
 
-def _one(rows: pd.DataFrame, table: str, **where: str) -> float | None:
+@cache
+def _rows(paper: Paper) -> list[Any]:
+    """Return the rows of a paper's numbers with their columns as attributes: claims ask often."""
+    if paper == "win":
+        return list(win_reported().itertuples())
+    table = aim_fair_reported()
+    return list(table.assign(metric=table["metric"].map(AIM_METRICS)).itertuples())
+
+
+def _one(paper: Paper, table: str, **where: str) -> float | None:
     """Return the value of the one row of a table that has these columns, None for none or more."""
-    chosen = rows[rows["table"].astype(str).str.startswith(table)]
-    for column, wanted in where.items():
-        chosen = chosen[chosen[column] == wanted]
-    return float(chosen["value"].iloc[0]) if len(chosen) == 1 else None
+    found = [
+        float(row.value)
+        for row in _rows(paper)
+        if str(row.table).startswith(table) and all(getattr(row, c) == v for c, v in where.items())
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 @cache
@@ -72,7 +85,7 @@ def win_value(table: str, setting: str, metric: str, dataset: str = "adult") -> 
     dataset
         ``adult``, ``celeba`` or ``lfwa``.
     """
-    return _one(win_reported(), table, dataset=dataset, setting=setting, metric=metric)
+    return _one("win", table, dataset=dataset, setting=setting, metric=metric)
 
 
 #: metric of AIM-Fair's tables -> metric of this study; all in per cent
@@ -100,9 +113,7 @@ def aim_value(table: str, task: str, setting: str, metric: str) -> float | None:
     metric
         A metric of this study, e.g. ``equalized_odds_max``.
     """
-    rows = aim_fair_reported()
-    rows = rows.assign(metric=rows["metric"].map(AIM_METRICS))
-    found = _one(rows, table, task=task, setting=setting, metric=metric)
+    found = _one("aim-fair", table, task=task, setting=setting, metric=metric)
     return None if found is None else found / 100
 
 
