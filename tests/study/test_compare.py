@@ -230,6 +230,21 @@ def test_runs_on_faces_are_described(computed: Computed) -> None:
     ]
 
 
+@pytest.mark.parametrize("profile", ["desk", "toy"])
+def test_every_recorded_setting_has_a_description(profile: str) -> None:
+    # Runs of one notebook alone are the usual first set: most settings are then in the other only.
+    found = read_set(profile)
+    run, record = next(iter(found.items()))
+    table = compare({run: record}, found)
+    alone = table[table["only"] == "second"]["setting"]
+    assert len(alone) == len({settings_key(one, found) for one in found.values()}) - 1
+    stages = {one.config["stage"].split("-", 1)[1] for one in found.values()}
+    assert {words.split()[0] for words in alone} <= {
+        part for s in stages for part in (s, *s.split("-"))
+    }
+    assert any("erm" in words for words in alone)
+
+
 def test_two_settings_have_two_descriptions(computed: Computed) -> None:
     runs = in_threes(computed)
     settings = {settings_key(record, runs): describe(record, runs) for record in runs.values()}

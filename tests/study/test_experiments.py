@@ -16,7 +16,7 @@ PINNED = {
     "smoke": (233, "bdb466604dadb3e1"),
     "quick": (170, "b4dba87a2b910f3e"),
     "toy": (1907, "409b26ec871cf40a"),
-    "desk": (1742, "04f45aebbdcc1452"),
+    "desk": (1777, "96ecbd1b5e66a9f8"),
     "paper": (2244, "8a9baad3e8b761a9"),
 }
 

@@ -77,7 +77,7 @@ def settings_key(record: Record, known: Mapping[str, Record]) -> str:
 
 def _head_words(base: Mapping[str, Any], known: Mapping[str, Record]) -> list[str]:
     """Return what tells one head on frozen features from another (WIN on faces)."""
-    if "backbone" not in base:
+    if "head" not in base:
         return []
     words = ["one logit a label" if base["head"] == "labels" else "two classes"]
     words += [f"{base['target']}|{base['protected']}"]
