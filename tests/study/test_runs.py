@@ -34,6 +34,7 @@ from repro.study.runs import (
     RunError,
     Runs,
     git_commit,
+    metrics_of,
 )
 
 SHA = {"toycensus": "0" * 64}
@@ -474,3 +475,9 @@ def test_git_commit_says_whether_the_sources_were_changed(
     setting.write_text("a: 2", encoding="utf-8")
     git_commit.cache_clear()
     assert git_commit() == git("rev-parse", "HEAD") + "+changes"
+
+
+@pytest.mark.parametrize("counts", [[[[1, 2], [3, 4]], [[5, 6], [7, 8.5]]], [1, 2, 3]])
+def test_what_are_no_counts_has_no_metrics(counts: list[object]) -> None:
+    with pytest.raises(ValueError, match=r"8\.5|whole|reshape"):
+        metrics_of(counts)

@@ -195,12 +195,13 @@ def metrics_of(counts: ArrayLike) -> dict[str, float]:
     ValueError
         As `repro.metrics.metrics_from_counts`, but that there are eight numbers.
     """
-    return dict(_metrics(np.asarray(counts, dtype=np.int64).tobytes()))
+    # As float64, which holds every count and lets what is none be refused, not cut off.
+    return dict(_metrics(np.asarray(counts, dtype=np.float64).tobytes()))
 
 
 @lru_cache(maxsize=1 << 14)
 def _metrics(counts: bytes) -> dict[str, float]:
-    table = np.frombuffer(counts, dtype=np.int64).reshape(2, 2, 2)
+    table = np.frombuffer(counts, dtype=np.float64).reshape(2, 2, 2)
     return flatten_metrics(metrics_from_counts(table))
 
 
